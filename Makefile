@@ -38,3 +38,6 @@ fuzz: ## every fuzz target for T each (T=60s)
 
 conformance: ## the vectors made by real Yjs, counted by family
 	@go test -count=1 -v -run Conformance ./internal/lib0 ./crdt ./syncproto ./awareness | grep -v -e '^=== ' -e '^    --- PASS' -e '^--- PASS'
+
+web: ## rebuild the start page's bundle (needs Node)
+	@cd examples/editor && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build

@@ -41,3 +41,6 @@ conformance: ## the vectors made by real Yjs, counted by family
 
 web: ## rebuild the start page's bundle (needs Node)
 	@cd examples/editor && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build
+
+bench: ## the server against @y/websocket-server and a bare echo, in one run (RUNS=3, JOBS=a,b)
+	@.ci/prepare && go build -trimpath -o bin/bench ./internal/bench && bin/bench -runs $(or $(RUNS),3) -only "$(JOBS)" -out "$(OUT)"

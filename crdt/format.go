@@ -137,10 +137,10 @@ func (s *typeState) cleanFormats(d *Doc, tx *Txn) {
 			whole = append(whole, b)
 		}
 	}
-	for _, c := range tx.touched {
-		from := tx.before(c)
-		for _, e := range d.clients[c].blocks[d.clients[c].find(from):] {
-			if it := d.item(e.ref); it.clock >= from && it.kind == kindFormat && !it.deleted() {
+	for _, t := range tx.touched {
+		c := &d.clients[t.client]
+		for _, e := range c.blocks[c.find(t.before):] {
+			if it := d.item(e.ref); it.clock >= t.before && it.kind == kindFormat && !it.deleted() {
 				add(d.parentOf(it))
 			}
 		}

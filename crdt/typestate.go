@@ -97,8 +97,8 @@ const maxMarkers = 80
 type markers struct {
 	list  []marker
 	clock uint64 // source of marker.stamp
-	// hidden says that the next insertion must run reveal: since the last one an item with a marker
-	// may have been deleted or have lost flagMarked.
+	// hidden says that the next insertion must run reveal: since the last one a marker
+	// may have come to a deleted item, or its item may have lost flagMarked.
 	hidden bool
 }
 
@@ -233,16 +233,23 @@ func (m *markers) move(d *Doc, i int, r itemRef, at int) {
 	old := m.list[i].item
 	m.clock++
 	m.list[i] = marker{r, at, m.clock}
+	m.flag(d, r)
 	if old == r {
-		d.item(r).flags |= flagMarked
 		return
 	}
 	d.item(old).flags &^= flagMarked
-	d.item(r).flags |= flagMarked
 	for j := range m.list {
 		if m.list[j].item == old {
 			m.hidden = true // that marker's item now lacks flagMarked
 		}
+	}
+}
+
+func (m *markers) flag(d *Doc, r itemRef) {
+	it := d.item(r)
+	it.flags |= flagMarked
+	if it.deleted() || !it.countable() {
+		m.hidden = true
 	}
 }
 
@@ -251,7 +258,7 @@ func (m *markers) move(d *Doc, i int, r itemRef, at int) {
 func (m *markers) add(d *Doc, r itemRef, at int) {
 	if len(m.list) < maxMarkers {
 		m.clock++
-		d.item(r).flags |= flagMarked
+		m.flag(d, r)
 		m.list = append(m.list, marker{r, at, m.clock})
 		return
 	}

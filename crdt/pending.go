@@ -128,16 +128,6 @@ func (p *pending) take() map[ClientID][]rawBlock {
 	return cs
 }
 
-// due tells whether something that was waited for is there.
-func (d *Doc) due() bool {
-	for c, clock := range d.pending.missing {
-		if clock < uint64(d.state(c)) {
-			return true
-		}
-	}
-	return false
-}
-
 // clone copies what aliases an update.
 func (b *rawBlock) clone() rawBlock {
 	out := *b

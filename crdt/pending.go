@@ -11,8 +11,10 @@ import (
 // (Yjs: StructStore.pendingStructs, pendingDs).
 type pending struct {
 	clients map[ClientID][]rawBlock // by clock, not overlapping; bytes are owned
-	// missing says what to wait for: a retry is due when a client's state is
-	// beyond its clock.
+	// missing says which clients are waited for: a retry is due when a client's
+	// state is beyond its clock, which is where it stood when it was found
+	// missing. As in Yjs any progress counts, since what stays pending shows in
+	// the state.
 	missing map[ClientID]uint64
 	deletes IDSet
 	blocks  int
@@ -26,8 +28,8 @@ type Pending struct {
 	Blocks, Deletes int
 	// Bytes is about how much memory they take.
 	Bytes int
-	// Missing says for each client up to which clock something is known to be
-	// missing: the waiting blocks need at least that state.
+	// Missing are the clients whose blocks are missing, with the state beyond
+	// which they are: one more than what Yjs notes in pendingStructs.missing.
 	Missing StateVector
 }
 

@@ -165,10 +165,12 @@ type applier struct {
 // one go to the pending blocks (Yjs: integrateStructs).
 func (ap *applier) integrate(sections []section) {
 	d := ap.d
-	hadPending := d.pending.blocks > 0
+	waited := d.pending.missing
+	d.pending.missing = nil
 	defer func() {
-		if hadPending && d.due() {
-			ap.retry = true
+		for c, clock := range waited {
+			ap.retry = ap.retry || clock < uint64(d.state(c))
+			d.pending.wait(c, clock)
 		}
 	}()
 	type entry struct{ section, block int }
@@ -206,16 +208,16 @@ func (ap *applier) integrate(sections []section) {
 				state := uint64(d.state(b.client))
 				if state < b.clock {
 					stack = append(stack, head)
-					d.pending.wait(b.client, b.clock-1, b.clock-1)
+					d.pending.wait(b.client, b.clock-1)
 					giveUp()
-				} else if c, clock, lacks := d.lacks(b); lacks {
+				} else if c, lacks := d.lacks(b); lacks {
 					stack = append(stack, head)
 					if i := find(c); i >= 0 {
 						head = entry{i, sections[i].i}
 						sections[i].i++
 						continue
 					}
-					d.pending.wait(c, clock, uint64(d.state(c)))
+					d.pending.wait(c, uint64(d.state(c)))
 					giveUp()
 				} else if state < b.end() {
 					if state > b.clock {
@@ -247,18 +249,18 @@ func (ap *applier) integrate(sections []section) {
 	}
 }
 
-// lacks finds a unit that a block depends on and that is not known
-// (Yjs: getMissing).
-func (d *Doc) lacks(b *rawBlock) (ClientID, uint64, bool) {
+// lacks finds the client of a unit that a block depends on and that is not
+// known (Yjs: getMissing).
+func (d *Doc) lacks(b *rawBlock) (ClientID, bool) {
 	for _, dep := range [...]struct {
 		set bool
 		id  ID
 	}{{b.hasOrigin, b.origin}, {b.hasRight, b.right}, {b.hasParent, b.parent}} {
 		if dep.set && dep.id.Client != b.client && uint64(dep.id.Clock) >= uint64(d.state(dep.id.Client)) {
-			return dep.id.Client, uint64(dep.id.Clock), true
+			return dep.id.Client, true
 		}
 	}
-	return 0, 0, false
+	return 0, false
 }
 
 // known turns the ID of a known unit into an interned one.

@@ -1,0 +1,154 @@
+package persistence
+
+import (
+	"context"
+	"crypto/sha256"
+	"iter"
+	"time"
+)
+
+// Position is the place of an entry in its document's log. The first entry of
+// a generation has position 1; 0 means "before the first".
+type Position uint64
+
+// Epoch is a fencing number: it grows by one with every claim of a document.
+// 0 means that nobody has claimed it yet.
+type Epoch uint64
+
+// Generation counts the histories of a document. 1 is the first; 0 means that
+// the document was never written.
+type Generation uint64
+
+// Pointer names one stored snapshot.
+type Pointer struct {
+	// Position is the newest log entry that the snapshot contains.
+	Position Position
+	// Key is the snapshot's key in the snapshot store; empty for no snapshot.
+	Key string
+	// SHA256 is the digest of the stored object.
+	SHA256 [sha256.Size]byte
+}
+
+// IsZero reports whether p names no snapshot.
+func (p Pointer) IsZero() bool { return p.Key == "" }
+
+// Record is what the log knows about one document beside its entries. The zero
+// Record (but for Document) is that of a document which was never written.
+type Record struct {
+	Document   string
+	Generation Generation
+	// Epoch and Owner are those of the newest claim. Owner is the boot ID of
+	// the process that made it.
+	Epoch Epoch
+	Owner string
+	// Head is the position of the newest entry.
+	Head Position
+	// Trimmed is the newest position that is gone from the log. Entries
+	// Trimmed+1 … Head are readable.
+	Trimmed Position
+	// Segmented is the newest position that history segments cover.
+	Segmented Position
+	// Snapshot is the newest verified snapshot, Previous the one before it.
+	Snapshot, Previous Pointer
+	// Updated is the time of the newest entry.
+	Updated time.Time
+	// Tombstone is when the document was erased; the zero time if it was not.
+	Tombstone time.Time
+	// SeedKey is the idempotency key of the initial content, if it was seeded.
+	SeedKey string
+}
+
+// Exists reports whether the document was ever written.
+func (r Record) Exists() bool { return r.Generation != 0 }
+
+// Entry is one logged update.
+type Entry struct {
+	Position Position
+	Epoch    Epoch
+	// Time is when the owner received the update, in whole milliseconds, never
+	// before the entry in front of it.
+	Time time.Time
+	// Author is the subject of the grant under which the update came; empty in
+	// open mode.
+	Author string
+	// Update is the update's bytes (update V1).
+	Update []byte
+}
+
+// NewEntry is an entry before the log gave it a position.
+type NewEntry struct {
+	Time   time.Time
+	Author string
+	Update []byte
+}
+
+// Batch is what one document appends in one commit. Entries is not empty and
+// is not retained after Append returned.
+type Batch struct {
+	Document   string
+	Generation Generation
+	Epoch      Epoch
+	Entries    []NewEntry
+}
+
+// Result is the outcome of one Batch: positions First … Last are durable when
+// Err is nil, and nothing of the batch is in the log when it is not (but see
+// ErrUnknown). Err wraps ErrFenced, ErrErased, ErrReadOnly or the store's fault.
+type Result struct {
+	First, Last Position
+	Err         error
+}
+
+// Log is the update log. All methods may be called from any goroutine.
+type Log interface {
+	// Open reads a document's record. A document that was never written gives
+	// a Record with Generation 0 and no error.
+	Open(ctx context.Context, document string) (Record, error)
+
+	// Claim makes owner (a boot ID) the only writer of the document, if its
+	// epoch is still seen; it creates the record of a new document. The
+	// returned record has epoch seen+1. Errors: ErrFenced when the epoch is
+	// not seen any more, ErrErased for a tombstone.
+	Claim(ctx context.Context, document, owner string, seen Epoch) (Record, error)
+
+	// Append commits the batches, each of another document, durably and
+	// together as far as the backend can; result i is that of batch i. It
+	// returns after the commit.
+	Append(ctx context.Context, batches []Batch) []Result
+
+	// Read yields the entries after position `after`, in order, as of one
+	// moment. Entry.Update belongs to the caller. The first error ends the
+	// sequence: ErrTrimmed when the entry after+1 is gone, ErrCorrupt when
+	// an entry or its place in the row is damaged.
+	Read(ctx context.Context, document string, after Position) iter.Seq2[Entry, error]
+
+	// SetSnapshot records a verified snapshot newer than the newest: Previous
+	// becomes Snapshot, Snapshot becomes p. Durable when it returns.
+	SetSnapshot(ctx context.Context, document string, epoch Epoch, p Pointer) error
+
+	// SetSegmented records that history segments cover the log up to
+	// position p. Durable when it returns.
+	SetSegmented(ctx context.Context, document string, epoch Epoch, p Position) error
+
+	// Trim removes the entries up to position upTo. ErrTrimTooFar when that
+	// would pass Previous.Position or Segmented.
+	Trim(ctx context.Context, document string, epoch Epoch, upTo Position) error
+
+	// Erase removes the entries and pointers of a document and leaves a
+	// tombstone, which refuses every later claim and append. Erasing an
+	// erased document is no error.
+	Erase(ctx context.Context, document string, at time.Time) error
+
+	// List yields the records of all documents whose name is greater than
+	// after, ordered by name (bytewise), tombstones included.
+	List(ctx context.Context, after string) iter.Seq2[Record, error]
+
+	// Close releases the log. It does not wait for callers of other methods.
+	Close() error
+}
+
+// Tail tells how much log a loaded document replayed on top of its snapshot.
+type Tail struct {
+	Entries int
+	Bytes   int
+}

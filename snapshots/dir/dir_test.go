@@ -136,34 +136,8 @@ func TestPowerLossAtEveryOperation(t *testing.T) {
 	t.Logf("%d power losses", audits)
 }
 
-// lazyFS forgets to sync: files, or folders.
-type lazyFS struct {
-	vfs.FS
-	files, folders bool
-}
-
-type lazyFile struct{ vfs.File }
-
-func (lazyFile) Sync() error { return nil }
-
-func (l lazyFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	f, err := l.FS.Create(name, c)
-	if err == nil && l.files {
-		f = lazyFile{f}
-	}
-	return f, err
-}
-
-func (l lazyFS) OpenDir(name string) (vfs.File, error) {
-	f, err := l.FS.OpenDir(name)
-	if err == nil && l.folders {
-		f = lazyFile{f}
-	}
-	return f, err
-}
-
 func TestPowerLossAuditFindsMissingSyncs(t *testing.T) {
-	for name, bug := range map[string]lazyFS{"file": {files: true}, "folder": {folders: true}} {
+	for name, bug := range map[string]storetest.Unsynced{"file": {Files: true}, "folder": {Folders: true}} {
 		t.Run(name, func(t *testing.T) {
 			_, faults := crashEverywhere(t, func(f vfs.FS) vfs.FS {
 				bug.FS = f

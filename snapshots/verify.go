@@ -12,7 +12,7 @@ import (
 type summary struct {
 	states  crdt.StateVector
 	deletes crdt.IDSet
-	pending []byte
+	pending crdt.Pending
 }
 
 // summarize decodes a state (update V2) into a fresh document.
@@ -21,7 +21,7 @@ func summarize(state []byte) (summary, error) {
 	if _, err := doc.Apply(nil, crdt.V2, state); err != nil {
 		return summary{}, fmt.Errorf("the state does not apply: %w", err)
 	}
-	return summaryOf(doc), nil
+	return summary{doc.StateVector(), doc.Deletes(), doc.Pending()}, nil
 }
 
 // difference names the first thing in which two summaries differ, or is nil.
@@ -31,8 +31,9 @@ func (s summary) difference(other summary) error {
 		return fmt.Errorf("the state vectors differ")
 	case !s.deletes.Equal(&other.deletes):
 		return fmt.Errorf("the delete sets differ")
-	case string(s.pending) != string(other.pending):
-		return fmt.Errorf("what is pending differs")
+	case s.pending.Blocks != other.pending.Blocks, s.pending.Deletes != other.pending.Deletes,
+		!s.pending.Missing.Equal(other.pending.Missing):
+		return fmt.Errorf("what is pending differs: %+v, %+v", s.pending, other.pending)
 	}
 	return nil
 }

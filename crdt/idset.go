@@ -172,3 +172,13 @@ func (s *IDSet) Clone() IDSet {
 	}
 	return out
 }
+
+// sort restores the order of clients.
+func (s *IDSet) sort() {
+	slices.SortFunc(s.clients, func(a, b idSetClient) int {
+		if a.client > b.client {
+			return -1
+		}
+		return 1
+	})
+}

@@ -127,7 +127,7 @@ func (l *ledger) audit(when, document string, doc *crdt.Doc, want scope) {
 	latest := make(map[string]int)
 	for key, v := range doc.Map(mapRoot).All() {
 		if v.Kind() == crdt.ValueNumber {
-			latest[key] = int(v.Float())
+			latest[key] = int(v.Number())
 		} else {
 			present[key] = true
 		}

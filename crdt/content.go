@@ -460,7 +460,10 @@ func contentDoc(guid string, opts []byte) content {
 // formatParts returns the key and the encoded value of a format item, or the
 // GUID and the encoded options of a subdocument.
 func (d *Doc) formatParts(it *item) (key, value []byte) {
-	b := d.data(it)
+	return splitNamed(d.data(it))
+}
+
+func splitNamed(b []byte) (name, value []byte) {
 	n, w := uvarint(b)
 	return b[w : w+int(n)], b[w+int(n):]
 }

@@ -53,6 +53,13 @@ func (k *Keeper) verifySnapshot(ctx context.Context, p persistence.Pointer, h Sn
 	if err != nil {
 		return err
 	}
+	// The state vector once more, out of the bytes without a document. It
+	// counts blocks that wait, so that it only has to agree when none does.
+	if states, err := crdt.StateVectorOf(crdt.V2, state); err != nil {
+		return err
+	} else if back.pending.Empty() && !states.Equal(back.states) {
+		return fmt.Errorf("the document has another state vector than its bytes")
+	}
 	return want.difference(back)
 }
 

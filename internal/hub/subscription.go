@@ -81,9 +81,14 @@ func (s *Subscription) Progress(bytes int) {
 	}
 }
 
-// End returns why the subscription is over, nil while it lives. After Close it
-// is not nil.
-func (s *Subscription) End() *EndError { return s.out.end() }
+// End returns why the subscription is over, an *EndError, and nil while it
+// lives. After Close it is not nil.
+func (s *Subscription) End() error {
+	if e := s.out.end(); e != nil {
+		return e
+	}
+	return nil
+}
 
 // Close detaches the session. Its presence is removed after a grace period.
 // Closing again does nothing.

@@ -81,6 +81,8 @@ type core struct {
 	chasing  []*Subscription
 	deferred []*Subscription
 	pendings int // members whose content is pending
+	// pendingSeen is what was pending when it was looked at last.
+	pendingSeen pendingSize
 
 	held  []heldFrame // in order of version; for those who take updates after the commit
 	lag   lagState
@@ -101,6 +103,7 @@ type core struct {
 	now   time.Time
 	fx    *effects
 	batch batch
+	said  said
 }
 
 // openEntry is an entry that the log has not confirmed.
@@ -130,6 +133,7 @@ func newCore(opt coreOptions, doc *crdt.Doc, rec persistence.Record, tail persis
 	}
 	c.presence = awareness.NewPresence(awareness.Options{Grace: opt.limits.PresenceGrace})
 	c.stored.init(rec, tail, now)
+	c.lag.seq, c.lag.tidyAt = 1, maxPresenceChanges
 	return c
 }
 

@@ -75,30 +75,31 @@ func (c *core) answerAcksOf(s *Subscription) {
 	}
 }
 
-// answerAcks answers what a commit made due and forgets who waits no more.
+// answerAcks answers what a commit made due.
 func (c *core) answerAcks() {
+	for _, s := range c.acking {
+		if !s.gone() {
+			c.answerAcksOf(s)
+		}
+	}
+}
+
+// keepAlive keeps clients that wait for a late acknowledgement, and forgets who
+// waits no more.
+func (c *core) keepAlive() {
 	n := 0
 	for _, s := range c.acking {
-		c.answerAcksOf(s)
-		if !s.gone() && len(s.at.acks) > 0 {
-			c.acking[n] = s
-			n++
+		if s.gone() || len(s.at.acks) == 0 {
+			s.at.waiting = false
 			continue
 		}
-		s.at.waiting = false
+		c.acking[n] = s
+		n++
+		if c.now.Sub(s.at.acks[0].at) >= keepaliveAfter && c.now.Sub(s.at.keepalive) >= keepaliveEvery {
+			s.at.keepalive = c.now
+			c.control(s, syncproto.Keepalive)
+		}
 	}
 	clear(c.acking[n:])
 	c.acking = c.acking[:n]
-}
-
-// keepAlive keeps clients that wait for a late acknowledgement.
-func (c *core) keepAlive() {
-	for _, s := range c.acking {
-		if s.gone() || len(s.at.acks) == 0 || c.now.Sub(s.at.acks[0].at) < keepaliveAfter ||
-			c.now.Sub(s.at.keepalive) < keepaliveEvery {
-			continue
-		}
-		s.at.keepalive = c.now
-		c.control(s, syncproto.Keepalive)
-	}
 }

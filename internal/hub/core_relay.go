@@ -11,9 +11,9 @@ import (
 type batch struct {
 	// before is the state before the first update; set when there may be
 	// several.
-	before crdt.StateVector
-	many   bool
-	list   []contribution
+	before  crdt.StateVector
+	many    bool
+	list    []contribution
 	deletes crdt.IDSet // of all, when marks need them or frames are joined
 }
 
@@ -61,9 +61,7 @@ func (b *batch) add(c *core, s *Subscription, commit *crdt.Commit, update []byte
 		b.deletes.Union(&deletes)
 		if b.many {
 			it.deletes = deletes.Clone()
-			for client, r := range commit.Added() {
-				it.added = append(it.added, addedRange{client, r.To})
-			}
+			it.added = added(commit)
 		}
 	}
 	b.list = append(b.list, it)

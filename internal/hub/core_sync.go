@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"ysync/crdt"
-	"ysync/persistence"
 	"ysync/syncproto"
 )
 
@@ -61,7 +60,7 @@ func (c *core) syncStep1(s *Subscription, vector []byte) {
 
 // allowance is how many bytes a second answers to one session may take.
 func (c *core) allowance() int64 {
-	return int64(max(c.limits.SyncBytesPerSecond, 2*c.doc.Bytes()))
+	return int64(max(c.limits.SyncBytesPerSecond, 2*c.size()))
 }
 
 func (c *core) accrue(s *Subscription) {
@@ -146,7 +145,7 @@ func (c *core) fullState() *shared {
 	f := &shared{mark: c.markNow(), logged: c.logged}
 	f.mark.refs++
 	c.full = f
-	if c.doc.Bytes() <= 8*c.limits.ChunkBytes {
+	if c.size() <= 8*c.limits.ChunkBytes {
 		state := c.doc.AppendDiff(nil, crdt.V1, crdt.StateVector{})
 		if len(state) <= c.limits.ChunkBytes {
 			f.single = syncproto.AppendSyncStep2(make([]byte, 0, len(state)+12), state)
@@ -171,7 +170,7 @@ func (c *core) dropFull() {
 // chunks cuts what sv lacks into Update frames.
 func (c *core) chunks(sv crdt.StateVector) [][]byte {
 	var out [][]byte
-	for chunk := range c.doc.Chunks(sv, c.limits.ChunkBytes) {
+	for chunk := range chunksOf(c.doc, sv, c.limits.ChunkBytes) {
 		out = append(out, c.updateFrame(chunk))
 	}
 	return out
@@ -187,7 +186,7 @@ func (c *core) stream(s *Subscription, frames [][]byte, m *mark) {
 // ask sends SyncStep1: the client answers with what the document lacks.
 func (c *core) ask(s *Subscription) {
 	frame := c.step1.of(c.version, func() []byte {
-		return syncproto.AppendSyncStep1(nil, c.doc.StateVector().Append(nil))
+		return syncproto.AppendSyncStep1(nil, crdt.AppendStateVector(nil, c.doc.StateVector()))
 	})
 	s.at.asked = c.now
 	c.control(s, frame)
@@ -230,7 +229,7 @@ func (c *core) mayChase(s *Subscription) bool {
 	if s.at.tries == 0 {
 		// A request on its way may have crossed what is missing; but a client
 		// that makes one gap after the other is not asked for each.
-		return c.now.Sub(s.at.chasedAt()) >= time.Second
+		return c.now.Sub(s.at.asked) >= time.Second
 	}
 	return c.now.Sub(s.at.asked) >= time.Second<<s.at.tries
 }
@@ -258,6 +257,3 @@ func (c *core) drained(s *Subscription) {
 	}
 	c.catchUp(s)
 }
-
-// position0 is a version before every other.
-const position0 persistence.Position = 0

@@ -141,8 +141,8 @@ func (c *core) leftPending(s *Subscription) {
 func (c *core) pendingGrew() bool {
 	p := c.doc.Pending()
 	now := pendingSize{p.Blocks, p.Deletes, p.Bytes}
-	grew := now != c.batch.pending
-	c.batch.pending = now
+	grew := now != c.pendingSeen
+	c.pendingSeen = now
 	return grew
 }
 
@@ -166,21 +166,38 @@ func (c *core) settlePending() {
 // send all that they have, so nothing is wrong as long as nothing is new.
 func (c *core) readerUpdate(s *Subscription, update []byte) {
 	c.opt.count.refused.Inc()
-	if known, err := c.doc.Knows(crdt.V1, update); err != nil {
-		c.garble(s)
-	} else if !known {
-		s.at.refused = true
+	if s.at.refused {
+		return
 	}
+	rest, err := crdt.Diff(crdt.V1, update, c.doc.StateVector())
+	if err != nil {
+		c.garble(s)
+		return
+	}
+	if rest[0] == 0 {
+		if deletes, err := crdt.DecodeIDSet(crdt.V1, rest[1:]); err == nil {
+			have := c.doc.Deletes()
+			deletes.Subtract(&have)
+			s.at.refused = !deletes.Empty()
+			return
+		}
+	}
+	s.at.refused = true
 }
 
 // tooLarge tells whether an update would grow a document that is at its size
 // limit. Deletions are taken, and so is what the document has already.
 func (c *core) tooLarge(update []byte) bool {
-	if c.doc.Bytes()+len(update) <= c.limits.DocumentBytes {
+	if c.size()+len(update) <= c.limits.DocumentBytes {
 		return false
 	}
-	return c.doc.Grows(crdt.V1, update)
+	// The first number of an update is for how many clients it has blocks.
+	rest, err := crdt.Diff(crdt.V1, update, c.doc.StateVector())
+	return err == nil && rest[0] != 0
 }
+
+// size is about what the document takes.
+func (c *core) size() int { return max(c.stored.stateSize, 1<<10) + c.logged }
 
 // refuse ends a session over a valid update that breaks a limit, and keeps the
 // update: what the client makes after it would be pending for ever.

@@ -66,6 +66,7 @@ type Hub struct {
 	opt    Options
 	limits Limits
 	seed   maphash.Seed
+	count  *counters
 	shards [64]shard
 
 	queue  runQueue
@@ -121,6 +122,7 @@ func New(opt Options) (*Hub, error) {
 		opt:    opt,
 		limits: opt.Limits,
 		seed:   maphash.MakeSeed(),
+		count:  newCounters(opt.Metrics),
 		loads:  make(chan struct{}, opt.Limits.Loads),
 		jobs:   make(chan struct{}, opt.Limits.Jobs),
 		empty:  make(chan struct{}),

@@ -158,7 +158,7 @@ func (h *Hub) load(d *document) {
 	h.opt.Metrics.LoadSeconds.WithLabelValues(ok).Observe(now.Sub(start).Seconds())
 	h.commit.loaded(d, rec)
 	d.mu.Lock()
-	d.core = newCore(&h.limits, h.coreOptions(), doc, rec, tail, now)
+	d.core = newCore(h.coreOptions(), doc, rec, tail, now)
 	d.phase = live
 	queue := len(d.inbox) > 0 && d.schedule()
 	d.mu.Unlock()

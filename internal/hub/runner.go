@@ -137,7 +137,8 @@ func (r *runner) drop(d *document, why *EndError) {
 // coreOptions are what a core needs to know of the hub.
 func (h *Hub) coreOptions() coreOptions {
 	return coreOptions{
-		metrics:          h.opt.Metrics,
+		limits:           &h.limits,
+		count:            h.count,
 		snapshotInterval: h.opt.SnapshotInterval,
 		segmentInterval:  h.opt.SegmentInterval,
 		idleUnload:       h.opt.IdleUnload,

@@ -66,6 +66,9 @@ type effects struct {
 	// The first one gets version logFrom+1.
 	log     []persistence.NewEntry
 	logFrom persistence.Position
+	// claim: claim the document although there is nothing to log. The core hears
+	// of it by cmdCommitted.
+	claim bool
 	// quarantine: keep these refused updates.
 	quarantine []refusal
 	// out: put these into outboxes. When one turns out to be full, tell the

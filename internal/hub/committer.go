@@ -137,12 +137,25 @@ func (c *committer) add(d *document, from persistence.Position, entries []persis
 		return
 	}
 	if !l.claimed {
-		l.state = logClaiming
-		rec := l.record
-		c.hub.work.Go(func() { c.claim(d, rec) })
+		c.beginClaim(d)
 		return
 	}
 	c.enqueue(d)
+}
+
+// own claims a document that has nothing to append.
+func (c *committer) own(d *document) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if d.log.state == logIdle && !d.log.claimed {
+		c.beginClaim(d)
+	}
+}
+
+func (c *committer) beginClaim(d *document) {
+	d.log.state = logClaiming
+	rec := d.log.record
+	c.hub.work.Go(func() { c.claim(d, rec) })
 }
 
 // enqueue makes a document's entries part of the next append. mu is held.
@@ -224,6 +237,8 @@ func (c *committer) claim(d *document, seen persistence.Record) {
 }
 
 func (c *committer) claimedAs(d *document, rec persistence.Record) {
+	c.working()
+	d.post(command{kind: cmdCommitted, record: &rec})
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	l := &d.log
@@ -423,13 +438,17 @@ func (c *committer) failing(err error) {
 
 func (c *committer) working() {
 	if c.stalled.Load() {
-		c.stalled.Store(false)
-		c.readOnly.Store(false)
-		c.hub.opt.Metrics.LogStalled.Set(0)
 		c.mu.Lock()
-		c.delay = 0
+		c.settleState()
 		c.mu.Unlock()
 	}
+}
+
+func (c *committer) settleState() {
+	c.delay = 0
+	c.stalled.Store(false)
+	c.readOnly.Store(false)
+	c.hub.opt.Metrics.LogStalled.Set(0)
 }
 
 // again makes the documents that failed ready when the back-off is over. It
@@ -443,13 +462,20 @@ func (c *committer) again() time.Duration {
 	if wait := c.due.Sub(c.hub.opt.Now()); wait > 0 {
 		return wait
 	}
+	tried := false
 	for _, d := range c.later {
 		if d.log.state == logWaiting {
 			c.enqueue(d)
+			tried = true
 		}
 	}
 	clear(c.later)
 	c.later = c.later[:0]
+	if !tried {
+		// Those that failed are gone, so nothing shows any more that the log
+		// does; the next append will tell.
+		c.settleState()
+	}
 	return 0
 }
 

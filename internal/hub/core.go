@@ -96,8 +96,10 @@ type core struct {
 	draining bool
 	// discarding: updates are set aside unread.
 	discarding bool
-	// over: the document was dropped or unloaded.
-	over bool
+	// over is why the document was dropped; nil while it lives.
+	over *EndError
+	// owned: the newest claim is this process's. claiming: it was asked for.
+	owned, claiming bool
 
 	// Of the step under way.
 	now   time.Time
@@ -140,18 +142,19 @@ func newCore(opt coreOptions, doc *crdt.Doc, rec persistence.Record, tail persis
 // step takes a batch of commands in. Effects must be carried out in the order
 // of their fields before the next step.
 func (c *core) step(in input, fx *effects) {
-	if c.over {
-		return
-	}
 	c.now, c.fx = in.now, fx
 	c.discarding = in.readOnly || in.full || c.windowClosed()
 	fx.logFrom = c.version
 	c.batch.begin(c, in.commands)
 	for i := range in.commands {
-		c.handle(&in.commands[i])
-		if c.over {
-			return
+		if c.over != nil {
+			c.turnAway(&in.commands[i])
+			continue
 		}
+		c.handle(&in.commands[i])
+	}
+	if c.over != nil {
+		return
 	}
 	c.relay()
 	c.relayPresence()
@@ -276,8 +279,17 @@ func (c *core) drop(why *EndError) {
 	}
 	c.stored.fail(c, why)
 	c.fx.log, c.fx.out = c.fx.log[:0], c.fx.out[:0]
-	c.fx.drop = why
-	c.over = true
+	c.fx.drop, c.over = why, why
+}
+
+// turnAway answers a command that came too late.
+func (c *core) turnAway(cmd *command) {
+	switch {
+	case cmd.kind == cmdSubscribe:
+		c.fx.ends = append(c.fx.ends, ending{cmd.sub, c.over})
+	case cmd.kind == cmdRead || cmd.kind == cmdSnapshot:
+		c.fx.answers = append(c.fx.answers, answer{cmd.request, c.over})
+	}
 }
 
 // read answers a request for a copy.

@@ -110,7 +110,7 @@ func (c *core) noteDeletes(set *crdt.IDSet) {
 // lagging notes, right after a step, that a member's outbox became full. What
 // was put into it still goes out: the reader has everything up to now.
 func (c *core) lagging(s *Subscription) {
-	if c.over || s.gone() || s.at.lag != nil {
+	if c.over != nil || s.gone() || s.at.lag != nil {
 		return
 	}
 	c.lagFrom(s, c.markNow())

@@ -154,10 +154,10 @@ func (c *core) plan() {
 	}
 	if st.frozen == nil && st.running == nil && c.version > 0 {
 		switch {
-		case len(st.wanted) > 0:
+		case len(st.wanted) > 0 && c.own():
 			c.freeze(st.wanted[0])
 			st.wanted = st.wanted[1:]
-		case c.due() && !c.draining:
+		case c.due() && !c.draining && c.own():
 			c.freeze(nil)
 		}
 	}
@@ -166,7 +166,7 @@ func (c *core) plan() {
 		c.start()
 	}
 	if st.running == nil && !st.unsegmented.IsZero() && !c.now.Before(st.retryAt) &&
-		c.now.Sub(st.unsegmented) >= c.opt.segmentInterval {
+		c.now.Sub(st.unsegmented) >= c.opt.segmentInterval && c.own() {
 		c.segment()
 	}
 	if c.draining && c.committed == c.version {
@@ -177,6 +177,15 @@ func (c *core) plan() {
 	if !c.unload() {
 		c.fx.wake = c.nextWake()
 	}
+}
+
+// own tells whether this process is the writer, whom alone the log lets change
+// pointers. If not, it asks for the claim, as the first update would.
+func (c *core) own() bool {
+	if !c.owned && !c.claiming {
+		c.claiming, c.fx.claim = true, true
+	}
+	return c.owned
 }
 
 // start hands out the running job.
@@ -192,7 +201,7 @@ func (c *core) segment() {
 	c.start()
 }
 
-// idleFor tells whether nobody has used the document for long enough: at once
+// mayUnload tells whether nobody has used the document for long enough: at once
 // when it was never written, or the process stops.
 func (c *core) mayUnload() bool {
 	st := &c.stored
@@ -215,18 +224,20 @@ func (c *core) unload() bool {
 	if !c.mayUnload() {
 		return false
 	}
-	if st.last != c.version {
+	worth := st.tail.Bytes >= unloadBytes || st.tail.Entries >= unloadEntries
+	if st.last != c.version && (worth || c.record.Head > c.record.Segmented) {
+		if !c.own() {
+			return false
+		}
 		st.last = c.version
-		switch {
-		case st.tail.Bytes >= unloadBytes || st.tail.Entries >= unloadEntries:
+		if worth {
 			c.freeze(nil)
 			st.frozen, st.running = nil, st.frozen
 			c.start()
-			return false
-		case c.record.Head > c.record.Segmented:
+		} else {
 			c.segment()
-			return false
 		}
+		return false
 	}
 	c.fx.unload = true
 	return true

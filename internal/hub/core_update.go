@@ -223,8 +223,10 @@ func (c *core) garble(s *Subscription) {
 	}
 }
 
-// commit takes in that the log has committed up to rec.Head.
+// commit takes in that this process is the writer and that the log has
+// committed up to rec.Head.
 func (c *core) commit(rec *persistence.Record) {
+	c.owned = true
 	c.record.Epoch, c.record.Owner, c.record.Generation = rec.Epoch, rec.Owner, rec.Generation
 	c.record.Document = rec.Document
 	if rec.Head <= c.committed {

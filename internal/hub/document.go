@@ -139,14 +139,11 @@ func (d *document) take(dst []command) (int, time.Time) {
 			c.sub.queued -= cost
 		}
 	}
-	if n == len(d.inbox) {
-		clear(d.inbox)
-		d.inbox = d.inbox[:0]
-		if cap(d.inbox) > 64 {
-			d.inbox = nil
-		}
-	} else {
-		d.inbox = append(d.inbox[:0:0], d.inbox[n:]...)
+	left := copy(d.inbox, d.inbox[n:])
+	clear(d.inbox[left:])
+	d.inbox = d.inbox[:left]
+	if left == 0 && cap(d.inbox) > 64 {
+		d.inbox = nil
 	}
 	d.releaseSenders()
 	return n, d.queuedAt

@@ -76,6 +76,9 @@ func (r *runner) apply(d *document, now time.Time) {
 	if len(fx.log) > 0 {
 		h.commit.add(d, fx.logFrom, fx.log)
 	}
+	if fx.claim {
+		h.commit.own(d)
+	}
 	for i := range fx.quarantine {
 		q := &fx.quarantine[i]
 		h.sick.add(d.name, q, now)
@@ -115,8 +118,7 @@ func (r *runner) apply(d *document, now time.Time) {
 	case fx.drop != nil:
 		r.drop(d, fx.drop)
 	case fx.unload && h.remove(d, endRestart, ifIdle):
-		h.commit.forget(d)
-		d.core = nil
+		h.forget(d)
 	case !fx.wake.IsZero():
 		h.timers.set(d, fx.wake)
 	}
@@ -125,13 +127,19 @@ func (r *runner) apply(d *document, now time.Time) {
 // drop forgets a document that this process does not own any more.
 func (r *runner) drop(d *document, why *EndError) {
 	h := r.hub
-	h.commit.forget(d)
+	h.forget(d)
 	h.remove(d, why, always)
-	d.core = nil
 	if why == endFenced {
 		h.opt.Metrics.FencedTotal.Inc()
 	}
 	h.opt.Logger.Error("the document was dropped", zap.String("document", d.name), zap.String("reason", why.Reason))
+}
+
+// forget drops the core of a document that is being removed.
+func (h *Hub) forget(d *document) {
+	h.commit.forget(d)
+	h.count.presence.Sub(float64(d.core.presence.Len()))
+	d.core = nil
 }
 
 // coreOptions are what a core needs to know of the hub.

@@ -61,7 +61,9 @@ func (b *batch) add(c *core, s *Subscription, commit *crdt.Commit, update []byte
 		b.deletes.Union(&deletes)
 		if b.many {
 			it.deletes = deletes.Clone()
-			it.added = added(commit)
+			for client, r := range commit.Added() {
+				it.added = append(it.added, addedRange{client, r.To})
+			}
 		}
 	}
 	b.list = append(b.list, it)

@@ -60,7 +60,7 @@ func (c *core) syncStep1(s *Subscription, vector []byte) {
 
 // allowance is how many bytes a second answers to one session may take.
 func (c *core) allowance() int64 {
-	return int64(max(c.limits.SyncBytesPerSecond, 2*c.size()))
+	return int64(max(c.limits.SyncBytesPerSecond, 2*c.doc.Bytes()))
 }
 
 func (c *core) accrue(s *Subscription) {
@@ -145,7 +145,7 @@ func (c *core) fullState() *shared {
 	f := &shared{mark: c.markNow(), logged: c.logged}
 	f.mark.refs++
 	c.full = f
-	if c.size() <= 8*c.limits.ChunkBytes {
+	if c.doc.Bytes() <= 8*c.limits.ChunkBytes {
 		state := c.doc.AppendDiff(nil, crdt.V1, crdt.StateVector{})
 		if len(state) <= c.limits.ChunkBytes {
 			f.single = syncproto.AppendSyncStep2(make([]byte, 0, len(state)+12), state)
@@ -170,7 +170,7 @@ func (c *core) dropFull() {
 // chunks cuts what sv lacks into Update frames.
 func (c *core) chunks(sv crdt.StateVector) [][]byte {
 	var out [][]byte
-	for chunk := range chunksOf(c.doc, sv, c.limits.ChunkBytes) {
+	for chunk := range c.doc.Chunks(sv, c.limits.ChunkBytes) {
 		out = append(out, c.updateFrame(chunk))
 	}
 	return out

@@ -188,16 +188,13 @@ func (c *core) readerUpdate(s *Subscription, update []byte) {
 // tooLarge tells whether an update would grow a document that is at its size
 // limit. Deletions are taken, and so is what the document has already.
 func (c *core) tooLarge(update []byte) bool {
-	if c.size()+len(update) <= c.limits.DocumentBytes {
+	if c.doc.Bytes()+len(update) <= c.limits.DocumentBytes {
 		return false
 	}
 	// The first number of an update is for how many clients it has blocks.
 	rest, err := crdt.Diff(crdt.V1, update, c.doc.StateVector())
 	return err == nil && rest[0] != 0
 }
-
-// size is about what the document takes.
-func (c *core) size() int { return max(c.stored.stateSize, 1<<10) + c.logged }
 
 // refuse ends a session over a valid update that breaks a limit, and keeps the
 // update: what the client makes after it would be pending for ever.

@@ -93,3 +93,18 @@ func AppendBigInt64(dst []byte, v int64) []byte {
 func AppendBigUint64(dst []byte, v uint64) []byte {
 	return binary.BigEndian.AppendUint64(dst, v)
 }
+
+// AppendBigUint32 appends v big-endian.
+func AppendBigUint32(dst []byte, v uint32) []byte {
+	return binary.BigEndian.AppendUint32(dst, v)
+}
+
+// AppendUint16 appends v little-endian.
+func AppendUint16(dst []byte, v uint16) []byte {
+	return binary.LittleEndian.AppendUint16(dst, v)
+}
+
+// AppendUint32 appends v little-endian.
+func AppendUint32(dst []byte, v uint32) []byte {
+	return binary.LittleEndian.AppendUint32(dst, v)
+}

@@ -1,0 +1,4 @@
+package crdt
+
+// Subdoc is a reference from a document to another one (Yjs: ContentDoc).
+type Subdoc struct{}

@@ -11,8 +11,6 @@ const (
 	CloseUnsupportedData = 1003
 	// CloseTooBig: a message over Limits.MessageBytes.
 	CloseTooBig = 1009
-	// CloseInternal: a fault of the server.
-	CloseInternal = 1011
 	// CloseRestart: the server shuts down; reconnect.
 	CloseRestart = 1012
 	// CloseTryLater: the server has no room for what the client asks.
@@ -22,11 +20,14 @@ const (
 	CloseMalformed = 4400
 	// CloseForbidden: no grant for the document.
 	CloseForbidden = 4403
-	// CloseName: no document can have this name.
+	// CloseName: there is no document of this name, as none can have it. (An
+	// erased document ends with the same code.)
 	CloseName = 4404
 	// CloseDialect: a protocol that the server does not speak.
 	CloseDialect = 4406
 
+	// CloseInternal: a fault of the server.
+	CloseInternal = 4500
 	// CloseSlowReader: nothing was read from the connection for Limits.StallFor.
 	CloseSlowReader = 4508
 	// CloseSlowSender: a large message came too slowly for the memory it holds.

@@ -140,15 +140,15 @@ const (
 // may not come from a client.
 func (s *Session) judge(m syncproto.Message) judgement {
 	switch m.Kind {
-	case syncproto.KindSyncStep1:
+	case syncproto.KindSyncStep1, syncproto.KindSyncStep2:
+		// Every client answers the server's SyncStep1 with its whole delete
+		// set. Whether that adds anything, and may, the document's owner knows.
 		return pass
-	case syncproto.KindSyncStep2, syncproto.KindUpdate:
+	case syncproto.KindUpdate:
 		if s.scope.CanWrite() {
 			return pass
 		}
-		if !isEmptyUpdate(m.Payload) {
-			s.unsaved = true
-		}
+		s.unsaved = true
 		return refuse
 	case syncproto.KindAwareness, syncproto.KindQueryAwareness:
 		if s.scope.CanPresence() {
@@ -166,11 +166,6 @@ func (s *Session) judge(m syncproto.Message) judgement {
 	default:
 		return unknown
 	}
-}
-
-// isEmptyUpdate reports whether an update (V1) has neither blocks nor deletes.
-func isEmptyUpdate(update []byte) bool {
-	return len(update) == 2 && update[0] == 0 && update[1] == 0
 }
 
 // Tick looks at what is overdue at now. It is called about once a second.

@@ -41,15 +41,11 @@ func (c *conn) read() {
 // comes of it. An error means that the transport failed.
 func (c *conn) receive(r io.Reader) error {
 	frame, reserved, err := c.collect(r)
-	defer func() {
-		if reserved > 0 {
-			c.server.large.Release(reserved)
-		}
-	}()
 	if err == nil && c.socket.dry.Load() {
-		return io.ErrUnexpectedEOF
+		err = io.ErrUnexpectedEOF
 	}
 	if err != nil {
+		c.server.large.Release(reserved)
 		var why *session.Close
 		if errors.As(err, &why) {
 			c.end(why)
@@ -57,6 +53,7 @@ func (c *conn) receive(r io.Reader) error {
 		}
 		return err
 	}
+	defer c.server.large.Release(reserved)
 	m := c.server.metrics
 	m.FramesIn.Inc()
 	m.BytesIn.Add(float64(len(frame)))

@@ -1,0 +1,43 @@
+# Every target that a person types has a "## text"; `make help` prints them.
+SHELL := /bin/bash
+TOOL  := go tool -modfile=.ci/tools/go.mod
+TAGS  := invariants
+T     ?= 60s
+KILLS ?= 200
+
+export CGO_ENABLED ?= 0
+
+.PHONY: help run build test prepare check race fuzz bench web conformance differential crash faults clients clean
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+
+run: build ## build and serve on http://127.0.0.1:8787, data in ./data
+	@bin/ysync serve
+
+build: ## build bin/ysync, a static binary
+	@go build -trimpath -o bin/ysync ./cmd/ysync
+
+test: prepare ## everything: units, vectors, real clients, browsers, crashes, faults (installs what it needs)
+	@go test -tags $(TAGS) ./...
+
+prepare:
+	@.ci/prepare
+
+check: ## formatting, vet, staticcheck, the tests of the repository about itself
+	@out=$$($(TOOL) gofumpt -l .); if [ -n "$$out" ]; then echo "gofumpt would change:"; echo "$$out"; exit 1; fi
+	@go vet -tags $(TAGS) ./...
+	@$(TOOL) staticcheck -tags $(TAGS) ./...
+	@go test -count=1 .
+
+race: ## the unit tests under the race detector (needs a C compiler)
+	@CGO_ENABLED=1 go test -race -tags $(TAGS) $$(go list ./... | grep -v -e /e2e -e /crashtest -e /bench)
+
+fuzz: ## every fuzz target for T each (T=60s)
+	@.ci/fuzz $(T)
+
+conformance: ## the vectors made by real Yjs, counted by family
+	@go test -count=1 -v -run Conformance ./internal/lib0 ./crdt ./syncproto ./awareness | grep -v -e '^=== ' -e '^    --- PASS' -e '^--- PASS'
+
+web: ## rebuild the start page's bundle (needs Node)
+	@cd examples/editor && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build

@@ -1,0 +1,208 @@
+package e2e_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"ysync/internal/e2e"
+)
+
+var binary string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "ysync-e2e")
+	if err != nil {
+		panic(err)
+	}
+	binary, err = e2e.Build(dir)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// TestClients: y-websocket 1.5, 2, 3 and @y/websocket 4 (Yjs 14).
+func TestClients(t *testing.T) {
+	t.Parallel()
+	node(t, "clients.test.mjs", serve(t))
+}
+
+// TestIdle: 90 s of real time, beside the other tests.
+func TestIdle(t *testing.T) {
+	t.Parallel()
+	node(t, "idle.test.mjs", serve(t))
+}
+
+// TestBrowser: three pages of the start page in Chromium.
+func TestBrowser(t *testing.T) {
+	t.Parallel()
+	chromium := ""
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			chromium = path
+			break
+		}
+	}
+	if chromium == "" {
+		missing(t, "Chromium")
+	}
+	shots := os.Getenv("YSYNC_SCREENSHOTS")
+	node(t, "browser.test.mjs", serve(t), "YSYNC_CHROMIUM="+chromium, "YSYNC_SCREENSHOTS="+shots)
+}
+
+// TestRestart: clients live through kill -9.
+func TestRestart(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	server := start(t, data)
+	cmd := nodeCommand(t, "restart.test.mjs", server.Addr)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		log.WriteString(lines.Text() + "\n")
+		switch {
+		case strings.HasSuffix(lines.Text(), "@driver kill"):
+			server.Kill()
+		case strings.HasSuffix(lines.Text(), "@driver start"):
+			server = start(t, data, "--listen", server.Addr)
+			fmt.Fprintln(in, "started")
+		}
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("%v\n%s\nserver:\n%s", err, log.String(), server.Log())
+	}
+}
+
+// TestStartAndStop: an empty folder serves at once; SIGTERM is a clean end.
+func TestStartAndStop(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "new", "folder")
+	server := start(t, data)
+	if server.Started > 300*time.Millisecond {
+		t.Errorf("starting on an empty folder took %v, want under 300ms", server.Started)
+	}
+	if second, err := e2e.Start(binary, data, nil); err == nil {
+		second.Kill()
+		t.Error("a second process was let onto the same folder")
+	} else if !strings.Contains(err.Error(), data) {
+		t.Errorf("the refusal does not name the folder: %v", err)
+	}
+	if code, err := server.Stop(); err != nil || code != 0 {
+		t.Errorf("SIGTERM: exit code %d, %v\n%s", code, err, server.Log())
+	}
+}
+
+// TestBundle: the committed start page is the one that its sources build.
+func TestBundle(t *testing.T) {
+	t.Parallel()
+	editor := filepath.Join("..", "..", "examples", "editor")
+	requireNode(t, editor)
+	fresh := filepath.Join(t.TempDir(), "dist")
+	cmd := exec.Command("node", "build.mjs", fresh)
+	cmd.Dir = editor
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	built, err := os.ReadDir(fresh)
+	if err != nil {
+		t.Fatal(err)
+	}
+	committed, err := os.ReadDir(filepath.Join(editor, "dist"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(built) != len(committed) || len(built) == 0 {
+		t.Errorf("the build makes %d files, %d are committed", len(built), len(committed))
+	}
+	for _, f := range built {
+		want, err := os.ReadFile(filepath.Join(fresh, f.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(filepath.Join(editor, "dist", f.Name()))
+		if err != nil || !bytes.Equal(got, want) {
+			t.Errorf("dist/%s is not what the sources build (%v): run `make web`", f.Name(), err)
+		}
+	}
+}
+
+func start(t *testing.T, data string, args ...string) *e2e.Server {
+	t.Helper()
+	s, err := e2e.Start(binary, data, nil, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Kill)
+	return s
+}
+
+func serve(t *testing.T) string {
+	t.Helper()
+	return start(t, t.TempDir()).Addr
+}
+
+func nodeCommand(t *testing.T, program, addr string, env ...string) *exec.Cmd {
+	t.Helper()
+	requireNode(t, ".")
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	t.Cleanup(cancel)
+	// The default reporter for a pipe is TAP in Node 20 and spec later: say it.
+	cmd := exec.CommandContext(ctx, "node", "--test-reporter=tap", program)
+	cmd.Env = append(append(os.Environ(), "YSYNC_URL=ws://"+addr), env...)
+	return cmd
+}
+
+func node(t *testing.T, program, addr string, env ...string) {
+	t.Helper()
+	out, err := nodeCommand(t, program, addr, env...).CombinedOutput()
+	if err != nil || !bytes.Contains(out, []byte("# fail 0")) || bytes.Contains(out, []byte("# pass 0")) {
+		t.Errorf("%s: %v\n%s", program, err, out)
+	}
+	for line := range strings.Lines(string(out)) {
+		if strings.HasPrefix(line, "ok ") {
+			t.Log(strings.TrimSpace(line))
+		}
+	}
+}
+
+func requireNode(t *testing.T, dir string) {
+	t.Helper()
+	if _, err := exec.LookPath("node"); err != nil {
+		missing(t, "Node.js")
+	}
+	if _, err := os.Stat(filepath.Join(dir, "node_modules")); err != nil {
+		missing(t, "the Node packages of "+dir)
+	}
+}
+
+// missing ends a test whose tools could not be had: a failure where nothing may
+// be missing, a line that says so elsewhere.
+func missing(t *testing.T, what string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("%s is missing: `make prepare` installs it", what)
+	}
+	t.Skipf("NOT RUN: %s is missing", what)
+}

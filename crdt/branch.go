@@ -54,7 +54,7 @@ const (
 type branch struct {
 	kind  TypeKind
 	flags branchFlags
-	depth uint16 // 0 for a root
+	depth uint32 // 0 for a root
 
 	// name is the name of a root, or the tag or hook name of a nested type.
 	name keyRef

@@ -49,6 +49,8 @@ type Doc struct {
 	stamps    []uint32
 	stampNext uint32
 
+	maxDepth int // of all types ever integrated
+
 	// redone leads from an item to the one that redid it (Yjs: Item.redone).
 	redone map[itemRef]ID
 

@@ -1,9 +1,12 @@
 package crdt
 
 import (
+	"fmt"
 	"iter"
 	"slices"
 	"sort"
+
+	"ysync/internal/lib0"
 )
 
 // IDSet is a set of IDs as clock ranges by client: a delete set
@@ -169,6 +172,106 @@ func (s *IDSet) Clone() IDSet {
 	out := IDSet{clients: slices.Clone(s.clients)}
 	for i := range out.clients {
 		out.clients[i].ranges = slices.Clone(out.clients[i].ranges)
+	}
+	return out
+}
+
+// sort restores the order of clients.
+func (s *IDSet) sort() {
+	slices.SortStableFunc(s.clients, func(a, b idSetClient) int {
+		switch {
+		case a.client > b.client:
+			return -1
+		case a.client < b.client:
+			return 1
+		}
+		return 0
+	})
+}
+
+// DecodeIDSet reads a delete set (Yjs: readDeleteSet). What it allocates is
+// bounded by the input. Bytes after it are ignored, as in Yjs.
+func DecodeIDSet(v Version, b []byte) (IDSet, error) {
+	var s IDSet
+	r, err := newSetReader(v, b)
+	if err != nil {
+		return s, err
+	}
+	var run deleteRun
+	for r.nextDelete(&run) {
+		n := len(s.clients)
+		if n == 0 || s.clients[n-1].client != run.client {
+			s.clients = append(s.clients, idSetClient{client: run.client})
+			n++
+		}
+		s.clients[n-1].ranges = append(s.clients[n-1].ranges, run.Range)
+	}
+	if err := r.check(); err != nil {
+		return IDSet{}, fmt.Errorf("delete set: %w", err)
+	}
+	s.normalise()
+	return s, nil
+}
+
+// AppendIDSet appends a delete set (Yjs: writeDeleteSet).
+func AppendIDSet(dst []byte, v Version, s *IDSet) []byte {
+	if v == V2 {
+		e := encoderV2{rest: dst}
+		writeIDSet(&e, s)
+		return e.rest
+	}
+	e := encoderV1{buf: dst}
+	writeIDSet(&e, s)
+	return e.buf
+}
+
+// newSetReader starts a walk over a delete set that stands alone: V2 has no
+// columns then.
+func newSetReader(v Version, b []byte) (*updateReader, error) {
+	switch v {
+	case V1:
+		return &updateReader{dec: newDecoderV1(b)}, nil
+	case V2:
+		return &updateReader{dec: &decoderV2{r: lib0.NewReader(b)}}, nil
+	}
+	return nil, &UpdateError{0, malformed("unknown encoding version")}
+}
+
+// normalise sorts and merges what was appended in any order.
+func (s *IDSet) normalise() {
+	s.sort()
+	out := s.clients[:0]
+	for _, c := range s.clients {
+		if n := len(out); n > 0 && out[n-1].client == c.client {
+			out[n-1].ranges = append(out[n-1].ranges, c.ranges...)
+		} else {
+			out = append(out, c)
+		}
+	}
+	s.clients = out
+	for i := range s.clients {
+		s.clients[i].ranges = mergeRanges(s.clients[i].ranges)
+	}
+}
+
+// mergeRanges sorts ranges and joins those that overlap or touch.
+func mergeRanges(rs []Range) []Range {
+	slices.SortFunc(rs, func(a, b Range) int {
+		switch {
+		case a.From < b.From:
+			return -1
+		case a.From > b.From:
+			return 1
+		}
+		return 0
+	})
+	out := rs[:1]
+	for _, r := range rs[1:] {
+		if last := &out[len(out)-1]; r.From <= last.To {
+			last.To = max(last.To, r.To)
+		} else {
+			out = append(out, r)
+		}
 	}
 	return out
 }

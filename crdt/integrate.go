@@ -70,6 +70,7 @@ func (tx *Txn) integrateContent(r itemRef, it *item) {
 		b := d.branch(it.branch())
 		b.item = r
 		b.depth = d.branches[d.parentOf(it)].depth + 1
+		d.maxDepth = max(d.maxDepth, int(b.depth))
 	case kindDoc:
 		tx.subdocsAdded = append(tx.subdocsAdded, r)
 	}

@@ -1,8 +1,11 @@
 package crdt
 
 import (
+	"fmt"
 	"iter"
 	"slices"
+
+	"ysync/internal/lib0"
 )
 
 // StateVector says for every client how many of its units are known: clocks
@@ -19,15 +22,7 @@ type clientClock struct {
 }
 
 func newStateVector(cs []clientClock) StateVector {
-	slices.SortFunc(cs, func(a, b clientClock) int {
-		switch {
-		case a.client > b.client:
-			return -1
-		case a.client < b.client:
-			return 1
-		}
-		return 0
-	})
+	slices.SortFunc(cs, compareClients)
 	return StateVector{cs}
 }
 
@@ -82,4 +77,53 @@ func (sv StateVector) Contains(other StateVector) bool {
 // Equal tells whether both hold the same states.
 func (sv StateVector) Equal(other StateVector) bool {
 	return slices.Equal(sv.clients, other.clients)
+}
+
+// DecodeStateVector reads a state vector (Yjs: decodeStateVector). What it
+// allocates is bounded by the input. Bytes after it are ignored, as in Yjs.
+func DecodeStateVector(b []byte) (StateVector, error) {
+	r := lib0.NewReader(b)
+	n := r.Count(2)
+	cs := make([]clientClock, 0, min(n, 1024))
+	for ; n > 0 && r.Err() == nil; n-- {
+		c, clock := r.Uvarint(), r.Uvarint()
+		if r.Err() == nil {
+			cs = append(cs, clientClock{ClientID(c), Clock(clock)})
+		}
+	}
+	if err := r.Err(); err != nil {
+		return StateVector{}, &UpdateError{r.Off(), fmt.Errorf("%w: state vector: %w", ErrMalformed, err)}
+	}
+	// Of entries for the same client the last one counts.
+	slices.Reverse(cs)
+	slices.SortStableFunc(cs, compareClients)
+	cs = slices.CompactFunc(cs, func(a, b clientClock) bool { return a.client == b.client })
+	kept := cs[:0]
+	for _, e := range cs {
+		if e.clock > 0 {
+			kept = append(kept, e)
+		}
+	}
+	return StateVector{kept}, nil
+}
+
+// AppendStateVector appends a state vector, clients in descending order
+// (Yjs: encodeStateVector).
+func AppendStateVector(dst []byte, sv StateVector) []byte {
+	dst = lib0.AppendUvarint(dst, uint64(len(sv.clients)))
+	for _, e := range sv.clients {
+		dst = lib0.AppendUvarint(lib0.AppendUvarint(dst, uint64(e.client)), uint64(e.clock))
+	}
+	return dst
+}
+
+// compareClients orders by descending client.
+func compareClients(a, b clientClock) int {
+	switch {
+	case a.client > b.client:
+		return -1
+	case a.client < b.client:
+		return 1
+	}
+	return 0
 }

@@ -12,9 +12,8 @@ type Txn struct {
 	local bool
 	err   error // the first operation that failed; later ones do nothing
 
-	// touched are the clients that got blocks; client.before has their state
-	// before the transaction.
-	touched []clientRef
+	// touched are the clients that got blocks.
+	touched []touchedClient
 	// deletes are the units deleted, in order of deletion; sorted and merged
 	// at phase 1 of the commit.
 	deletes []deleteRange
@@ -43,6 +42,14 @@ type Txn struct {
 type changedType struct {
 	seq  bool // the sequence
 	keys []keyRef
+}
+
+// touchedClient is the state of a client before and after a transaction; after
+// is only set by its commit.
+type touchedClient struct {
+	client clientRef
+	before uint32
+	after  uint32
 }
 
 type deleteRange struct {
@@ -74,6 +81,14 @@ func (tx *Txn) before(c clientRef) uint32 {
 	if cl.touched == tx.epoch {
 		return cl.before
 	}
+	if tx.epoch != tx.doc.epoch {
+		// A later transaction may have noted its own.
+		for _, t := range tx.touched {
+			if t.client == c {
+				return t.before
+			}
+		}
+	}
 	return cl.state
 }
 
@@ -85,7 +100,7 @@ func (tx *Txn) touch(c clientRef) {
 	cl := &tx.doc.clients[c]
 	if cl.touched != tx.epoch {
 		cl.touched, cl.before = tx.epoch, cl.state
-		tx.touched = append(tx.touched, c)
+		tx.touched = append(tx.touched, touchedClient{client: c, before: cl.state})
 	}
 }
 
@@ -154,6 +169,9 @@ func (tx *Txn) insertItem(b branchRef, key keyRef, left, right itemRef, ct conte
 	}
 	r := d.slab.alloc()
 	it := d.item(r)
+	if ct.kind == kindString && !d.arena.surrogates && len(ct.data) != int(ct.length) && hasSurrogate(ct.data) {
+		d.arena.surrogates = true
+	}
 	it.clock, it.length, it.client, it.kind = clock, ct.length, c, ct.kind
 	it.left, it.right = left, right
 	if left != 0 {
@@ -168,9 +186,8 @@ func (tx *Txn) insertItem(b branchRef, key keyRef, left, right itemRef, ct conte
 		it.size = uint32(len(ct.data))
 		it.off = d.arena.put(ct.data)
 	}
-	ch := d.seqChain
 	if key == 0 {
-		it.chain = ch(b)
+		it.chain = d.seqChain(b)
 	} else {
 		it.chain = d.keyChain(b, key)
 	}

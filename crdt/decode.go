@@ -1,0 +1,363 @@
+package crdt
+
+import (
+	"errors"
+	"fmt"
+
+	"ysync/internal/lib0"
+)
+
+// updateDecoder is the surface over which the walk below reads both encodings
+// (Yjs: UpdateDecoderV1, UpdateDecoderV2). Failures stay in it until failure is
+// asked.
+type updateDecoder interface {
+	rest() *lib0.Reader // the bytes that are not in a column
+	client() uint64
+	leftID() ID
+	rightID() ID
+	info() uint8
+	text() (s []byte, units int)
+	parentInfo() bool
+	typeRef() uint64
+	length() uint64
+	key() []byte
+	json() []byte // one embedded value: JSON text in V1, Any in V2
+	jsonIsText() bool
+	resetDeletes()
+	deleteClock() uint64
+	deleteLength() uint64
+	// failure is the first failure in the rest; finish looks at all columns.
+	failure() error
+	finish() error
+}
+
+// updateReader walks the blocks and then the delete set of an update, once for
+// both encodings (Yjs: lazyStructReaderGenerator, readDeleteSet). It allocates
+// nothing but what a decoder needs.
+type updateReader struct {
+	dec updateDecoder
+
+	// maxBlocks bounds the blocks of the update.
+	maxBlocks int
+
+	sections uint64 // still to read
+	blocks   uint64 // still to read in this section
+	client   ClientID
+	clock    uint64
+
+	total   int // blocks read
+	skips   int
+	types   int
+	payload int // bytes of content read
+	unorder bool
+	err     error
+
+	deleteClients uint64
+	deleteRuns    uint64
+	deletesOpen   bool
+}
+
+// maxWireClock is 2^53-1: clocks and lengths are JavaScript numbers.
+const maxWireClock = 1<<53 - 1
+
+var errPastLimit = fmt.Errorf("%w: clock beyond %d", ErrLimit, uint64(maxClock))
+
+func malformed(msg string) error { return fmt.Errorf("%w: %s", ErrMalformed, msg) }
+
+// newUpdateReader starts a walk. maxBlocks bounds the blocks of a V2 update; 0
+// is the default.
+func newUpdateReader(v Version, update []byte, maxBlocks int) (*updateReader, error) {
+	r := &updateReader{}
+	switch v {
+	case V1:
+		r.dec = newDecoderV1(update)
+		r.maxBlocks = len(update)
+	case V2:
+		r.dec = newDecoderV2(update)
+		if r.maxBlocks = maxBlocks; maxBlocks <= 0 {
+			r.maxBlocks = 4096 + 16*len(update)
+		}
+	default:
+		return nil, &UpdateError{0, malformed("unknown encoding version")}
+	}
+	r.sections = r.dec.rest().Uvarint()
+	return r, r.check()
+}
+
+// fail notes the first failure.
+func (r *updateReader) fail(err error) {
+	if r.err == nil {
+		r.err = err
+	}
+}
+
+// check returns the first failure as an *UpdateError.
+func (r *updateReader) check() error {
+	if err := r.dec.finish(); err != nil {
+		class := ErrMalformed
+		if errors.Is(err, lib0.ErrDepth) {
+			class = ErrLimit
+		}
+		off := -1
+		var le *lib0.Error
+		if errors.As(err, &le) {
+			off = le.Off
+		}
+		return &UpdateError{off, fmt.Errorf("%w: %w", class, err)}
+	}
+	if r.err != nil {
+		return &UpdateError{r.dec.rest().Off(), r.err}
+	}
+	return nil
+}
+
+// next reads the next block into b; false at the end of the blocks or after a
+// failure.
+func (r *updateReader) next(b *rawBlock) bool {
+	for r.blocks == 0 {
+		if r.sections == 0 || !r.nextSection() {
+			return false
+		}
+	}
+	r.blocks--
+	if !r.read(b) {
+		r.blocks, r.sections = 0, 0
+		return false
+	}
+	r.total++
+	r.clock += b.length
+	return true
+}
+
+func (r *updateReader) nextSection() bool {
+	rest := r.dec.rest()
+	n := rest.Uvarint()
+	c := ClientID(r.dec.client())
+	clock := rest.Uvarint()
+	if r.dec.failure() != nil {
+		r.sections = 0
+		return false
+	}
+	if r.deletesOpen || c >= r.client && r.total > 0 {
+		r.unorder = true
+	}
+	if n > uint64(r.maxBlocks-r.total) {
+		r.fail(fmt.Errorf("%w: more than %d blocks", ErrLimit, r.maxBlocks))
+		r.sections = 0
+		return false
+	}
+	r.sections--
+	r.blocks, r.client, r.clock = n, c, clock
+	return true
+}
+
+// read reads one block at r.client and r.clock.
+func (r *updateReader) read(b *rawBlock) bool {
+	dec := r.dec
+	info := dec.info()
+	*b = rawBlock{client: r.client, clock: r.clock, kind: contentKind(info & 0x1f)}
+	switch b.kind {
+	case kindGC:
+		b.length = dec.length()
+	case kindSkip:
+		b.length = dec.rest().Uvarint()
+		r.skips++
+	default:
+		b.hasOrigin, b.hasRight = info&0x80 != 0, info&0x40 != 0
+		if b.hasOrigin {
+			b.origin = dec.leftID()
+		}
+		if b.hasRight {
+			b.right = dec.rightID()
+		}
+		if !b.hasOrigin && !b.hasRight {
+			if dec.parentInfo() {
+				b.hasRoot = true
+				b.root, _ = dec.text()
+			} else {
+				b.hasParent = true
+				b.parent = dec.leftID()
+			}
+			if info&0x20 != 0 {
+				b.hasKey = true
+				b.key, _ = dec.text()
+			}
+		}
+		r.readContent(b)
+	}
+	if dec.failure() != nil || r.err != nil {
+		return false
+	}
+	return r.valid(b, info)
+}
+
+// valid refuses what no replica can have made.
+func (r *updateReader) valid(b *rawBlock, info uint8) bool {
+	switch {
+	case b.length == 0:
+		r.fail(malformed("empty block"))
+	case (b.kind == kindGC || b.kind == kindSkip) && info != uint8(b.kind):
+		r.fail(malformed("flags on a block without content"))
+	case b.length > maxWireClock || b.end() > maxWireClock:
+		r.fail(malformed("clock beyond 2^53"))
+	case b.end() > maxClock || b.origin.Clock > maxClock || b.right.Clock > maxClock || b.parent.Clock > maxClock:
+		r.fail(errPastLimit)
+	case r.ownFuture(b.hasOrigin, b.origin) || r.ownFuture(b.hasRight, b.right) || r.ownFuture(b.hasParent, b.parent):
+		r.fail(malformed("block refers to itself or a later one"))
+	default:
+		return true
+	}
+	return false
+}
+
+func (r *updateReader) ownFuture(set bool, id ID) bool {
+	return set && id.Client == r.client && uint64(id.Clock) >= r.clock
+}
+
+// readContent reads the payload (Yjs: readItemContent).
+func (r *updateReader) readContent(b *rawBlock) {
+	dec := r.dec
+	b.length = 1
+	switch b.kind {
+	case kindDeleted:
+		b.length = dec.length()
+	case kindJSON:
+		r.readJSONs(b)
+	case kindBinary:
+		b.data = dec.rest().Bytes()
+	case kindString:
+		var n int
+		b.data, n = dec.text()
+		b.length = uint64(n)
+	case kindEmbed:
+		b.data, b.jsonText = dec.json(), dec.jsonIsText()
+		r.checkJSON(b)
+	case kindFormat:
+		b.name = dec.key()
+		b.data, b.jsonText = dec.json(), dec.jsonIsText()
+		r.checkJSON(b)
+	case kindType:
+		r.types++
+		t := dec.typeRef()
+		if t > uint64(KindXMLText) {
+			r.fail(malformed("unknown type"))
+			return
+		}
+		b.typeKind = TypeKind(t)
+		if b.typeKind.named() {
+			b.name = dec.key()
+		}
+	case kindAny:
+		b.length = dec.length()
+		rest := dec.rest()
+		if b.length > uint64(rest.Len()) {
+			r.fail(malformed("more values than bytes"))
+			return
+		}
+		ahead := *rest
+		all := ahead.Rest()
+		for range b.length {
+			rest.SkipAny(maxAnyDepth)
+			if rest.Err() != nil {
+				return
+			}
+		}
+		b.data = all[:len(all)-rest.Len()]
+	case kindDoc:
+		b.name, _ = dec.text()
+		b.data = dec.rest().Raw(maxAnyDepth)
+		if len(b.data) > 0 && (b.data[0] == byte(lib0.TagNull) || b.data[0] == byte(lib0.TagUndefined)) {
+			r.fail(malformed("subdocument without options"))
+		}
+	default:
+		r.fail(malformed("unknown content"))
+	}
+	r.payload += len(b.data) + len(b.name)
+}
+
+// readJSONs reads the strings of legacy JSON content. They are kept as counted
+// strings, which is how V1 holds them.
+func (r *updateReader) readJSONs(b *rawBlock) {
+	n := r.dec.length()
+	b.length = n
+	b.stringsRaw = true
+	if n > uint64(r.maxBlocks) {
+		r.fail(fmt.Errorf("%w: %d values", ErrLimit, n))
+		return
+	}
+	for range n {
+		s, _ := r.dec.text()
+		if r.dec.failure() != nil {
+			return
+		}
+		if string(s) != "undefined" {
+			if _, ok := parseJSON(s); !ok {
+				r.fail(malformed("JSON"))
+				return
+			}
+		}
+		b.data = lib0.AppendBytes(b.data, s)
+	}
+}
+
+func (r *updateReader) checkJSON(b *rawBlock) {
+	if !b.jsonText || r.dec.failure() != nil || simpleJSON(b.data) {
+		return
+	}
+	if _, ok := parseJSON(b.data); !ok {
+		r.fail(malformed("JSON"))
+	}
+}
+
+// simpleJSON recognises the values that nearly all formats have.
+func simpleJSON(b []byte) bool {
+	switch string(b) {
+	case "null", "true", "false":
+		return true
+	}
+	return false
+}
+
+// nextDelete reads the next range of the delete set, after the last block;
+// false at the end or after a failure.
+func (r *updateReader) nextDelete(run *deleteRun) bool {
+	rest := r.dec.rest()
+	if !r.deletesOpen {
+		r.deletesOpen = true
+		if r.err != nil {
+			return false
+		}
+		r.deleteClients = rest.Uvarint()
+	}
+	for r.deleteRuns == 0 {
+		if r.deleteClients == 0 || r.dec.failure() != nil {
+			return false
+		}
+		r.deleteClients--
+		r.dec.resetDeletes()
+		r.client = ClientID(rest.Uvarint())
+		r.deleteRuns = rest.Uvarint()
+		if r.deleteRuns > uint64(rest.Len()) {
+			r.fail(malformed("more deletes than bytes"))
+			r.deleteClients, r.deleteRuns = 0, 0
+			return false
+		}
+	}
+	r.deleteRuns--
+	from := r.dec.deleteClock()
+	n := r.dec.deleteLength()
+	switch {
+	case r.dec.failure() != nil:
+	case n == 0:
+		r.fail(malformed("empty delete"))
+	case from > maxWireClock || n > maxWireClock || from+n > maxWireClock:
+		r.fail(malformed("clock beyond 2^53"))
+	case from+n > maxClock:
+		r.fail(errPastLimit)
+	default:
+		*run = deleteRun{r.client, Range{Clock(from), Clock(from + n)}}
+		return true
+	}
+	r.deleteClients, r.deleteRuns = 0, 0
+	return false
+}

@@ -131,4 +131,3 @@ func (v Value) isPlain() bool {
 	}
 	return true
 }
-

@@ -113,15 +113,17 @@ func (d *Doc) readSections(v Version, update []byte, sum summary) ([]section, er
 	blocks := make([]rawBlock, 0, sum.blocks)
 	var out []section
 	var b rawBlock
+	at := 0
 	for r.next(&b) {
-		if n := len(out); n == 0 || out[n-1].client != b.client {
+		if r.section != at {
+			at = r.section
 			out = append(out, section{client: b.client})
 		}
 		blocks = append(blocks, b)
 		s := &out[len(out)-1]
 		s.i++ // counts for now
 	}
-	at := 0
+	at = 0
 	for i := range out {
 		out[i].blocks = blocks[at : at+out[i].i : at+out[i].i]
 		at += out[i].i

@@ -48,6 +48,16 @@ func (a Attrs) normal() Attrs {
 	return out
 }
 
+// ordered gives attributes with distinct keys in the order of a JavaScript object.
+func (a Attrs) ordered() Attrs {
+	for i := range a {
+		if _, ok := arrayIndex(a[i].Key); ok {
+			return a.normal()
+		}
+	}
+	return a
+}
+
 func (a Attrs) index(key string) int {
 	for i := range a {
 		if a[i].Key == key {
@@ -89,4 +99,18 @@ func (a *Attrs) apply(key string, v Value) {
 		return
 	}
 	a.set(key, v)
+}
+
+// copy is what a caller may keep: without the identities that matter only while a text is edited.
+func (a Attrs) copy() Attrs {
+	if len(a) == 0 {
+		return nil
+	}
+	out := append(Attrs(nil), a...)
+	for i := range out {
+		if out[i].Value.isJSObject() {
+			out[i].Value.num = 0
+		}
+	}
+	return out.ordered()
 }

@@ -17,6 +17,7 @@ func (d *Doc) Transact(origin any, fn func(*Txn)) (*Commit, error) {
 	}
 	tx := d.begin(origin)
 	tx.local = true
+	tx.tracked = false // nothing asks for the changed types of local transactions
 	fn(tx)
 	d.tx = nil
 	d.finish(tx)
@@ -39,6 +40,7 @@ func (d *Doc) begin(origin any) *Txn {
 func (d *Doc) followUp(origin any, fn func(*Txn)) {
 	tx := d.begin(origin)
 	tx.local = true
+	tx.tracked = false
 	fn(tx)
 	d.tx = nil
 }
@@ -78,6 +80,9 @@ const compactAt = 4096
 //  6. change the client ID if another replica turned out to use it
 func (tx *Txn) cleanup() {
 	d := tx.doc
+	for i := range tx.touched {
+		tx.touched[i].after = d.clients[tx.touched[i].client].state
+	}
 	tx.settleDeletes()
 	if tx.tracked {
 		d.types.observe(d, tx)
@@ -103,6 +108,7 @@ func (tx *Txn) cleanup() {
 func (tx *Txn) settleDeletes() {
 	ds := tx.deletes
 	if len(ds) > 1 {
+		tx.noteDeleteOrder()
 		slices.SortFunc(ds, func(a, b deleteRange) int {
 			if a.client != b.client {
 				return int(int64(a.client) - int64(b.client))
@@ -217,77 +223,4 @@ func (d *Doc) merge(lr, rr itemRef) bool {
 	}
 	d.slab.release(rr)
 	return true
-}
-
-// Commit is what one transaction did. It is valid until the next transaction
-// of its Doc begins.
-type Commit struct {
-	tx   *Txn
-	next *Commit
-
-	// of Apply
-	leftPending bool
-	relayable   bool
-
-	// frozen encodings, when other transactions followed
-	frozen [2][]byte
-}
-
-// Empty tells whether the transaction added neither a block nor a delete.
-func (c *Commit) Empty() bool { return len(c.tx.touched) == 0 && len(c.tx.deletes) == 0 }
-
-// LeftPending tells whether something of the update waits for a dependency.
-func (c *Commit) LeftPending() bool { return c.leftPending }
-
-// Relayable tells whether the update may be passed on as it came: it was
-// integrated whole, holds no skip and nothing that was known before.
-func (c *Commit) Relayable() bool { return c.relayable }
-
-// Origin is what Apply or Transact was given.
-func (c *Commit) Origin() any { return c.tx.Origin }
-
-// Next is the commit of a transaction that followed from this one: removed
-// formats, or edits of an observer; nil if none did. Its update is to be passed
-// on as well.
-func (c *Commit) Next() *Commit { return c.next }
-
-// AppendUpdate appends exactly what the transaction added, with earlier pending
-// parts that it completed. It never holds a skip. For an empty commit it
-// appends an update without content. (Yjs: the update event.)
-func (c *Commit) AppendUpdate(dst []byte, v Version) []byte {
-	if f := c.frozen[v-1]; f != nil {
-		return append(dst, f...)
-	}
-	d := c.tx.doc
-	e := newEncoder(v)
-	fs := make([]from, 0, 1)
-	for _, t := range c.tx.touched {
-		fs = append(fs, from{t.client, t.before})
-	}
-	if len(fs) > 1 {
-		d.sortDescending(fs)
-	}
-	d.writeFrom(e, fs)
-	d.writeRanges(e, c.tx.deletes)
-	return e.finish(dst)
-}
-
-// freeze encodes the commit while the blocks are as they were after it.
-func (c *Commit) freeze() {
-	c.frozen = [2][]byte{c.AppendUpdate(nil, V1), c.AppendUpdate(nil, V2)}
-}
-
-// Deletes are the units that the transaction deleted.
-func (c *Commit) Deletes() IDSet {
-	var s IDSet
-	for _, r := range c.tx.deletes {
-		id := c.tx.doc.clients[r.client].id
-		if n := len(s.clients); n == 0 || s.clients[n-1].client != id {
-			s.clients = append(s.clients, idSetClient{client: id})
-		}
-		last := &s.clients[len(s.clients)-1]
-		last.ranges = append(last.ranges, Range{Clock(r.clock), Clock(r.clock + r.length)})
-	}
-	s.sort()
-	return s
 }

@@ -45,16 +45,17 @@ type updateReader struct {
 	client   ClientID
 	clock    uint64
 
+	section int // sections begun
 	total   int // blocks read
 	skips   int
 	types   int
 	payload int // bytes of content read
-	unorder bool
 	err     error
 
 	deleteClients uint64
 	deleteRuns    uint64
 	deletesOpen   bool
+	deleteEnd     uint64 // of the range before, in the same client
 }
 
 // maxWireClock is 2^53-1: clocks and lengths are JavaScript numbers.
@@ -138,15 +139,13 @@ func (r *updateReader) nextSection() bool {
 		r.sections = 0
 		return false
 	}
-	if r.deletesOpen || c >= r.client && r.total > 0 {
-		r.unorder = true
-	}
 	if n > uint64(r.maxBlocks-r.total) {
 		r.fail(fmt.Errorf("%w: more than %d blocks", ErrLimit, r.maxBlocks))
 		r.sections = 0
 		return false
 	}
 	r.sections--
+	r.section++
 	r.blocks, r.client, r.clock = n, c, clock
 	return true
 }
@@ -337,6 +336,7 @@ func (r *updateReader) nextDelete(run *deleteRun) bool {
 		r.dec.resetDeletes()
 		r.client = ClientID(rest.Uvarint())
 		r.deleteRuns = rest.Uvarint()
+		r.deleteEnd = 0
 		if r.deleteRuns > uint64(rest.Len()) {
 			r.fail(malformed("more deletes than bytes"))
 			r.deleteClients, r.deleteRuns = 0, 0
@@ -354,7 +354,11 @@ func (r *updateReader) nextDelete(run *deleteRun) bool {
 		r.fail(malformed("clock beyond 2^53"))
 	case from+n > maxClock:
 		r.fail(errPastLimit)
+	case from < r.deleteEnd:
+		// Yjs sorts before it writes, and spoils such ranges if they must wait.
+		r.fail(malformed("deletes out of order"))
 	default:
+		r.deleteEnd = from + n
 		*run = deleteRun{r.client, Range{Clock(from), Clock(from + n)}}
 		return true
 	}

@@ -101,3 +101,11 @@ func (d *Doc) GUID() string { return d.opts.GUID }
 
 // item returns an item; see slab.at for how long the pointer lives.
 func (d *Doc) item(r itemRef) *item { return d.slab.at(r) }
+
+// Bytes is about how much memory the document takes. It costs nothing to ask.
+func (d *Doc) Bytes() int {
+	const entry, perBranch, perChain, perKey, perClient = 8, 44, 36, 48, 120
+	return d.slab.bytes() + cap(d.arena.buf) + d.slab.live*entry +
+		len(d.branches)*perBranch + len(d.chains)*perChain +
+		len(d.keys)*perKey + d.keyBytes + len(d.clients)*perClient + d.pending.bytes
+}

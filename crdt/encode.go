@@ -40,9 +40,15 @@ func newEncoder(v Version) updateEncoder {
 
 // writeBlock writes a block from its unit offset on (Yjs: Item.write, GC.write).
 func (d *Doc) writeBlock(e updateEncoder, it *item, offset uint32) {
+	d.writePart(e, it, offset, it.length)
+}
+
+// writePart writes the units of a block from offset up to, not including, to.
+// The block stays whole.
+func (d *Doc) writePart(e updateEncoder, it *item, offset, to uint32) {
 	if it.isGC() {
 		e.info(uint8(kindGC))
-		e.length(uint64(it.length - offset))
+		e.length(uint64(to - offset))
 		return
 	}
 	origin := it.origin
@@ -80,19 +86,19 @@ func (d *Doc) writeBlock(e updateEncoder, it *item, offset uint32) {
 			e.str(d.key(ch.key))
 		}
 	}
-	d.writeContent(e, it, offset)
+	d.writeContent(e, it, offset, to)
 }
 
-// writeContent writes the payload from unit offset on.
-func (d *Doc) writeContent(e updateEncoder, it *item, offset uint32) {
+// writeContent writes the payload of the units from offset up to to.
+func (d *Doc) writeContent(e updateEncoder, it *item, offset, to uint32) {
 	data := d.data(it)
 	switch it.kind {
 	case kindDeleted:
-		e.length(uint64(it.length - offset))
+		e.length(uint64(to - offset))
 	case kindJSON:
-		e.length(uint64(it.length - offset))
+		e.length(uint64(to - offset))
 		r := lib0.NewReader(skipValues(data, offset))
-		for range it.length - offset {
+		for range to - offset {
 			if v := readAny(&r); v.IsUndefined() {
 				e.str("undefined")
 			} else {
@@ -102,7 +108,12 @@ func (d *Doc) writeContent(e updateEncoder, it *item, offset uint32) {
 	case kindBinary:
 		e.bytes(data)
 	case kindString:
-		e.text(textFrom(data, offset), int(it.length-offset))
+		text := textFrom(data, offset)
+		if to < it.length {
+			at, _ := cutText(text, to-offset)
+			text = text[:at]
+		}
+		e.text(text, int(to-offset))
 	case kindEmbed:
 		e.json(data)
 	case kindFormat:
@@ -116,8 +127,12 @@ func (d *Doc) writeContent(e updateEncoder, it *item, offset uint32) {
 			e.key([]byte(d.key(b.name)))
 		}
 	case kindAny:
-		e.length(uint64(it.length - offset))
-		e.any(skipValues(data, offset))
+		e.length(uint64(to - offset))
+		values := skipValues(data, offset)
+		if to < it.length {
+			values = values[:len(values)-len(skipValues(values, to-offset))]
+		}
+		e.any(values)
 	case kindDoc:
 		guid, opts := d.formatParts(it)
 		e.text(guid, -1)

@@ -199,12 +199,7 @@ func DecodeIDSet(v Version, b []byte) (IDSet, error) {
 	}
 	var run deleteRun
 	for r.nextDelete(&run) {
-		n := len(s.clients)
-		if n == 0 || s.clients[n-1].client != run.client {
-			s.clients = append(s.clients, idSetClient{client: run.client})
-			n++
-		}
-		s.clients[n-1].ranges = append(s.clients[n-1].ranges, run.Range)
+		s.push(run)
 	}
 	if err := r.check(); err != nil {
 		return IDSet{}, fmt.Errorf("delete set: %w", err)
@@ -235,6 +230,16 @@ func newSetReader(v Version, b []byte) (*updateReader, error) {
 		return &updateReader{dec: &decoderV2{r: lib0.NewReader(b)}}, nil
 	}
 	return nil, &UpdateError{0, malformed("unknown encoding version")}
+}
+
+// push appends a range in any order; normalise must follow.
+func (s *IDSet) push(run deleteRun) {
+	n := len(s.clients)
+	if n == 0 || s.clients[n-1].client != run.client {
+		s.clients = append(s.clients, idSetClient{client: run.client})
+		n++
+	}
+	s.clients[n-1].ranges = append(s.clients[n-1].ranges, run.Range)
 }
 
 // normalise sorts and merges what was appended in any order.

@@ -44,6 +44,8 @@ const (
 	flagPadded
 	// flagFree marks a slot on the free list, for Check.
 	flagFree
+	// flagMarked is for position markers only (Yjs: Item.marker), see typestate.go.
+	flagMarked
 )
 
 // unitID is the ID of a unit with the client interned; client 0 is null.

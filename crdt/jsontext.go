@@ -171,11 +171,16 @@ func (p *jsonParser) literal(s string, v Value) Value {
 }
 
 func (p *jsonParser) value(depth int) Value {
-	if p.pos >= len(p.src) || depth > maxValueDepth {
+	if p.pos >= len(p.src) {
 		p.fail()
 		return Value{}
 	}
-	switch c := p.src[p.pos]; c {
+	c := p.src[p.pos]
+	if (c == '[' || c == '{') && depth >= maxValueDepth {
+		p.fail()
+		return Value{}
+	}
+	switch c {
 	case 'n':
 		return p.literal("null", Null())
 	case 't':

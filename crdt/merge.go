@@ -109,6 +109,13 @@ type rawWriter struct {
 	// counts are the blocks of each section and marks where their counts belong.
 	counts []uint64
 	marks  []int
+
+	// joins says that blocks that continue one another are joined; then held
+	// is the block that may still grow, if holds. (Compact)
+	joins bool
+	holds bool
+	owned bool
+	held  rawBlock
 }
 
 // mark is implemented by both encoders: the length of the rest so far, and the
@@ -119,6 +126,30 @@ type restEditor interface {
 }
 
 func (w *rawWriter) write(b *rawBlock) {
+	if !w.joins {
+		w.put(b)
+		return
+	}
+	if w.holds && w.held.continues(b) {
+		if !w.owned {
+			w.held, w.owned = w.held.clone(), true
+		}
+		w.held.extend(b)
+		return
+	}
+	w.release()
+	w.held, w.holds, w.owned = *b, true, false
+}
+
+// release writes the held block.
+func (w *rawWriter) release() {
+	if w.holds {
+		w.put(&w.held)
+	}
+	w.holds = false
+}
+
+func (w *rawWriter) put(b *rawBlock) {
 	if w.written == 0 || w.client != b.client {
 		w.client = b.client
 		w.marks = append(w.marks, w.e.(restEditor).restLen())
@@ -133,6 +164,7 @@ func (w *rawWriter) write(b *rawBlock) {
 
 // finish puts the counts in place; the delete set follows.
 func (w *rawWriter) finish() {
+	w.release()
 	w.e.(restEditor).insertRest(w.marks, w.counts)
 }
 
@@ -172,7 +204,11 @@ func Merge(v Version, updates ...[]byte) ([]byte, error) {
 		}
 		return updates[0], r.drain()
 	}
-	m := merger{w: rawWriter{e: newEncoder(v)}}
+	return mergeUpdates(v, updates, rawWriter{e: newEncoder(v)})
+}
+
+func mergeUpdates(v Version, updates [][]byte, w rawWriter) ([]byte, error) {
+	m := merger{w: w}
 	readers := make([]*updateReader, 0, len(updates))
 	for _, u := range updates {
 		r, err := newUpdateReader(v, u, noBlockLimit)
@@ -188,12 +224,13 @@ func Merge(v Version, updates ...[]byte) ([]byte, error) {
 	for _, r := range readers {
 		var run deleteRun
 		for r.nextDelete(&run) {
-			deletes.Add(run.client, run.Range)
+			deletes.push(run)
 		}
 		if err := r.check(); err != nil {
 			return nil, err
 		}
 	}
+	deletes.normalise()
 	writeIDSet(m.w.e, &deletes)
 	return m.w.e.finish(nil), nil
 }

@@ -55,11 +55,12 @@ func finishRaw(w *rawWriter, r *updateReader) ([]byte, error) {
 	var deletes IDSet
 	var run deleteRun
 	for r.nextDelete(&run) {
-		deletes.Add(run.client, run.Range)
+		deletes.push(run)
 	}
 	if err := r.check(); err != nil {
 		return nil, err
 	}
+	deletes.normalise()
 	writeIDSet(w.e, &deletes)
 	return w.e.finish(nil), nil
 }

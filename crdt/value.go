@@ -46,7 +46,9 @@ func (k ValueKind) String() string {
 // Strings are WTF-8: UTF-8, except that a lone UTF-16 surrogate, which JavaScript strings may
 // contain, is kept as its three-byte form. Such a half becomes U+FFFD where it meets the wire.
 type Value struct {
-	num  uint64 // bool: 0 or 1; number: float64 bits; bigint: int64 bits; type in a document: its branch
+	// num is: bool: 0 or 1; number: float64 bits; bigint: int64 bits; type in a document: its branch;
+	// value of a format item while its text is edited: Doc.formatToken.
+	num  uint64
 	str  string // string, bytes
 	ref  *compound
 	doc  *Doc // type in a document
@@ -357,7 +359,10 @@ func (v Value) same(w Value) bool {
 	case ValueString, ValueBool, ValueBigInt, ValueUndefined, ValueNull:
 		return v.num == w.num && v.str == w.str
 	}
-	return v.ref == w.ref && v.ref != nil
+	if v.isJSObject() && v.num != 0 {
+		return v.num == w.num
+	}
+	return v.ref != nil && v.ref == w.ref
 }
 
 // sameFlat is how Yjs compares attribute values (YText.js equalAttrs): === or, for two objects,

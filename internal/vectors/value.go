@@ -226,6 +226,9 @@ func diff(at string, want, got Value) string {
 	return ""
 }
 
+// JSON returns v as JSON, with its order of keys.
+func (v Value) JSON() []byte { return v.append(nil) }
+
 // String returns v as JSON, cut short when long.
 func (v Value) String() string {
 	b := v.append(nil)
@@ -246,7 +249,7 @@ func (v Value) append(b []byte) []byte {
 	case Number:
 		return strconv.AppendFloat(b, v.Num, 'g', -1, 64)
 	case String:
-		return strconv.AppendQuote(b, v.Str)
+		return appendQuoted(b, v.Str)
 	case List:
 		b = append(b, '[')
 		for i, e := range v.List {
@@ -262,10 +265,27 @@ func (v Value) append(b []byte) []byte {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = append(strconv.AppendQuote(b, f.Key), ':')
+		b = append(appendQuoted(b, f.Key), ':')
 		b = f.Value.append(b)
 	}
 	return append(b, '}')
+}
+
+// appendQuoted writes a JSON string. Everything but quotes, backslashes and
+// control characters stands for itself.
+func appendQuoted(b []byte, s string) []byte {
+	b = append(b, '"')
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+		case c < 0x20:
+			b = fmt.Appendf(b, "\\u%04x", c)
+		default:
+			b = append(b, c)
+		}
+	}
+	return append(b, '"')
 }
 
 // SortBy orders lists that are compared as sets.

@@ -115,7 +115,8 @@ type Root struct {
 	String *Value
 }
 
-// Cleanup is an update that the observer emitted by itself while applying.
+// Cleanup is an update that the observer emitted by itself while it applied
+// the update of index After.
 type Cleanup struct {
 	After  int
 	V1, V2 []byte

@@ -1,0 +1,91 @@
+package crdt_test
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"ysync/internal/vectors"
+	"ysync/internal/vectors/replica"
+)
+
+// A damaged update is applied whole, or refused with the document byte for
+// byte as it was. Whatever is accepted leaves a document that is sound and
+// that can be stored and loaded.
+func TestHostileUpdates(t *testing.T) {
+	cases, err := vectors.Short()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 2))
+	refused, accepted := 0, 0
+	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); {
+		c := &cases[r.IntN(len(cases))]
+		n := 1 + r.IntN(len(c.Updates))
+		doc, before := prefix(t, c, n)
+		for range 20 {
+			version := 1 + r.IntN(2)
+			var u []byte
+			if r.IntN(3) == 0 {
+				u = c.Expect.StateV1
+				if version == 2 {
+					u = c.Expect.StateV2
+				}
+			} else {
+				u = c.Updates[r.IntN(len(c.Updates))].Bytes(version)
+			}
+			hostile := vectors.Mutate(r, u, c.Updates[r.IntN(len(c.Updates))].Bytes(version))
+			err := doc.ApplyOnly(version, hostile)
+			if bad := doc.Check(); bad != nil {
+				t.Fatalf("%s, after %d updates and V%d %x (%v): %v", c.Name, n, version, hostile, err, bad)
+			}
+			if err != nil {
+				refused++
+				if d := differ(before, doc.State(1)); d != "" {
+					t.Fatalf("%s, after %d updates: refused V%d %x (%v), but the document changed: %s", c.Name, n, version, hostile, err, d)
+				}
+				continue
+			}
+			accepted++
+			checkStorable(t, c, n, version, hostile, doc)
+			doc, before = prefix(t, c, n)
+		}
+	}
+	t.Logf("%d updates refused, %d accepted", refused, accepted)
+}
+
+func prefix(t *testing.T, c *vectors.Case, n int) (*replica.Replica, []byte) {
+	doc := replica.New(replica.Options{ClientID: observerID, KeepDeleted: !c.GC, Roots: c.Roots})
+	for i, u := range c.Updates[:n] {
+		if err := doc.ApplyOnly(1, u.V1); err != nil {
+			t.Fatalf("%s: update %d: %v", c.Name, i, err)
+		}
+	}
+	return doc, doc.State(1)
+}
+
+// checkStorable loads the stored document and compares content and state.
+func checkStorable(t *testing.T, c *vectors.Case, n, version int, hostile []byte, doc *replica.Replica) {
+	t.Helper()
+	for v := 1; v <= 2; v++ {
+		again := replica.New(replica.Options{ClientID: observerID, KeepDeleted: !c.GC, NoFormatCleanup: true, Roots: c.Roots})
+		if err := again.ApplyOnly(v, doc.State(v)); err != nil {
+			t.Fatalf("%s, after %d updates and V%d %x: the state in V%d is refused: %v", c.Name, n, version, hostile, v, err)
+		}
+		if d := differMap(doc.SVMap(), again.SVMap()); d != "" {
+			t.Fatalf("%s, after %d updates and V%d %x: stored in V%d: %s", c.Name, n, version, hostile, v, d)
+		}
+		for name := range c.Roots {
+			want, err1 := doc.Content("json", name, "")
+			got, err2 := again.Content("json", name, "")
+			if err1 != nil || err2 != nil {
+				t.Fatal(err1, err2)
+			}
+			if d := vectors.Diff(want, got); d != "" {
+				t.Fatalf("%s, after %d updates and V%d %x: stored in V%d: %s%s", c.Name, n, version, hostile, v, name, d)
+			}
+		}
+	}
+}

@@ -98,9 +98,9 @@ func (s *Server) Operations(g prometheus.Gatherer, version string) http.Handler 
 	})
 }
 
-// OperationsTimeouts bound the operations listener. Profiles take as long as
+// OperationsServer serves h with the bounds of the operations listener. Profiles take as long as
 // they are asked to, so there is no write deadline.
-func OperationsTimeouts(h http.Handler) *http.Server {
+func OperationsServer(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: headerTimeout,

@@ -135,14 +135,14 @@ func (p *peer) receive(m syncproto.Message) {
 func (g *group) saw(commit *crdt.Commit, now time.Time) (finished []*writer) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for r := range commit.Added() {
-		w := g.writers[r.Client]
+	for client, added := range commit.Added() {
+		w := g.writers[client]
 		if w == nil {
 			continue
 		}
 		for i := range w.edits {
 			e := &w.edits[i]
-			if e.to <= r.From || e.to > r.To {
+			if e.to <= added.From || e.to > added.To {
 				continue
 			}
 			g.stats.delivered(now.Sub(e.at))
@@ -199,9 +199,9 @@ func (w *writer) edit(at time.Time) error {
 	}
 	p.out = syncproto.AppendUpdate(p.out[:0], commit.AppendUpdate(nil, crdt.V1))
 	var e edit
-	for r := range commit.Added() {
-		if r.Client == w.id {
-			e = edit{from: r.From, to: r.To, at: at}
+	for client, added := range commit.Added() {
+		if client == w.id {
+			e = edit{from: added.From, to: added.To, at: at}
 		}
 	}
 	if e.to == 0 {

@@ -109,6 +109,10 @@ func (d *Doc) writeContent(e updateEncoder, it *item, offset, to uint32) {
 	case kindBinary:
 		e.bytes(data)
 	case kindString:
+		if it.size == it.length {
+			e.text(data[offset:to], int(to-offset))
+			return
+		}
 		text := textFrom(data, offset)
 		if to < it.length {
 			at, _ := cutText(text, to-offset)

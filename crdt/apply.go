@@ -304,11 +304,11 @@ func (tx *Txn) integrateRaw(b *rawBlock, offset uint32) {
 		ch = d.parentChain(b)
 	}
 	if offset > 0 && ch != 0 {
+		// The place of the units known before decides. A sound update says the
+		// same; Yjs would believe the update and spoil its links.
 		origin = unitID{c, clock - 1}
 		left = tx.cleanEnd(origin)
-		if d.item(left).isGC() {
-			ch = 0
-		}
+		ch = d.item(left).chain
 	}
 	if ch == 0 {
 		tx.addGC(c, clock, length)

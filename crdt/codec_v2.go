@@ -23,10 +23,10 @@ type decoderV2 struct {
 	neg    bool
 }
 
-func newDecoderV2(b []byte) *decoderV2 {
+func (d *decoderV2) start(b []byte) {
 	r := lib0.NewReader(b)
 	r.Uvarint() // feature flag, unused in Yjs 13
-	d := &decoderV2{
+	*d = decoderV2{
 		keyClock:   lib0.NewIntDiffOptRleDecoder(r.Sub()),
 		clients:    lib0.NewUintOptRleDecoder(r.Sub()),
 		leftClock:  lib0.NewIntDiffOptRleDecoder(r.Sub()),
@@ -38,7 +38,6 @@ func newDecoderV2(b []byte) *decoderV2 {
 		lens:       lib0.NewUintOptRleDecoder(r.Sub()),
 	}
 	d.r = r
-	return d
 }
 
 func (d *decoderV2) rest() *lib0.Reader { return &d.r }

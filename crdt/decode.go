@@ -36,6 +36,8 @@ type updateDecoder interface {
 // nothing but what a decoder needs.
 type updateReader struct {
 	dec updateDecoder
+	v1  decoderV1 // dec is one of these
+	v2  decoderV2
 
 	// maxBlocks bounds the blocks of the update.
 	maxBlocks int
@@ -45,7 +47,8 @@ type updateReader struct {
 	client   ClientID
 	clock    uint64
 
-	section int // sections begun
+	section int // sections begun that hold blocks
+	origin  int // of this section's first block, in the rest
 	total   int // blocks read
 	skips   int
 	types   int
@@ -69,20 +72,32 @@ func malformed(msg string) error { return fmt.Errorf("%w: %s", ErrMalformed, msg
 // is the default.
 func newUpdateReader(v Version, update []byte, maxBlocks int) (*updateReader, error) {
 	r := &updateReader{}
+	err := r.start(v, update, maxBlocks)
+	return r, err
+}
+
+// start is newUpdateReader for a reader that is used again.
+func (r *updateReader) start(v Version, update []byte, maxBlocks int) error {
+	*r = updateReader{}
 	switch v {
 	case V1:
-		r.dec = newDecoderV1(update)
+		r.v1.r = lib0.NewReader(update)
+		r.dec = &r.v1
 		r.maxBlocks = len(update)
 	case V2:
-		r.dec = newDecoderV2(update)
+		r.v2.start(update)
+		r.dec = &r.v2
 		if r.maxBlocks = maxBlocks; maxBlocks <= 0 {
 			r.maxBlocks = 4096 + 16*len(update)
 		}
 	default:
-		return nil, &UpdateError{0, malformed("unknown encoding version")}
+		return &UpdateError{0, malformed("unknown encoding version")}
 	}
 	r.sections = r.dec.rest().Uvarint()
-	return r, r.check()
+	if r.dec.rest().Err() != nil {
+		return r.check()
+	}
+	return nil
 }
 
 // fail notes the first failure.
@@ -145,8 +160,11 @@ func (r *updateReader) nextSection() bool {
 		return false
 	}
 	r.sections--
-	r.section++
+	if n > 0 {
+		r.section++
+	}
 	r.blocks, r.client, r.clock = n, c, clock
+	r.origin = rest.Off()
 	return true
 }
 

@@ -122,12 +122,17 @@ func (p *pending) count(b *rawBlock, sign int) {
 	}
 }
 
-// take empties the waiting blocks.
-func (p *pending) take() map[ClientID][]rawBlock {
-	cs := p.clients
+// take empties the waiting blocks into an update to apply.
+func (p *pending) take() *incoming {
+	in := &incoming{small: true, current: -1, blocks: make([]rawBlock, 0, p.blocks)}
+	for c, list := range p.clients {
+		in.sections = append(in.sections, section{client: c, left: uint32(len(list)), at: len(in.blocks)})
+		in.blocks = append(in.blocks, list...)
+	}
+	slices.SortFunc(in.sections, compareSections)
 	p.clients, p.missing = nil, nil
 	p.blocks, p.types, p.bytes = 0, 0, 0
-	return cs
+	return in
 }
 
 // clone copies what aliases an update.

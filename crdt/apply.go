@@ -146,6 +146,7 @@ func (ap *applier) step(b *rawBlock, at *int) bool {
 			ap.tx.integrateRaw(b, uint32(state-b.clock))
 		} else {
 			ap.known = true
+			ap.tx.cutPairs(b)
 		}
 	}
 	n := len(ap.stack) - 1
@@ -216,6 +217,32 @@ func (d *Doc) unknown(b *rawBlock, id ID) bool {
 // internID turns the ID of a known unit into an interned one.
 func (d *Doc) internID(id ID) unitID {
 	return unitID{d.findClient(id.Client), uint32(id.Clock)}
+}
+
+// cutPairs cuts text where a block that is known already says it was cut. Yjs
+// does so before it looks whether it knows the block, and a cut inside a
+// surrogate pair changes the text. It matters if the block was known as a gc
+// block only, which cuts nothing.
+func (tx *Txn) cutPairs(b *rawBlock) {
+	if b.hasOrigin {
+		tx.cutPair(b.origin.Client, uint32(b.origin.Clock)+1)
+	}
+	if b.hasRight {
+		tx.cutPair(b.right.Client, uint32(b.right.Clock))
+	}
+}
+
+// cutPair cuts before a clock, unless the text there has no surrogate pair.
+func (tx *Txn) cutPair(client ClientID, clock uint32) {
+	d := tx.doc
+	c := d.findClient(client)
+	if clock >= d.clients[c].state {
+		return
+	}
+	u := unitID{c, clock}
+	if it := d.item(d.blockAt(u)); it.kind == kindString && it.clock < clock && it.size > it.length {
+		tx.cleanStart(u)
+	}
 }
 
 // integrateRaw integrates a received block from its unit offset on; everything

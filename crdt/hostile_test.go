@@ -53,7 +53,7 @@ func TestHostileUpdates(t *testing.T) {
 			if err != nil {
 				refused++
 				if d := differ(before, doc.State(1)); d != "" {
-					t.Fatalf("%s, after %d updates: refused V%d %x (%v), but the document changed: %s", c.Name, n, version, hostile, err, d)
+					t.Fatalf("refused (%v), but the document changed: %s\n%s, after %d updates and V%d %x", err, d, c.Name, n, version, hostile)
 				}
 				continue
 			}
@@ -84,21 +84,21 @@ func checkStorable(t *testing.T, c *vectors.Case, n, version int, hostile []byte
 	for v := 1; v <= 2; v++ {
 		again := replica.New(replica.Options{ClientID: observerID, KeepDeleted: !c.GC, NoFormatCleanup: true, Roots: c.Roots})
 		if err := again.ApplyOnly(v, doc.State(v)); err != nil {
-			t.Fatalf("%s, after %d updates and V%d %x: the state in V%d is refused: %v", c.Name, n, version, hostile, v, err)
+			t.Fatalf("the state in V%d is refused: %v\n%s, after %d updates and V%d %x", v, err, c.Name, n, version, hostile)
 		}
 		if doc.Pending() != nil {
 			for client, clock := range doc.SVMap() {
 				if have := again.SVMap()[client]; have < clock {
-					t.Fatalf("%s, after %d updates and V%d %x: stored in V%d: client %s at %d, was %d", c.Name, n, version, hostile, v, client, have, clock)
+					t.Fatalf("stored in V%d: client %s at %d, was %d\n%s, after %d updates and V%d %x", v, client, have, clock, c.Name, n, version, hostile)
 				}
 			}
 			continue
 		}
 		if d := differMap(doc.SVMap(), again.SVMap()); d != "" {
-			t.Fatalf("%s, after %d updates and V%d %x: stored in V%d: %s", c.Name, n, version, hostile, v, d)
+			t.Fatalf("stored in V%d: %s\n%s, after %d updates and V%d %x", v, d, c.Name, n, version, hostile)
 		}
 		if bad := again.Check(); bad != nil {
-			t.Fatalf("%v\n%s, after %d updates and V%d %x: stored in V%d", bad, c.Name, n, version, hostile, v)
+			t.Fatalf("stored in V%d: %v\n%s, after %d updates and V%d %x", v, bad, c.Name, n, version, hostile)
 		}
 	}
 }

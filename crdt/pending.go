@@ -11,20 +11,15 @@ import (
 // (Yjs: StructStore.pendingStructs, pendingDs).
 type pending struct {
 	clients map[ClientID][]rawBlock // by clock, not overlapping; bytes are owned
-	// missing says which clients are waited for.
-	missing map[ClientID]wait
+	// missing says which clients are waited for: a retry is due when a client's
+	// state is beyond its clock, which is where it stood when it was found
+	// missing. As in Yjs any progress counts, since what stays pending shows in
+	// the state.
+	missing map[ClientID]uint64
 	deletes IDSet
 	blocks  int
 	types   int
 	bytes   int
-}
-
-// wait is the first unit of a client that a waiting block needs.
-type wait struct {
-	need uint64 // a retry is due when the client's state is beyond this clock
-	// seen is where the client stood when it was found missing: the clock that
-	// Yjs notes.
-	seen uint64
 }
 
 // Pending describes what waits for a dependency.
@@ -49,8 +44,8 @@ func (d *Doc) Pending() Pending {
 		out.Deletes++
 	}
 	cs := make([]clientClock, 0, len(p.missing))
-	for c, w := range p.missing {
-		cs = append(cs, clientClock{c, Clock(w.seen + 1)})
+	for c, clock := range p.missing {
+		cs = append(cs, clientClock{c, Clock(clock + 1)})
 	}
 	out.Missing = newStateVector(cs)
 	return out
@@ -59,14 +54,13 @@ func (d *Doc) Pending() Pending {
 func (p *pending) empty() bool { return p.blocks == 0 && p.deletes.Empty() }
 
 // wait notes that something waits for a unit.
-func (p *pending) wait(c ClientID, need, seen uint64) {
+func (p *pending) wait(c ClientID, clock uint64) {
 	if p.missing == nil {
-		p.missing = make(map[ClientID]wait)
+		p.missing = make(map[ClientID]uint64)
 	}
-	if have, ok := p.missing[c]; ok {
-		need, seen = min(need, have.need), min(seen, have.seen)
+	if have, ok := p.missing[c]; !ok || clock < have {
+		p.missing[c] = clock
 	}
-	p.missing[c] = wait{need, seen}
 }
 
 // rawBytes is what a waiting block counts for.
@@ -139,16 +133,6 @@ func (p *pending) take() *incoming {
 	p.clients, p.missing = nil, nil
 	p.blocks, p.types, p.bytes = 0, 0, 0
 	return in
-}
-
-// due tells whether something that was waited for is there.
-func (d *Doc) due() bool {
-	for c, w := range d.pending.missing {
-		if w.need < uint64(d.state(c)) {
-			return true
-		}
-	}
-	return false
 }
 
 // clone copies what aliases an update.

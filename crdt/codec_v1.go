@@ -8,9 +8,11 @@ import (
 // (Yjs: UpdateDecoderV1).
 type decoderV1 struct {
 	r lib0.Reader
+	// wtf8 says that text may hold lone surrogates: the bytes were made here.
+	wtf8 bool
 }
 
-func newDecoderV1(b []byte) *decoderV1 { return &decoderV1{lib0.NewReader(b)} }
+func newDecoderV1(b []byte) *decoderV1 { return &decoderV1{r: lib0.NewReader(b)} }
 
 func (d *decoderV1) rest() *lib0.Reader { return &d.r }
 func (d *decoderV1) client() uint64     { return d.r.Uvarint() }
@@ -20,6 +22,10 @@ func (d *decoderV1) leftID() ID {
 func (d *decoderV1) rightID() ID { return d.leftID() }
 func (d *decoderV1) info() uint8 { return d.r.Uint8() }
 func (d *decoderV1) text() ([]byte, int) {
+	if d.wtf8 {
+		b := d.r.Bytes()
+		return b, lib0.UTF16Len(b)
+	}
 	b := d.r.StringBytes()
 	return b, lib0.UTF16Len(b)
 }
@@ -38,6 +44,8 @@ func (d *decoderV1) finish() error        { return d.r.Err() }
 // encoderV1 writes update V1 (Yjs: UpdateEncoderV1).
 type encoderV1 struct {
 	buf []byte
+	// wtf8 keeps lone surrogates, for bytes that are read here again.
+	wtf8 bool
 }
 
 func (e *encoderV1) uvarint(v uint64) { e.buf = lib0.AppendUvarint(e.buf, v) }
@@ -60,7 +68,9 @@ func (e *encoderV1) text(s []byte, _ int) {
 	e.buf = lib0.AppendUvarint(e.buf, uint64(len(s)))
 	start := len(e.buf)
 	e.buf = append(e.buf, s...)
-	replaceSurrogates(e.buf[start:])
+	if !e.wtf8 {
+		replaceSurrogates(e.buf[start:])
+	}
 }
 func (e *encoderV1) str(s string) {
 	e.buf = lib0.AppendUvarint(e.buf, uint64(len(s)))
@@ -69,9 +79,7 @@ func (e *encoderV1) str(s string) {
 	replaceSurrogates(e.buf[start:])
 }
 func (e *encoderV1) key(s []byte) { e.text(s, 0) }
-func (e *encoderV1) finish(dst []byte) []byte {
-	return append(dst, e.buf...)
-}
+func (e *encoderV1) finish() []byte { return e.buf }
 func (e *encoderV1) bytes(b []byte) {
 	e.buf = lib0.AppendBytes(e.buf, b)
 }

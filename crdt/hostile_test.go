@@ -53,7 +53,7 @@ func TestHostileUpdates(t *testing.T) {
 			if err != nil {
 				refused++
 				if d := differ(before, doc.State(1)); d != "" {
-					t.Fatalf("%s, after %d updates: refused V%d %x (%v), but the document changed: %s", c.Name, n, version, hostile, err, d)
+					t.Fatalf("refused (%v), but the document changed: %s\n%s, after %d updates and V%d %x", err, d, c.Name, n, version, hostile)
 				}
 				continue
 			}
@@ -75,36 +75,30 @@ func prefix(t *testing.T, c *vectors.Case, n int) (*replica.Replica, []byte) {
 	return doc, doc.State(1)
 }
 
-// checkStorable loads the stored document and compares content and state. What
-// was pending may be complete then: storing joins it with known blocks, which
-// can stand in for damaged ones.
+// checkStorable stores and loads the document. What was pending may be complete
+// then: storing joins it with known blocks, which can stand in for damaged ones.
+// The order of items is not compared: origins that contradict each other have
+// no order that every way of integration ends in, in Yjs neither.
 func checkStorable(t *testing.T, c *vectors.Case, n, version int, hostile []byte, doc *replica.Replica) {
 	t.Helper()
 	for v := 1; v <= 2; v++ {
 		again := replica.New(replica.Options{ClientID: observerID, KeepDeleted: !c.GC, NoFormatCleanup: true, Roots: c.Roots})
 		if err := again.ApplyOnly(v, doc.State(v)); err != nil {
-			t.Fatalf("%s, after %d updates and V%d %x: the state in V%d is refused: %v", c.Name, n, version, hostile, v, err)
+			t.Fatalf("the state in V%d is refused: %v\n%s, after %d updates and V%d %x", v, err, c.Name, n, version, hostile)
 		}
 		if doc.Pending() != nil {
 			for client, clock := range doc.SVMap() {
 				if have := again.SVMap()[client]; have < clock {
-					t.Fatalf("%s, after %d updates and V%d %x: stored in V%d: client %s at %d, was %d", c.Name, n, version, hostile, v, client, have, clock)
+					t.Fatalf("stored in V%d: client %s at %d, was %d\n%s, after %d updates and V%d %x", v, client, have, clock, c.Name, n, version, hostile)
 				}
 			}
 			continue
 		}
 		if d := differMap(doc.SVMap(), again.SVMap()); d != "" {
-			t.Fatalf("%s, after %d updates and V%d %x: stored in V%d: %s", c.Name, n, version, hostile, v, d)
+			t.Fatalf("stored in V%d: %s\n%s, after %d updates and V%d %x", v, d, c.Name, n, version, hostile)
 		}
-		for name := range c.Roots {
-			want, err1 := doc.Content("json", name, "")
-			got, err2 := again.Content("json", name, "")
-			if err1 != nil || err2 != nil {
-				t.Fatal(err1, err2)
-			}
-			if d := vectors.Diff(want, got); d != "" {
-				t.Fatalf("%s, after %d updates and V%d %x: stored in V%d: %s%s", c.Name, n, version, hostile, v, name, d)
-			}
+		if bad := again.Check(); bad != nil {
+			t.Fatalf("stored in V%d: %v\n%s, after %d updates and V%d %x", v, bad, c.Name, n, version, hostile)
 		}
 	}
 }

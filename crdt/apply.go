@@ -79,6 +79,7 @@ type applier struct {
 	in *incoming
 
 	stack []waiting
+	top   waiting // the one taken off the stack last
 
 	known       bool // the update holds something known before
 	retry       bool // pending blocks may be complete
@@ -99,19 +100,15 @@ type waiting struct {
 func (ap *applier) integrate() {
 	in, d := ap.in, ap.d
 	hadPending := d.pending.blocks > 0
-	var b rawBlock
 	for cur := len(in.sections) - 1; cur >= 0; cur-- {
 		for in.sections[cur].left > 0 && !in.sections[cur].done {
-			at := cur
-			in.next(at, &b)
-			for !ap.step(&b, &at) {
+			b, at := in.next(cur), cur
+			for b != nil {
+				b, at = ap.step(b, at)
 			}
 		}
-		if s := &in.sections[cur]; s.done {
-			for s = &in.sections[cur]; s.left > 0; s = &in.sections[cur] {
-				in.next(cur, &b)
-				ap.leave(&b)
-			}
+		for in.sections[cur].left > 0 {
+			ap.leave(in.next(cur))
 		}
 	}
 	if hadPending && d.due() {
@@ -120,25 +117,23 @@ func (ap *applier) integrate() {
 }
 
 // step integrates b, the last block read of section at, or goes to what it
-// needs. It is done when nothing waits on the stack any more; else b and at are
-// the next block to try.
-func (ap *applier) step(b *rawBlock, at *int) bool {
+// needs. It returns the next block to try: that one, or what waits for b; nil
+// when nothing waits any more.
+func (ap *applier) step(b *rawBlock, at int) (*rawBlock, int) {
 	in, d := ap.in, ap.d
 	if b.kind != kindSkip {
 		state := uint64(d.state(b.client))
 		if state < b.clock {
 			d.pending.wait(b.client, b.clock-1, b.clock-1)
-			ap.giveUp(b, *at)
+			ap.giveUp(b, at)
 		} else if c, clock, lacks := d.lacks(b); lacks {
 			if i := ap.find(c); i >= 0 {
-				in.sections[*at].open = true
-				ap.stack = append(ap.stack, waiting{*at, *b})
-				*at = i
-				in.next(i, b)
-				return false
+				in.sections[at].open = true
+				ap.stack = append(ap.stack, waiting{at, *b})
+				return in.next(i), i
 			}
 			d.pending.wait(c, clock, uint64(d.state(c)))
-			ap.giveUp(b, *at)
+			ap.giveUp(b, at)
 		} else if state < b.end() {
 			ap.known = ap.known || state > b.clock
 			ap.tx.integrateRaw(b, uint32(state-b.clock))
@@ -148,13 +143,12 @@ func (ap *applier) step(b *rawBlock, at *int) bool {
 	}
 	n := len(ap.stack) - 1
 	if n < 0 {
-		return true
+		return nil, 0
 	}
-	*b, *at = ap.stack[n].block, ap.stack[n].section
-	in.sections[*at].open = false
-	ap.stack[n] = waiting{}
+	ap.top, ap.stack[n] = ap.stack[n], waiting{}
 	ap.stack = ap.stack[:n]
-	return false
+	in.sections[ap.top.section].open = false
+	return &ap.top.block, ap.top.section
 }
 
 // find returns the section in which something of a client may come; -1 if none.

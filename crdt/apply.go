@@ -79,6 +79,7 @@ type applier struct {
 	in *incoming
 
 	stack []waiting
+	top   waiting // the one taken off the stack last
 
 	known       bool // the update holds something known before
 	retry       bool // pending blocks may be complete
@@ -100,19 +101,15 @@ func (ap *applier) integrate() {
 	in, d := ap.in, ap.d
 	waited := d.pending.missing
 	d.pending.missing = nil
-	var b rawBlock
 	for cur := len(in.sections) - 1; cur >= 0; cur-- {
 		for in.sections[cur].left > 0 && !in.sections[cur].done {
-			at := cur
-			in.next(at, &b)
-			for !ap.step(&b, &at) {
+			b, at := in.next(cur), cur
+			for b != nil {
+				b, at = ap.step(b, at)
 			}
 		}
-		if s := &in.sections[cur]; s.done {
-			for s = &in.sections[cur]; s.left > 0; s = &in.sections[cur] {
-				in.next(cur, &b)
-				ap.leave(&b)
-			}
+		for in.sections[cur].left > 0 {
+			ap.leave(in.next(cur))
 		}
 	}
 	for c, clock := range waited {
@@ -122,25 +119,23 @@ func (ap *applier) integrate() {
 }
 
 // step integrates b, the last block read of section at, or goes to what it
-// needs. It is done when nothing waits on the stack any more; else b and at are
-// the next block to try.
-func (ap *applier) step(b *rawBlock, at *int) bool {
+// needs. It returns the next block to try: that one, or what waits for b; nil
+// when nothing waits any more.
+func (ap *applier) step(b *rawBlock, at int) (*rawBlock, int) {
 	in, d := ap.in, ap.d
 	if b.kind != kindSkip {
 		state := uint64(d.state(b.client))
 		if state < b.clock {
 			d.pending.wait(b.client, b.clock-1)
-			ap.giveUp(b, *at)
+			ap.giveUp(b, at)
 		} else if c, lacks := d.lacks(b); lacks {
 			if i := ap.find(c); i >= 0 {
-				in.sections[*at].open = true
-				ap.stack = append(ap.stack, waiting{*at, *b})
-				*at = i
-				in.next(i, b)
-				return false
+				in.sections[at].open = true
+				ap.stack = append(ap.stack, waiting{at, *b})
+				return in.next(i), i
 			}
 			d.pending.wait(c, uint64(d.state(c)))
-			ap.giveUp(b, *at)
+			ap.giveUp(b, at)
 		} else if state < b.end() {
 			ap.known = ap.known || state > b.clock
 			ap.tx.integrateRaw(b, uint32(state-b.clock))
@@ -151,13 +146,12 @@ func (ap *applier) step(b *rawBlock, at *int) bool {
 	}
 	n := len(ap.stack) - 1
 	if n < 0 {
-		return true
+		return nil, 0
 	}
-	*b, *at = ap.stack[n].block, ap.stack[n].section
-	in.sections[*at].open = false
-	ap.stack[n] = waiting{}
+	ap.top, ap.stack[n] = ap.stack[n], waiting{}
 	ap.stack = ap.stack[:n]
-	return false
+	in.sections[ap.top.section].open = false
+	return &ap.top.block, ap.top.section
 }
 
 // find returns the section in which something of a client may come; -1 if none.
@@ -199,13 +193,13 @@ func (ap *applier) leave(b *rawBlock) {
 // lacks finds the client of a unit that a block depends on and that is not
 // known (Yjs: getMissing).
 func (d *Doc) lacks(b *rawBlock) (ClientID, bool) {
-	for _, dep := range [...]struct {
-		set bool
-		id  ID
-	}{{b.hasOrigin, b.origin}, {b.hasRight, b.right}, {b.hasParent, b.parent}} {
-		if dep.set && dep.id.Client != b.client && uint64(dep.id.Clock) >= uint64(d.state(dep.id.Client)) {
-			return dep.id.Client, true
-		}
+	switch {
+	case b.hasOrigin && d.unknown(b, b.origin):
+		return b.origin.Client, true
+	case b.hasRight && d.unknown(b, b.right):
+		return b.right.Client, true
+	case b.hasParent && d.unknown(b, b.parent):
+		return b.parent.Client, true
 	}
 	return 0, false
 }
@@ -281,9 +275,9 @@ func (tx *Txn) integrateRaw(b *rawBlock, offset uint32) {
 		ch = d.parentChain(b)
 	}
 	if offset > 0 && ch != 0 {
+		origin = unitID{c, clock - 1}
 		// The place of the units known before decides. A sound update says the
 		// same; Yjs would believe the update and spoil its links.
-		origin = unitID{c, clock - 1}
 		left = tx.cleanEnd(origin)
 		ch = d.item(left).chain
 	}

@@ -37,7 +37,9 @@ type updateDecoder interface {
 type updateReader struct {
 	dec updateDecoder
 	v1  decoderV1 // dec is one of these
-	v2  decoderV2
+	v2  *decoderV2
+	// isV1 says that calls may go straight to v1.
+	isV1 bool
 
 	// maxBlocks bounds the blocks of the update.
 	maxBlocks int
@@ -78,15 +80,19 @@ func newUpdateReader(v Version, update []byte, maxBlocks int) (*updateReader, er
 
 // start is newUpdateReader for a reader that is used again.
 func (r *updateReader) start(v Version, update []byte, maxBlocks int) error {
-	*r = updateReader{}
+	*r = updateReader{v2: r.v2}
 	switch v {
 	case V1:
 		r.v1.r = lib0.NewReader(update)
 		r.dec = &r.v1
+		r.isV1 = true
 		r.maxBlocks = len(update)
 	case V2:
+		if r.v2 == nil {
+			r.v2 = new(decoderV2)
+		}
 		r.v2.start(update)
-		r.dec = &r.v2
+		r.dec = r.v2
 		if r.maxBlocks = maxBlocks; maxBlocks <= 0 {
 			r.maxBlocks = 4096 + 16*len(update)
 		}
@@ -98,6 +104,14 @@ func (r *updateReader) start(v Version, update []byte, maxBlocks int) error {
 		return r.check()
 	}
 	return nil
+}
+
+// forget drops what leads to the update.
+func (r *updateReader) forget() {
+	r.v1.r = lib0.Reader{}
+	if r.v2 != nil {
+		*r.v2 = decoderV2{}
+	}
 }
 
 // fail notes the first failure.
@@ -168,44 +182,79 @@ func (r *updateReader) nextSection() bool {
 	return true
 }
 
+// reset prepares a block for reading. The rest of its fields are only
+// meaningful where a flag or the kind says so, save for the slices.
+func (b *rawBlock) reset(c ClientID, clock uint64, kind contentKind) {
+	b.client, b.clock, b.kind = c, clock, kind
+	b.hasOrigin, b.hasRight, b.hasRoot, b.hasParent, b.hasKey = false, false, false, false, false
+	b.jsonText = false
+	b.origin, b.right, b.parent = ID{}, ID{}, ID{}
+	b.root, b.key, b.name, b.data = nil, nil, nil, nil
+}
+
 // read reads one block at r.client and r.clock.
 func (r *updateReader) read(b *rawBlock) bool {
-	dec := r.dec
-	info := dec.info()
-	*b = rawBlock{client: r.client, clock: r.clock, kind: contentKind(info & 0x1f)}
+	var info uint8
+	if r.isV1 {
+		info = r.v1.r.Uint8()
+	} else {
+		info = r.dec.info()
+	}
+	b.reset(r.client, r.clock, contentKind(info&0x1f))
 	switch b.kind {
 	case kindGC:
-		b.length = dec.length()
+		b.length = r.dec.length()
 	case kindSkip:
-		b.length = dec.rest().Uvarint()
+		b.length = r.dec.rest().Uvarint()
 		r.skips++
 	default:
 		b.hasOrigin, b.hasRight = info&0x80 != 0, info&0x40 != 0
-		if b.hasOrigin {
-			b.origin = dec.leftID()
-		}
-		if b.hasRight {
-			b.right = dec.rightID()
-		}
-		if !b.hasOrigin && !b.hasRight {
-			if dec.parentInfo() {
-				b.hasRoot = true
-				b.root, _ = dec.text()
-			} else {
-				b.hasParent = true
-				b.parent = dec.leftID()
+		switch {
+		case info&0xc0 == 0:
+			r.readParent(b, info)
+		case r.isV1:
+			if b.hasOrigin {
+				b.origin = r.v1.leftID()
 			}
-			if info&0x20 != 0 {
-				b.hasKey = true
-				b.key, _ = dec.text()
+			if b.hasRight {
+				b.right = r.v1.leftID()
+			}
+		default:
+			if b.hasOrigin {
+				b.origin = r.dec.leftID()
+			}
+			if b.hasRight {
+				b.right = r.dec.rightID()
 			}
 		}
-		r.readContent(b)
+		if r.isV1 && b.kind == kindString {
+			var n int
+			b.data, n = r.v1.text()
+			b.length = uint64(n)
+			r.payload += len(b.data)
+		} else {
+			r.readContent(b)
+		}
 	}
-	if dec.failure() != nil || r.err != nil {
+	if r.dec.rest().Err() != nil || r.err != nil {
 		return false
 	}
 	return r.valid(b, info)
+}
+
+// readParent reads where a block without origins lives.
+func (r *updateReader) readParent(b *rawBlock, info uint8) {
+	if r.dec.parentInfo() {
+		b.hasRoot = true
+		b.root, _ = r.dec.text()
+	} else {
+		b.hasParent = true
+		b.parent = r.dec.leftID()
+	}
+	if info&0x20 != 0 {
+		b.hasKey = true
+		b.key, _ = r.dec.text()
+	}
 }
 
 // valid refuses what no replica can have made.
@@ -297,7 +346,6 @@ func (r *updateReader) readContent(b *rawBlock) {
 func (r *updateReader) readJSONs(b *rawBlock) {
 	n := r.dec.length()
 	b.length = n
-	b.stringsRaw = true
 	if n > uint64(r.maxBlocks) {
 		r.fail(fmt.Errorf("%w: %d values", ErrLimit, n))
 		return

@@ -62,6 +62,7 @@ type Doc struct {
 	tx       *Txn
 	cleanups []*Txn
 	epoch    uint64 // number of the newest transaction
+	spare    *Txn   // used again by the next transaction
 
 	types typeState
 }

@@ -26,6 +26,7 @@ type incoming struct {
 	rest    int         // bytes after the update
 	skips   int
 	current int // large: the section that r stands in
+	block   rawBlock
 }
 
 // smallUpdate is how many blocks and how many deletes an update may have to be
@@ -49,11 +50,12 @@ var incomings = sync.Pool{New: func() any { return new(incoming) }}
 // release gives the memory back.
 func (in *incoming) release() {
 	clear(in.blocks)
+	in.block = rawBlock{}
 	if cap(in.sections) > 1024 {
 		in.sections = nil
 	}
 	in.update = nil
-	in.r = updateReader{}
+	in.r.forget()
 	incomings.Put(in)
 }
 
@@ -66,15 +68,12 @@ func (in *incoming) read(v Version, update []byte, maxBlocks int) error {
 	if err := r.start(v, update, maxBlocks); err != nil {
 		return err
 	}
-	var b rawBlock
-	for r.next(&b) {
+	for b := in.slot(); r.next(b); b = in.slot() {
 		if r.section != len(in.sections) {
 			in.sections = append(in.sections, section{client: b.client, clock: b.clock, left: uint32(r.blocks) + 1, at: r.origin})
 		}
-		if in.small = in.small && r.total <= smallUpdate; in.small {
-			in.blocks = append(in.blocks, b)
-		}
 	}
+	in.small = r.total < smallUpdate
 	in.deletes = *r.dec.rest()
 	var run deleteRun
 	for r.nextDelete(&run) {
@@ -91,6 +90,19 @@ func (in *incoming) read(v Version, update []byte, maxBlocks int) error {
 	}
 	in.rest, in.skips = r.dec.rest().Len(), r.skips
 	return in.arrange()
+}
+
+// slot is where the next block is decoded to: the first ones are kept.
+func (in *incoming) slot() *rawBlock {
+	if n := len(in.blocks); n < smallUpdate {
+		if n == cap(in.blocks) {
+			in.blocks = append(in.blocks, rawBlock{})
+		} else {
+			in.blocks = in.blocks[:n+1]
+		}
+		return &in.blocks[n]
+	}
+	return &in.blocks[smallUpdate-1]
 }
 
 // arrange puts the sections in ascending order of their clients, which Yjs
@@ -158,18 +170,18 @@ func (in *incoming) toV1() error {
 	if err := w.copy(&r); err != nil {
 		return err
 	}
-	was := slices.Clone(in.sections)
-	if err := in.readOwn(w.e.finish(nil)); err != nil {
+	was, last := slices.Clone(in.sections), in.block
+	if err := in.readOwn(w.e.finish()); err != nil {
 		return err
 	}
-	var b rawBlock
 	for i := range in.sections {
 		s := &in.sections[i]
 		for s.left > was[i].left {
-			in.next(i, &b)
+			in.next(i)
 		}
 		s.done, s.open = was[i].done, was[i].open
 	}
+	in.block = last
 	return nil
 }
 
@@ -192,21 +204,19 @@ func (in *incoming) readOwn(update []byte) error {
 	return in.arrange()
 }
 
-// next reads the next block of section i, which must have one left. Of a large
-// V2 update only the sections in their order can be read; ready tells.
-func (in *incoming) next(i int, b *rawBlock) {
+// next reads the next block of section i, which must have one left and be
+// ready. The block is valid until the next call.
+func (in *incoming) next(i int) *rawBlock {
 	s := &in.sections[i]
 	s.left--
 	if in.small {
-		*b = in.blocks[s.at]
 		s.at++
-		s.clock = b.end()
-		return
+		return &in.blocks[s.at-1]
 	}
-	r := &in.r
+	r, b := &in.r, &in.block
 	if in.v == V2 {
 		r.next(b)
-		return
+		return b
 	}
 	if in.current != i {
 		if c := in.current; c >= 0 {
@@ -214,11 +224,12 @@ func (in *incoming) next(i int, b *rawBlock) {
 		}
 		in.current = i
 		r.v1.r = lib0.NewReader(in.update[s.at:])
-		r.client, r.clock = s.client, s.clock
+		r.client = s.client
 	}
 	r.clock = s.clock
 	r.read(b)
 	s.clock = b.end()
+	return b
 }
 
 // ready tells whether section i can be read now.

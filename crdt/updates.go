@@ -7,7 +7,7 @@ func Diff(v Version, update []byte, sv StateVector) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := rawWriter{e: newEncoder(v)}
+	w := rawWriter{e: newEncoder(v, nil)}
 	var b rawBlock
 	alive := r.next(&b)
 	for alive {
@@ -35,7 +35,7 @@ func Diff(v Version, update []byte, sv StateVector) ([]byte, error) {
 	if err := w.finishFrom(r); err != nil {
 		return nil, err
 	}
-	return w.e.finish(nil), nil
+	return w.e.finish(), nil
 }
 
 // Convert writes an update in another encoding (Yjs: convertUpdateFormat).
@@ -44,11 +44,11 @@ func Convert(from, to Version, update []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := rawWriter{e: newEncoder(to)}
+	w := rawWriter{e: newEncoder(to, nil)}
 	if err := w.copy(r); err != nil {
 		return nil, err
 	}
-	return w.e.finish(nil), nil
+	return w.e.finish(), nil
 }
 
 // copy writes all of an update.

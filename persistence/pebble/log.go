@@ -168,17 +168,6 @@ func lockError(err error) error {
 	return fmt.Errorf("%w (%w)", persistence.ErrLocked, err)
 }
 
-// openError classifies a failure to open the database.
-func openError(err error) error {
-	switch {
-	case isNewerDatabase(err):
-		return fmt.Errorf("%w: %w", persistence.ErrNewerFormat, err)
-	case pebble.IsCorruptionError(err):
-		return fmt.Errorf("%w: %w", persistence.ErrCorrupt, err)
-	}
-	return err
-}
-
 // checkFormat reads the version of the layout, and writes it to a new database.
 func (l *Log) checkFormat() error {
 	value, closer, err := l.db.Get(formatKey)

@@ -54,16 +54,16 @@ func TestEntriesAndRecordsRoundTrip(t *testing.T) {
 		}
 		value := make([]byte, entryBytes(&e))
 		putEntry(value, key, &e)
-		got, err := decodeEntry(key, value)
+		got, err := decodeEntry(key, value, "ann")
 		if err != nil || got.Position != e.Position || got.Epoch != e.Epoch || !got.Time.Equal(e.Time) || got.Author != e.Author || !bytes.Equal(got.Update, e.Update) {
 			t.Fatalf("%+v came back as %+v, %v", e, got, err)
 		}
 		// Any other place, and any flipped bit, is damage.
-		if _, err := decodeEntry(appendEntryKey(nil, "a", 1, 8), value); !errors.Is(err, persistence.ErrCorrupt) {
+		if _, err := decodeEntry(appendEntryKey(nil, "a", 1, 8), value, ""); !errors.Is(err, persistence.ErrCorrupt) {
 			t.Fatalf("an entry out of its place: %v", err)
 		}
 		value[rapid.IntRange(0, len(value)-1).Draw(t, "byte")] ^= 1 << rapid.IntRange(0, 7).Draw(t, "bit")
-		if _, err := decodeEntry(key, value); !errors.Is(err, persistence.ErrCorrupt) {
+		if _, err := decodeEntry(key, value, "ann"); !errors.Is(err, persistence.ErrCorrupt) {
 			t.Fatalf("a flipped bit: %v", err)
 		}
 
@@ -115,7 +115,7 @@ func FuzzDecodeEntry(f *testing.F) {
 		if len(value) >= headerBytes {
 			sealValue(key, value) // get past the checksum
 		}
-		e, err := decodeEntry(key, value)
+		e, err := decodeEntry(key, value, "ann")
 		if err != nil && !errors.Is(err, persistence.ErrCorrupt) && !errors.Is(err, persistence.ErrNewerFormat) {
 			t.Errorf("unclassified: %v", err)
 		}

@@ -196,6 +196,7 @@ func (h *harness) inspect(s *server) {
 		switch {
 		case len(h.touched) > 0 && strings.Contains(l, "snapshot unusable"):
 			h.report.fallbacks++
+		case len(h.touched) > 0 && strings.Contains(l, "no usable snapshot, replaying the whole log"):
 		default:
 			h.ledger.fault("the server logged: %s", l)
 		}
@@ -248,4 +249,14 @@ func (h *harness) count() {
 	}
 	h.report.acked = h.ledger.acked
 	h.report.faults = h.ledger.faults
+}
+
+// add sums up reports.
+func (r *report) add(o report) {
+	r.kills += o.kills
+	r.edits += o.edits
+	r.acked += o.acked
+	r.damaged += o.damaged
+	r.fallbacks += o.fallbacks
+	r.faults = append(r.faults, o.faults...)
 }

@@ -156,7 +156,7 @@ func putBatch(write *pebble.Batch, before persistence.Record, b *persistence.Bat
 // returns ends with land.
 func (l *Log) apply(write *pebble.Batch) (*commit, error) {
 	if err := l.db.ApplyNoSyncWait(write, pebble.Sync); err != nil {
-		return nil, fmt.Errorf("%w: %w", persistence.ErrUnknown, err)
+		return nil, fmt.Errorf("%w: %w", persistence.ErrUnknown, flat{err})
 	}
 	return &commit{done: make(chan struct{})}, nil
 }
@@ -166,7 +166,7 @@ func (l *Log) apply(write *pebble.Batch) (*commit, error) {
 func (l *Log) land(write *pebble.Batch, c *commit) error {
 	if err := write.SyncWait(); err != nil {
 		l.stopper.stop("commit", err)
-		c.err = fmt.Errorf("%w: %w", persistence.ErrUnknown, err)
+		c.err = fmt.Errorf("%w: %w", persistence.ErrUnknown, flat{err})
 	}
 	close(c.done)
 	if c.err != nil {

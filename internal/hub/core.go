@@ -127,12 +127,18 @@ type heldFrame struct {
 	item    item
 }
 
+// maxPendingBytes is what the engine itself refuses to let wait. It is far
+// above Limits.PendingBytes, because it judges an update by trying it on a copy
+// of the document; a session that passes the lower bound is ended afterwards.
+const maxPendingBytes = 64 << 20
+
 // newCore returns the core of a document that was just loaded.
 func newCore(opt coreOptions, doc *crdt.Doc, rec persistence.Record, tail persistence.Tail, now time.Time) *core {
 	c := &core{
 		opt: opt, limits: opt.limits, doc: doc,
 		record: rec, version: rec.Head, committed: rec.Head, lastTime: rec.Updated,
 	}
+	doc.SetLimits(crdt.Limits{PendingBytes: maxPendingBytes})
 	c.presence = awareness.NewPresence(awareness.Options{Grace: opt.limits.PresenceGrace})
 	c.stored.init(rec, tail, now)
 	c.lag.seq, c.lag.tidyAt = 1, maxPresenceChanges

@@ -79,7 +79,7 @@ func (c *core) snapshotWanted(r *request) {
 func (c *core) jobDone(j *job) {
 	st := &c.stored
 	st.running = nil
-	if !j.pointer.IsZero() {
+	if j.pointer.Position > c.record.Snapshot.Position {
 		c.record.Previous, c.record.Snapshot = c.record.Snapshot, j.pointer
 		st.tail.Entries -= j.tail.Entries
 		st.tail.Bytes -= j.tail.Bytes
@@ -132,6 +132,20 @@ func (c *core) due() bool {
 		c.opt.snapshotInterval > 0 && st.tail.Entries > 0 && c.now.Sub(st.snapshotAt) >= c.opt.snapshotInterval
 }
 
+// wanted takes the first request for a snapshot. One without a label is
+// answered by the newest snapshot when nothing has come since.
+func (c *core) wanted() {
+	st := &c.stored
+	r := st.wanted[0]
+	st.wanted = st.wanted[1:]
+	if newest := c.record.Snapshot; r.label == "" && !newest.IsZero() && newest.Position == c.version {
+		r.pointer = newest
+		c.fx.answers = append(c.fx.answers, answer{r, nil})
+		return
+	}
+	c.freeze(r)
+}
+
 // freeze encodes the state for a snapshot of the present version.
 func (c *core) freeze(r *request) {
 	st := &c.stored
@@ -155,8 +169,7 @@ func (c *core) plan() {
 	if st.frozen == nil && st.running == nil && c.version > 0 {
 		switch {
 		case len(st.wanted) > 0 && c.own():
-			c.freeze(st.wanted[0])
-			st.wanted = st.wanted[1:]
+			c.wanted()
 		case c.due() && !c.draining && c.own():
 			c.freeze(nil)
 		}

@@ -29,6 +29,9 @@ type Snapshots interface {
 	// Segment stores the log after rec.Segmented, up to position to, as
 	// history. It returns how far it came.
 	Segment(ctx context.Context, rec persistence.Record, to persistence.Position) (persistence.Position, error)
+	// Trimmable returns up to which position the log of rec may be trimmed,
+	// given that what must remain was read back.
+	Trimmable(ctx context.Context, rec persistence.Record) persistence.Position
 }
 
 // Options configure a Hub. Log, Snapshots, Logger and Metrics are required.
@@ -143,8 +146,11 @@ func New(opt Options) (*Hub, error) {
 // Subscribe attaches a session to a document. It returns at once; the document
 // loads in the background. wake is called, from any goroutine and without
 // locks, when Next has something after it had nothing, and when the
-// subscription ends; it must not block. It fails only with ErrClosed.
+// subscription ends; it must not block. It fails with ErrClosed or ErrInvalidName.
 func (h *Hub) Subscribe(document string, p Peer, wake func()) (*Subscription, error) {
+	if !persistence.ValidName(document) {
+		return nil, ErrInvalidName
+	}
 	s := &Subscription{peer: p, wake: wake}
 	s.at.index = -1
 	if !h.enter(document, command{kind: cmdSubscribe, sub: s}) {
@@ -188,6 +194,9 @@ type State struct {
 // Document returns a copy of a document, loading it as needed. It writes
 // nothing. The error is ErrNotFound for a document that was never written.
 func (h *Hub) Document(ctx context.Context, document string) (State, error) {
+	if !persistence.ValidName(document) {
+		return State{}, ErrInvalidName
+	}
 	r := &request{done: make(chan struct{})}
 	if !h.enter(document, command{kind: cmdRead, request: r}) {
 		return State{}, ErrClosed
@@ -203,6 +212,9 @@ func (h *Hub) Document(ctx context.Context, document string) (State, error) {
 // Snapshot stores a snapshot of a document now, under a label (may be empty),
 // and returns when it is verified and on record.
 func (h *Hub) Snapshot(ctx context.Context, document, label string) (persistence.Pointer, error) {
+	if !persistence.ValidName(document) {
+		return persistence.Pointer{}, ErrInvalidName
+	}
 	r := &request{done: make(chan struct{}), label: label}
 	if !h.enter(document, command{kind: cmdSnapshot, request: r}) {
 		return persistence.Pointer{}, ErrClosed

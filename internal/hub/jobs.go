@@ -32,7 +32,7 @@ func (h *Hub) doJob(d *document, j *job) {
 	if j.kind == jobSnapshot {
 		start := h.opt.Now()
 		p, err := h.opt.Snapshots.Save(h.ctx, j.record, j.position, j.at, j.label, j.state)
-		if err == nil {
+		if err == nil && j.position > j.record.Snapshot.Position {
 			err = h.opt.Log.SetSnapshot(h.ctx, d.name, j.record.Epoch, p)
 		}
 		if err != nil {
@@ -59,12 +59,14 @@ func (h *Hub) doJob(d *document, j *job) {
 			j.segmented = to
 		}
 	}
-	if j.pointer.IsZero() || j.record.Snapshot.IsZero() {
+	if j.pointer.Position <= j.record.Snapshot.Position || j.record.Snapshot.IsZero() {
 		return
 	}
-	// The flip made the record's newest snapshot the previous one.
-	upTo := min(j.record.Snapshot.Position, max(j.segmented, j.record.Segmented))
-	if upTo <= j.record.Trimmed {
+	rec := j.record
+	rec.Previous, rec.Snapshot = rec.Snapshot, j.pointer
+	rec.Segmented = max(rec.Segmented, j.segmented)
+	upTo := h.opt.Snapshots.Trimmable(h.ctx, rec)
+	if upTo <= rec.Trimmed {
 		return
 	}
 	if err := h.opt.Log.Trim(h.ctx, d.name, j.record.Epoch, upTo); err != nil {

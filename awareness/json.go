@@ -199,6 +199,9 @@ func (s *scanner) digits() {
 }
 
 func isNull(b []byte) bool {
+	if len(b) > 0 && b[0] > ' ' && b[0] != 'n' {
+		return false
+	}
 	return bytes.Equal(bytes.Trim(b, " \t\n\r"), null)
 }
 

@@ -31,6 +31,8 @@ var (
 	ErrEnded = errors.New("the subscription has ended")
 	// ErrClosed: the hub takes no new work.
 	ErrClosed = errors.New("the hub is closed")
+	// ErrInvalidName: the log can't hold a document of this name.
+	ErrInvalidName = errors.New("invalid document name")
 	// ErrNotFound: the document was never written.
 	ErrNotFound = errors.New("the document does not exist")
 )

@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"ysync/internal/invariant"
 	"ysync/syncproto"
 )
 
@@ -81,9 +80,14 @@ func (s *Subscription) Progress(bytes int) {
 	}
 }
 
-// End returns why the subscription is over, nil while it lives. After Close it
-// is not nil.
-func (s *Subscription) End() *EndError { return s.out.end() }
+// End returns why the subscription is over, an *EndError, and nil while it
+// lives. After Close it is not nil.
+func (s *Subscription) End() error {
+	if e := s.out.end(); e != nil {
+		return e
+	}
+	return nil
+}
 
 // Close detaches the session. Its presence is removed after a grace period.
 // Closing again does nothing.
@@ -101,30 +105,32 @@ func (s *Subscription) Peer() Peer { return s.peer }
 type member struct {
 	index   int32 // in core.subs; -1 when not among them
 	waiting bool  // in core.acking
-	owing   bool  // in core.owing
-	greeted bool
+	chased  bool  // in core.chasing
+	author  bool  // contributed to the batch under way
 
 	// pending: something that this session sent waits for what is missing.
-	// owes: something that it sent was discarded; nothing is acknowledged
-	// until a SyncStep2 of this session has been applied.
+	// owes: something that it sent was set aside unread; nothing is
+	// acknowledged until a SyncStep2 of this session has been applied.
+	// refused: it sent something new without the right to write; nothing is
+	// acknowledged any more.
 	pending bool
 	owes    bool
+	refused bool
 	// final: the next catch-up goes out as the SyncStep2 that ends a sync.
 	final bool
-	// refused: a session without the right to write sent something new.
-	refused bool
 
-	garbled uint8
+	garbled uint8 // malformed messages
+	tries   uint8 // of asking for what is missing
 
 	// lag is what the reader is known to have; nil when it keeps up.
 	lag *mark
 	// presenceLag is the presence change up to which it was told, while lag
 	// is set.
 	presenceLag uint64
+	holds       int // bytes of a diff that was made for it alone
 
-	// acks wait, in order of request.
-	acks      []ackWait
-	keepalive time.Time // of the newest keepalive for acks
+	acks      []ackWait // in order of request
+	keepalive time.Time // when acks were last kept waiting
 
 	// wantSync is the vector of a SyncStep1 that is to be answered later.
 	wantSync []byte
@@ -135,9 +141,3 @@ type member struct {
 }
 
 func (s *Subscription) gone() bool { return s.at.index < 0 }
-
-func (s *Subscription) assertMember() {
-	if invariant.Enabled {
-		invariant.Assert(!s.gone(), "command for a subscription that is not a member")
-	}
-}

@@ -73,9 +73,10 @@ func (l databaseLogger) Fatalf(format string, args ...any) {
 const fullDiskPause = 250 * time.Millisecond
 
 // stopFS stops the process where durability is lost, before the database sees
-// the error: at every failed fsync, which must never be asked again, and at a
-// failed write to the write-ahead log or the manifest, which the database
-// can't undo. Other failures go up: the database has still a copy of the data.
+// the error (it panics on some): at every failed fsync, which must never be
+// asked again, at a failed write to the write-ahead log or the manifest, which
+// the database can't undo, and when no new write-ahead log can be created.
+// Other failures go up: the database has still a copy of the data.
 type stopFS struct {
 	vfs.FS
 	stopper *stopper
@@ -88,6 +89,9 @@ func vital(name string) bool {
 }
 
 func (s *stopFS) wrap(f vfs.File, name string, err error) (vfs.File, error) {
+	if err != nil && strings.HasSuffix(name, ".log") {
+		s.stopper.stop("create "+s.PathBase(name), err)
+	}
 	if err != nil {
 		return nil, s.pause(err)
 	}

@@ -288,7 +288,7 @@ func TestShutdownDoesNotWaitForTheDead(t *testing.T) {
 	r := start(t, nil)
 	raw := r.raw()
 	raw.upgrade("/notes")
-	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	ctx, cancel := context.WithTimeout(context.Background(), bound)
 	defer cancel()
 	begun := time.Now()
 	if err := r.Shutdown(ctx); err != nil {

@@ -26,6 +26,8 @@ const (
 	maxHeaderSize = 16 << 10
 	// sweepEvery is how often each connection is looked at.
 	sweepEvery = time.Second
+	// closeGrace is how long a shutdown waits for peers to answer the close.
+	closeGrace = time.Second
 )
 
 // Server serves documents to WebSocket clients, and the start page.
@@ -128,12 +130,16 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.wait.Wait()
 		close(done)
 	}()
+	grace := time.NewTimer(closeGrace)
+	defer grace.Stop()
 	select {
 	case <-done:
+		return err
+	case <-grace.C:
 	case <-ctx.Done():
-		s.connections.each(func(c *conn) { _ = c.socket.Conn.Close() })
-		<-done
 	}
+	s.connections.each(func(c *conn) { _ = c.socket.Conn.Close() })
+	<-done
 	return err
 }
 

@@ -58,9 +58,10 @@ var places = map[string]place{
 	"persistence/pebble":          {1, map[string]string{"net/http": noSockets}},
 	"persistence/persistencetest": {1, nil},
 
-	"snapshots":     {2, map[string]string{"net/http": noSockets}},
-	"snapshots/dir": {2, map[string]string{"net/http": noSockets}},
-	"internal/hub":  {2, map[string]string{"net": noSockets, "net/http": noSockets, "github.com/coder/websocket": noSockets}},
+	"snapshots":           {2, map[string]string{"net/http": noSockets}},
+	"snapshots/dir":       {2, map[string]string{"net/http": noSockets}},
+	"snapshots/storetest": {2, nil},
+	"internal/hub":        {2, map[string]string{"net": noSockets, "net/http": noSockets, "github.com/coder/websocket": noSockets}},
 
 	"internal/session": {3, map[string]string{"net": noSockets, "net/http": noSockets, "github.com/coder/websocket": noSockets}},
 	"examples/editor":  {3, nil},

@@ -206,7 +206,7 @@ func (ap *applier) integrate(sections []section) {
 				state := uint64(d.state(b.client))
 				if state < b.clock {
 					stack = append(stack, head)
-					d.pending.wait(b.client, b.clock-1)
+					d.pending.wait(b.client, b.clock-1, b.clock-1)
 					giveUp()
 				} else if c, clock, lacks := d.lacks(b); lacks {
 					stack = append(stack, head)
@@ -215,7 +215,7 @@ func (ap *applier) integrate(sections []section) {
 						sections[i].i++
 						continue
 					}
-					d.pending.wait(c, clock)
+					d.pending.wait(c, clock, uint64(d.state(c)))
 					giveUp()
 				} else if state < b.end() {
 					if state > b.clock {

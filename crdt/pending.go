@@ -11,13 +11,20 @@ import (
 // (Yjs: StructStore.pendingStructs, pendingDs).
 type pending struct {
 	clients map[ClientID][]rawBlock // by clock, not overlapping; bytes are owned
-	// missing says what to wait for: a retry is due when a client's state is
-	// beyond its clock.
-	missing map[ClientID]uint64
+	// missing says which clients are waited for.
+	missing map[ClientID]wait
 	deletes IDSet
 	blocks  int
 	types   int
 	bytes   int
+}
+
+// wait is the first unit of a client that a waiting block needs.
+type wait struct {
+	need uint64 // a retry is due when the client's state is beyond this clock
+	// seen is where the client stood when it was found missing: the clock that
+	// Yjs notes.
+	seen uint64
 }
 
 // Pending describes what waits for a dependency.
@@ -26,8 +33,8 @@ type Pending struct {
 	Blocks, Deletes int
 	// Bytes is about how much memory they take.
 	Bytes int
-	// Missing says for each client up to which clock something is known to be
-	// missing: the waiting blocks need at least that state.
+	// Missing are the clients whose blocks are missing, with the state beyond
+	// which they are: one more than what Yjs notes in pendingStructs.missing.
 	Missing StateVector
 }
 
@@ -42,8 +49,8 @@ func (d *Doc) Pending() Pending {
 		out.Deletes++
 	}
 	cs := make([]clientClock, 0, len(p.missing))
-	for c, clock := range p.missing {
-		cs = append(cs, clientClock{c, Clock(clock + 1)})
+	for c, w := range p.missing {
+		cs = append(cs, clientClock{c, Clock(w.seen + 1)})
 	}
 	out.Missing = newStateVector(cs)
 	return out
@@ -52,13 +59,14 @@ func (d *Doc) Pending() Pending {
 func (p *pending) empty() bool { return p.blocks == 0 && p.deletes.Empty() }
 
 // wait notes that something waits for a unit.
-func (p *pending) wait(c ClientID, clock uint64) {
+func (p *pending) wait(c ClientID, need, seen uint64) {
 	if p.missing == nil {
-		p.missing = make(map[ClientID]uint64)
+		p.missing = make(map[ClientID]wait)
 	}
-	if have, ok := p.missing[c]; !ok || clock < have {
-		p.missing[c] = clock
+	if have, ok := p.missing[c]; ok {
+		need, seen = min(need, have.need), min(seen, have.seen)
 	}
+	p.missing[c] = wait{need, seen}
 }
 
 // rawBytes is what a waiting block counts for.
@@ -130,8 +138,8 @@ func (p *pending) take() map[ClientID][]rawBlock {
 
 // due tells whether something that was waited for is there.
 func (d *Doc) due() bool {
-	for c, clock := range d.pending.missing {
-		if clock < uint64(d.state(c)) {
+	for c, w := range d.pending.missing {
+		if w.need < uint64(d.state(c)) {
 			return true
 		}
 	}

@@ -97,6 +97,13 @@ func (l *ledger) faultLocked(format string, args ...any) {
 	}
 }
 
+// broken reports whether a fault was found.
+func (l *ledger) broken() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.faults) > 0
+}
+
 // scope says which edits an audit asks for.
 type scope uint8
 

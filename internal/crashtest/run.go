@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"ysync/crdt"
+	"ysync/snapshots"
 )
 
 // config is one run: one set of documents, many kills.
@@ -54,7 +55,7 @@ type harness struct {
 	ledger  *ledger
 	gate    *gate
 	names   []string
-	touched map[string]bool // folders whose snapshot was damaged
+	touched map[string]bool // documents of which a snapshot was damaged
 	report  report
 }
 
@@ -73,7 +74,7 @@ func run(ctx context.Context, cfg config) (report, error) {
 	drain := make(chan struct{})
 	done := h.startWriters(ctx, drain)
 	err := h.kills(ctx)
-	if err == nil && len(h.ledger.faults) == 0 {
+	if err == nil && !h.ledger.broken() {
 		err = h.finish(ctx, drain, done)
 	}
 	cancel()
@@ -120,7 +121,7 @@ func (h *harness) kills(ctx context.Context) error {
 			return err
 		}
 		err = h.audit(ctx, s, acknowledged)
-		if err != nil || len(h.ledger.faults) > 0 {
+		if err != nil || h.ledger.broken() {
 			s.kill()
 			return err
 		}
@@ -135,7 +136,7 @@ func (h *harness) kills(ctx context.Context) error {
 		s.kill()
 		h.inspect(s)
 		h.report.kills++
-		if len(h.ledger.faults) > 0 || ctx.Err() != nil {
+		if h.ledger.broken() || ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if h.rng.IntN(100) < h.damage {
@@ -195,6 +196,7 @@ func (h *harness) inspect(s *server) {
 		switch {
 		case len(h.touched) > 0 && strings.Contains(l, "snapshot unusable"):
 			h.report.fallbacks++
+		case len(h.touched) > 0 && strings.Contains(l, "no usable snapshot, replaying the whole log"):
 		default:
 			h.ledger.fault("the server logged: %s", l)
 		}
@@ -204,21 +206,22 @@ func (h *harness) inspect(s *server) {
 // damageSnapshot flips, cuts or removes the newest snapshot of a document, at
 // most once per document: with two damaged ones in a row nothing is promised.
 func (h *harness) damageSnapshot() error {
-	newest := make(map[string]string)
+	newest := make(map[string]string) // by folder
 	err := filepath.WalkDir(h.data, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && strings.HasSuffix(path, ".snapshot") {
-			newest[filepath.Dir(path)] = path // in lexical order
+			newest[filepath.Base(filepath.Dir(path))] = path // in lexical order
 		}
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	for folder, path := range newest {
-		if h.touched[folder] {
+	for _, name := range h.names {
+		path := newest[strings.TrimSuffix(snapshots.Folder(name), "/")]
+		if path == "" || h.touched[name] {
 			continue
 		}
-		h.touched[folder] = true
+		h.touched[name] = true
 		h.report.damaged++
 		b, err := os.ReadFile(path)
 		if err != nil {
@@ -246,4 +249,14 @@ func (h *harness) count() {
 	}
 	h.report.acked = h.ledger.acked
 	h.report.faults = h.ledger.faults
+}
+
+// add sums up reports.
+func (r *report) add(o report) {
+	r.kills += o.kills
+	r.edits += o.edits
+	r.acked += o.acked
+	r.damaged += o.damaged
+	r.fallbacks += o.fallbacks
+	r.faults = append(r.faults, o.faults...)
 }

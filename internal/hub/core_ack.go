@@ -3,6 +3,7 @@ package hub
 import (
 	"time"
 
+	"ysync/internal/fault"
 	"ysync/persistence"
 	"ysync/syncproto"
 )
@@ -57,7 +58,7 @@ func (c *core) answerAcksOf(s *Subscription) {
 		return
 	}
 	n := 0
-	for n < len(at.acks) && at.acks[n].version <= c.committed {
+	for n < len(at.acks) && (at.acks[n].version <= c.committed || fault.Active(fault.AckBeforeCommit)) {
 		a := &at.acks[n]
 		c.control(s, syncproto.AppendAck(nil, a.payload))
 		c.opt.count.acks.Inc()

@@ -74,7 +74,7 @@ func TestPlantedBugsAreCaught(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				kills += r.kills
+				kills += r.crashes
 				if len(r.faults) > 0 {
 					t.Logf("seed %d: caught after %d kills: %s", seed, kills, r.faults[0])
 					return

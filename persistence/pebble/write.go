@@ -160,7 +160,7 @@ func (l *Log) apply(write *pebble.Batch) (*commit, error) {
 		return &commit{done: make(chan struct{})}, l.db.Apply(write, pebble.NoSync)
 	}
 	if err := l.db.ApplyNoSyncWait(write, pebble.Sync); err != nil {
-		return nil, fmt.Errorf("%w: %w", persistence.ErrUnknown, err)
+		return nil, fmt.Errorf("%w: %w", persistence.ErrUnknown, flat{err})
 	}
 	return &commit{done: make(chan struct{})}, nil
 }
@@ -174,7 +174,7 @@ func (l *Log) land(write *pebble.Batch, c *commit) error {
 	}
 	if err := write.SyncWait(); err != nil {
 		l.stopper.stop("commit", err)
-		c.err = fmt.Errorf("%w: %w", persistence.ErrUnknown, err)
+		c.err = fmt.Errorf("%w: %w", persistence.ErrUnknown, flat{err})
 	}
 	close(c.done)
 	if c.err != nil {

@@ -139,7 +139,7 @@ func newCore(opt coreOptions, doc *crdt.Doc, rec persistence.Record, tail persis
 	doc.SetLimits(crdt.Limits{PendingBytes: maxPendingBytes})
 	c.presence = awareness.NewPresence(awareness.Options{Grace: opt.limits.PresenceGrace})
 	c.stored.init(rec, tail, now)
-	c.lag.seq, c.lag.tidyAt = 1, maxPresenceChanges
+	c.lag = lagState{seq: 1, tidyAt: maxPresenceChanges, maxRanges: maxDeletes}
 	return c
 }
 

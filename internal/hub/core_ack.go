@@ -26,9 +26,16 @@ const (
 	keepaliveEvery = 2 * time.Second
 )
 
+// notYet is the version of an acknowledgement that was asked for while
+// something that the session sent before it is pending or was set aside.
+const notYet = ^persistence.Position(0)
+
 // wantAck notes that everything that s sent so far is to be acknowledged.
 func (c *core) wantAck(s *Subscription, payload []byte) {
 	a := ackWait{payload, c.version, c.now}
+	if s.at.pending || s.at.owes || s.at.refused {
+		a.version = notYet
+	}
 	if n := len(s.at.acks); n == maxAcks {
 		s.at.acks[n-1] = a
 		return
@@ -41,22 +48,23 @@ func (c *core) wantAck(s *Subscription, payload []byte) {
 	c.answerAcksOf(s)
 }
 
-// raiseAcks makes what waits for an acknowledgement wait for what was applied
-// until now: only that holds what was missing when it was asked for.
+// raiseAcks is called when something of s that was missing has been applied.
+// What waited for it now waits for the commit of what was applied until now.
 func (c *core) raiseAcks(s *Subscription) {
+	if s.at.pending || s.at.owes || s.at.refused {
+		return
+	}
 	for i := range s.at.acks {
-		s.at.acks[i].version = c.version
+		if s.at.acks[i].version == notYet {
+			s.at.acks[i].version = c.version
+		}
 	}
 	c.answerAcksOf(s)
 }
 
-// answerAcksOf answers, in order, the requests whose version is committed,
-// unless something that the session sent is pending or was set aside.
+// answerAcksOf answers, in order, the requests whose version is committed.
 func (c *core) answerAcksOf(s *Subscription) {
 	at := &s.at
-	if at.pending || at.owes || at.refused {
-		return
-	}
 	n := 0
 	for n < len(at.acks) && (at.acks[n].version <= c.committed || fault.Active(fault.AckBeforeCommit)) {
 		a := &at.acks[n]

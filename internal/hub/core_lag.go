@@ -31,9 +31,10 @@ type lagState struct {
 	marks []*mark // in order of version
 	// deletes since the oldest mark, in order. Those up to floor were dropped:
 	// who is marked before it gets the whole delete set.
-	deletes []deletesOf
-	ranges  int // in deletes
-	floor   persistence.Position
+	deletes   []deletesOf
+	ranges    int // in deletes, at most maxRanges
+	floor     persistence.Position
+	maxRanges int
 
 	// lagging is how many members lag. While any does, changes are noted: the
 	// newest of a client ID is the last one. seq is that of the newest change;
@@ -102,7 +103,7 @@ func (c *core) noteDeletes(set *crdt.IDSet) {
 	for range set.All() {
 		l.ranges++
 	}
-	if l.ranges > maxDeletes {
+	if l.ranges > l.maxRanges {
 		l.deletes, l.ranges, l.floor = nil, 0, c.version
 	}
 }
@@ -171,6 +172,7 @@ func (c *core) catchUp(s *Subscription) {
 	if s.at.final {
 		kind = 1
 	}
+	s.at.from = c.version
 	frame := m.frames[kind]
 	if frame == nil {
 		if s.at.final {

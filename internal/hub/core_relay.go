@@ -82,7 +82,7 @@ func (c *core) relay() {
 	authors := b.authors()
 	var all []byte
 	for _, s := range c.subs {
-		if s.peer.Echo || s.at.lag != nil || s.at.author {
+		if !s.at.ready || s.peer.Echo || s.at.lag != nil || s.at.author {
 			continue
 		}
 		if all == nil {
@@ -98,7 +98,7 @@ func (c *core) relay() {
 	}
 	if len(authors) > 1 {
 		for _, s := range authors {
-			if !s.gone() && !s.peer.Echo && s.at.lag == nil {
+			if !s.gone() && s.at.ready && !s.peer.Echo && s.at.lag == nil {
 				c.relayOthers(s)
 			}
 		}

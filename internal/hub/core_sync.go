@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"ysync/crdt"
+	"ysync/persistence"
 	"ysync/syncproto"
 )
 
@@ -23,15 +24,17 @@ const (
 
 // shared is an encoding of the whole state, for all who join about now.
 type shared struct {
-	mark   *mark
-	logged int // core.logged then
-	bytes  int
-	used   time.Time
+	version persistence.Position
+	logged  int // core.logged then
+	bytes   int
+	used    time.Time
 	// single is a SyncStep2 frame; nil when the state is large.
 	single []byte
 	// frames are Update frames that make up the state. Every prefix of them
-	// leaves nothing pending at the client.
+	// leaves nothing pending at the client. mark is what they bring it up to;
+	// it is held as long as they are.
 	frames [][]byte
+	mark   *mark
 }
 
 // syncStep1 answers with what the client lacks, unless its answers have taken
@@ -107,6 +110,7 @@ func (c *core) answer(s *Subscription, sv crdt.StateVector) {
 	diff := c.doc.AppendDiff(nil, crdt.V1, sv)
 	if len(diff) <= c.limits.ChunkBytes {
 		s.at.credit -= int64(len(diff) + answerBytes)
+		s.at.ready, s.at.from = true, c.version
 		c.put(s, item{frame: syncproto.AppendSyncStep2(make([]byte, 0, len(diff)+12), diff)}, c.version)
 		return
 	}
@@ -129,7 +133,8 @@ func (c *core) answerFull(s *Subscription) {
 	f.used = c.now
 	s.at.credit -= int64(f.bytes + answerBytes)
 	if f.single != nil {
-		c.put(s, item{frame: f.single}, f.mark.version)
+		s.at.ready, s.at.from = true, f.version
+		c.put(s, item{frame: f.single}, f.version)
 		return
 	}
 	s.at.final = true
@@ -137,13 +142,12 @@ func (c *core) answerFull(s *Subscription) {
 }
 
 func (c *core) fullState() *shared {
-	if f := c.full; f != nil && (f.mark.version == c.version ||
+	if f := c.full; f != nil && (f.version == c.version ||
 		f.single == nil && c.logged-f.logged <= max(c.limits.ChunkBytes, f.bytes/8) && c.usable(f.mark)) {
 		return f
 	}
 	c.dropFull()
-	f := &shared{mark: c.markNow(), logged: c.logged}
-	f.mark.refs++
+	f := &shared{version: c.version, logged: c.logged}
 	c.full = f
 	if c.doc.Bytes() <= 8*c.limits.ChunkBytes {
 		state := c.doc.AppendDiff(nil, crdt.V1, crdt.StateVector{})
@@ -153,6 +157,8 @@ func (c *core) fullState() *shared {
 			return f
 		}
 	}
+	f.mark = c.markNow()
+	f.mark.refs++
 	f.frames = c.chunks(crdt.StateVector{})
 	for _, frame := range f.frames {
 		f.bytes += len(frame)
@@ -161,10 +167,10 @@ func (c *core) fullState() *shared {
 }
 
 func (c *core) dropFull() {
-	if c.full != nil {
+	if c.full != nil && c.full.mark != nil {
 		c.unmark(c.full.mark)
-		c.full = nil
 	}
+	c.full = nil
 }
 
 // chunks cuts what sv lacks into Update frames.
@@ -180,6 +186,7 @@ func (c *core) chunks(sv crdt.StateVector) [][]byte {
 // reader up to m; what comes after m it gets when they are through.
 func (c *core) stream(s *Subscription, frames [][]byte, m *mark) {
 	c.lagFrom(s, m)
+	s.at.ready, s.at.from = true, m.version
 	c.put(s, item{rest: frames, class: classStream}, m.version)
 }
 

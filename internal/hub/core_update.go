@@ -253,7 +253,7 @@ func (c *core) release() {
 			continue
 		}
 		for _, s := range c.subs {
-			if s.peer.Echo && (s.at.lag == nil || h.version <= s.at.lag.version) {
+			if s.peer.Echo && s.at.ready && h.version > s.at.from && (s.at.lag == nil || h.version <= s.at.lag.version) {
 				c.fx.out = append(c.fx.out, delivery{s, h.item})
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"ysync/persistence"
 	"ysync/syncproto"
 )
 
@@ -107,6 +108,12 @@ type member struct {
 	waiting bool  // in core.acking
 	chased  bool  // in core.chasing
 	author  bool  // contributed to the batch under way
+
+	// ready: its first SyncStep1 was answered, with what the document had at
+	// version from. Until then it is sent no updates: its client could not
+	// place them.
+	ready bool
+	from  persistence.Position
 
 	// pending: something that this session sent waits for what is missing.
 	// owes: something that it sent was set aside unread; nothing is

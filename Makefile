@@ -41,3 +41,9 @@ conformance: ## the vectors made by real Yjs, counted by family
 
 web: ## rebuild the start page's bundle (needs Node)
 	@cd examples/editor && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build
+
+crash: ## kill -9 the server KILLS times under load (KILLS=200), then prove the audit with planted bugs
+	@CRASH_KILLS=$(KILLS) go test -count=1 -timeout 0 -tags crash -v -run 'TestManyKills|TestPlantedBugs' ./internal/crashtest | grep -v '^=== '
+
+faults: ## power losses and failing disks, with planted bugs that have to be caught
+	@go test -count=1 -tags faults ./internal/crashtest ./persistence/pebble ./snapshots/... -run 'Power|Fault'

@@ -85,3 +85,13 @@ func TestPlantedBugsAreCaught(t *testing.T) {
 		})
 	}
 }
+
+// add sums up reports.
+func (r *report) add(o report) {
+	r.crashes += o.crashes
+	r.edits += o.edits
+	r.acked += o.acked
+	r.damaged += o.damaged
+	r.fallbacks += o.fallbacks
+	r.faults = append(r.faults, o.faults...)
+}

@@ -17,6 +17,7 @@ func (d *Doc) Transact(origin any, fn func(*Txn)) (*Commit, error) {
 	}
 	tx := d.begin(origin)
 	tx.local = true
+	tx.tracked = false // nothing asks for the changed types of local transactions
 	fn(tx)
 	d.tx = nil
 	d.finish(tx)
@@ -39,6 +40,7 @@ func (d *Doc) begin(origin any) *Txn {
 func (d *Doc) followUp(origin any, fn func(*Txn)) {
 	tx := d.begin(origin)
 	tx.local = true
+	tx.tracked = false
 	fn(tx)
 	d.tx = nil
 }
@@ -106,6 +108,7 @@ func (tx *Txn) cleanup() {
 func (tx *Txn) settleDeletes() {
 	ds := tx.deletes
 	if len(ds) > 1 {
+		tx.noteDeleteOrder()
 		slices.SortFunc(ds, func(a, b deleteRange) int {
 			if a.client != b.client {
 				return int(int64(a.client) - int64(b.client))

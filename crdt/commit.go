@@ -17,6 +17,7 @@ func (d *Doc) Transact(origin any, fn func(*Txn)) (*Commit, error) {
 	}
 	tx := d.begin(origin)
 	tx.local = true
+	tx.tracked = false // nothing asks for the changed types of local transactions
 	fn(tx)
 	d.tx = nil
 	d.finish(tx)
@@ -26,7 +27,17 @@ func (d *Doc) Transact(origin any, fn func(*Txn)) (*Commit, error) {
 // begin opens a transaction.
 func (d *Doc) begin(origin any) *Txn {
 	d.epoch++
-	tx := &Txn{Origin: origin, doc: d, epoch: d.epoch}
+	tx := d.spare
+	if tx == nil || len(d.cleanups) > 0 {
+		tx = new(Txn)
+		if len(d.cleanups) == 0 {
+			d.spare = tx
+		}
+	}
+	*tx = Txn{
+		Origin: origin, doc: d, epoch: d.epoch,
+		touched: reuse(tx.touched), deletes: reuse(tx.deletes), mergeIDs: reuse(tx.mergeIDs),
+	}
 	tx.commit.tx = tx
 	tx.tracked = !d.opts.NoFormatCleanup || d.types.tracks(d)
 	d.tx = tx
@@ -34,11 +45,20 @@ func (d *Doc) begin(origin any) *Txn {
 	return tx
 }
 
+// reuse empties a slice and keeps its memory, if that is little.
+func reuse[T any](s []T) []T {
+	if cap(s) > 256 {
+		return nil
+	}
+	return s[:0]
+}
+
 // followUp runs fn in a transaction that a commit phase of another one asks
 // for; its own commit follows and is reached by Commit.Next.
 func (d *Doc) followUp(origin any, fn func(*Txn)) {
 	tx := d.begin(origin)
 	tx.local = true
+	tx.tracked = false
 	fn(tx)
 	d.tx = nil
 }
@@ -106,6 +126,7 @@ func (tx *Txn) cleanup() {
 func (tx *Txn) settleDeletes() {
 	ds := tx.deletes
 	if len(ds) > 1 {
+		tx.noteDeleteOrder()
 		slices.SortFunc(ds, func(a, b deleteRange) int {
 			if a.client != b.client {
 				return int(int64(a.client) - int64(b.client))

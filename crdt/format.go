@@ -1,5 +1,11 @@
 package crdt
 
+import (
+	"cmp"
+	"iter"
+	"slices"
+)
+
 // This file removes formats that have no effect, by the rules of Yjs, which decide what a replica
 // deletes and thus the bytes it sends.
 
@@ -146,7 +152,7 @@ func (s *typeState) cleanFormats(d *Doc, tx *Txn) {
 		}
 	}
 	d.followUp(nil, func(next *Txn) {
-		for _, del := range tx.deletes {
+		for del := range tx.deletesInOrder() {
 			tx.eachDeleted(del, func(r itemRef) {
 				it := d.item(r)
 				if it.isGC() {
@@ -180,5 +186,40 @@ func (tx *Txn) eachDeleted(del deleteRange, visit func(itemRef)) {
 		}
 		visit(r)
 		clock = d.item(r).end()
+	}
+}
+
+// noteDeleteOrder remembers the order in which a remote transaction first deleted something of each
+// client. The order decides what cleanFormats removes: once it meets a deleted format, it leaves the
+// other gaps of that text to cleanText.
+func (tx *Txn) noteDeleteOrder() {
+	if !tx.tracked {
+		return
+	}
+	seen := make(map[clientRef]bool)
+	for _, del := range tx.deletes {
+		if !seen[del.client] {
+			seen[del.client] = true
+			tx.deleteOrder = append(tx.deleteOrder, del.client)
+		}
+	}
+}
+
+// deletesInOrder yields the deleted ranges client by client, as Yjs visits its delete set.
+func (tx *Txn) deletesInOrder() iter.Seq[deleteRange] {
+	if len(tx.deleteOrder) < 2 {
+		return slices.Values(tx.deletes)
+	}
+	return func(yield func(deleteRange) bool) {
+		for _, c := range tx.deleteOrder {
+			from, _ := slices.BinarySearchFunc(tx.deletes, c, func(del deleteRange, c clientRef) int {
+				return cmp.Compare(del.client, c)
+			})
+			for ; from < len(tx.deletes) && tx.deletes[from].client == c; from++ {
+				if !yield(tx.deletes[from]) {
+					return
+				}
+			}
+		}
 	}
 }

@@ -10,9 +10,11 @@ import (
 // pending are the blocks and deletes that wait for something they depend on
 // (Yjs: StructStore.pendingStructs, pendingDs).
 type pending struct {
-	clients map[ClientID][]rawBlock // by clock, not overlapping; bytes are owned
-	// missing says what to wait for: a retry is due when a client's state is
-	// beyond its clock.
+	clients map[ClientID][]*rawBlock // by clock, not overlapping; bytes are owned
+	// missing says which clients are waited for: a retry is due when a client's
+	// state is beyond its clock, which is where it stood when it was found
+	// missing. As in Yjs any progress counts, since what stays pending shows in
+	// the state.
 	missing map[ClientID]uint64
 	deletes IDSet
 	blocks  int
@@ -26,8 +28,8 @@ type Pending struct {
 	Blocks, Deletes int
 	// Bytes is about how much memory they take.
 	Bytes int
-	// Missing says for each client up to which clock something is known to be
-	// missing: the waiting blocks need at least that state.
+	// Missing are the clients whose blocks are missing, with the state beyond
+	// which they are: one more than what Yjs notes in pendingStructs.missing.
 	Missing StateVector
 }
 
@@ -69,7 +71,7 @@ const rawBytes = 200
 // (Yjs: mergeUpdatesV2).
 func (p *pending) add(b *rawBlock) {
 	if p.clients == nil {
-		p.clients = make(map[ClientID][]rawBlock)
+		p.clients = make(map[ClientID][]*rawBlock)
 	}
 	own := b.clone()
 	list := p.clients[b.client]
@@ -78,7 +80,7 @@ func (p *pending) add(b *rawBlock) {
 		i = sort.Search(i, func(i int) bool { return list[i].clock > own.clock })
 	}
 	if i > 0 {
-		prev := &list[i-1]
+		prev := list[i-1]
 		if prev.end() >= own.end() {
 			return
 		}
@@ -91,7 +93,7 @@ func (p *pending) add(b *rawBlock) {
 			return
 		}
 	}
-	p.count(&own, 1)
+	p.count(own, 1)
 	p.clients[b.client] = slices.Insert(list, i, own)
 	p.trimAfter(b.client, i)
 }
@@ -102,7 +104,7 @@ func (p *pending) trimAfter(c ClientID, i int) {
 	end := list[i].end()
 	j := i + 1
 	for j < len(list) && list[j].end() <= end {
-		p.count(&list[j], -1)
+		p.count(list[j], -1)
 		j++
 	}
 	list = slices.Delete(list, i+1, j)
@@ -120,27 +122,25 @@ func (p *pending) count(b *rawBlock, sign int) {
 	}
 }
 
-// take empties the waiting blocks.
-func (p *pending) take() map[ClientID][]rawBlock {
-	cs := p.clients
-	p.clients, p.missing = nil, nil
-	p.blocks, p.types, p.bytes = 0, 0, 0
-	return cs
-}
-
-// due tells whether something that was waited for is there.
-func (d *Doc) due() bool {
-	for c, clock := range d.pending.missing {
-		if clock < uint64(d.state(c)) {
-			return true
+// take empties the waiting blocks into an update to apply.
+func (p *pending) take() *incoming {
+	in := &incoming{small: true, current: -1, blocks: make([]rawBlock, 0, p.blocks)}
+	for c, list := range p.clients {
+		in.sections = append(in.sections, section{client: c, left: uint32(len(list)), at: len(in.blocks)})
+		for _, b := range list {
+			in.blocks = append(in.blocks, *b)
 		}
 	}
-	return false
+	slices.SortFunc(in.sections, compareSections)
+	p.clients, p.missing = nil, nil
+	p.blocks, p.types, p.bytes = 0, 0, 0
+	return in
 }
 
 // clone copies what aliases an update.
-func (b *rawBlock) clone() rawBlock {
-	out := *b
+func (b *rawBlock) clone() *rawBlock {
+	out := new(rawBlock)
+	*out = *b
 	buf := make([]byte, 0, len(b.root)+len(b.key)+len(b.name)+len(b.data))
 	for _, f := range []*[]byte{&out.root, &out.key, &out.name, &out.data} {
 		start := len(buf)

@@ -17,6 +17,9 @@ type Txn struct {
 	// deletes are the units deleted, in order of deletion; sorted and merged
 	// at phase 1 of the commit.
 	deletes []deleteRange
+	// deleteOrder are the clients of deletes in order of their first deletion,
+	// kept for cleanFormats when there are several.
+	deleteOrder []clientRef
 	// mergeIDs are blocks to merge with their neighbours at the commit
 	// (Yjs: _mergeStructs).
 	mergeIDs []unitID

@@ -53,10 +53,10 @@
 // The raw body of a snapshot is one update V2 with everything the document
 // holds, what is pending included. That of a segment is its entries from+1 … to:
 //
-//	uvarint  position
-//	uvarint  epoch under which it was appended
-//	varint   time
+//	uvarint  epoch under which it was appended, less that of the entry before
+//	uvarint  milliseconds since the entry before
 //	string   author
 //	string   update (update V1)
-//	4 bytes  CRC-32C of the entry's bytes before it
+//
+// The first entry counts from epoch 0 and from the header's first time.
 package snapshots

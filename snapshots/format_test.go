@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"hash/crc32"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -254,29 +255,42 @@ func TestTooLargeIsRefusedBeforeItIsWritten(t *testing.T) {
 	}
 }
 
-// TestRowsThatAreNone damages the order of a segment's entries, checksums right.
 func TestRowsThatAreNone(t *testing.T) {
 	for name, damage := range map[string]func([]persistence.Entry){
-		"gap":                 func(e []persistence.Entry) { e[2].Position++ },
-		"repeated":            func(e []persistence.Entry) { e[2].Position-- },
-		"time goes back":      func(e []persistence.Entry) { e[2].Time = e[0].Time.Add(-time.Millisecond) },
-		"epoch goes back":     func(e []persistence.Entry) { e[2].Epoch = 0 },
-		"first time is other": func(e []persistence.Entry) { e[0].Time = e[0].Time.Add(-time.Hour) },
+		"gap":             func(e []persistence.Entry) { e[2].Position++ },
+		"repeated":        func(e []persistence.Entry) { e[2].Position-- },
+		"time goes back":  func(e []persistence.Entry) { e[2].Time = e[0].Time.Add(-time.Millisecond) },
+		"epoch goes back": func(e []persistence.Entry) { e[2].Epoch = 0 },
 	} {
 		entries := testEntries(10, 5)
-		_, h, err := EncodeSegment(SegmentHeader{Document: "d"}, entries)
+		damage(entries)
+		if _, _, err := EncodeSegment(SegmentHeader{Document: "d"}, entries); err == nil {
+			t.Errorf("%s: EncodeSegment = nil", name)
+		}
+	}
+}
+
+// TestFalseRows has files with right checksums whose entries and header differ.
+func TestFalseRows(t *testing.T) {
+	for name, falsify := range map[string]func(*SegmentHeader){
+		"more entries than there are":  func(h *SegmentHeader) { h.To++ },
+		"fewer entries than there are": func(h *SegmentHeader) { h.To-- },
+		"countless entries":            func(h *SegmentHeader) { h.From, h.To = 0, math.MaxUint64 },
+		"an empty range":               func(h *SegmentHeader) { h.From = h.To },
+		"an earlier last time":         func(h *SegmentHeader) { h.Last = h.Last.Add(-time.Millisecond) },
+		"a later last time":            func(h *SegmentHeader) { h.Last = h.Last.Add(time.Millisecond) },
+		"times the wrong way round":    func(h *SegmentHeader) { h.First, h.Last = h.Last.Add(1e9), h.First },
+	} {
+		file, h, err := EncodeSegment(SegmentHeader{Document: "d"}, testEntries(10, 5))
 		if err != nil {
 			t.Fatal(err)
 		}
-		damage(entries)
-		var raw []byte
-		for _, e := range entries {
-			raw = appendEntry(raw, e)
+		_, body, err := openFile(segmentMagic, file)
+		if err != nil {
+			t.Fatal(err)
 		}
-		body := compress(raw)
-		h.RawBytes, h.StoredBytes, h.RawSHA256 = int64(len(raw)), int64(len(body)), sha256.Sum256(raw)
-		file := seal(segmentMagic, appendSegmentHeader(nil, h), body)
-		if _, _, err := DecodeSegment(file); !errors.Is(err, ErrCorrupt) {
+		falsify(&h)
+		if _, _, err := DecodeSegment(seal(segmentMagic, appendSegmentHeader(nil, h), body)); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%s: DecodeSegment = %v", name, err)
 		}
 	}

@@ -5,7 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
+	"math"
 	"time"
 
 	"ysync/persistence"
@@ -28,13 +28,17 @@ type SegmentHeader struct {
 	RawSHA256 [sha256.Size]byte
 }
 
-// EncodeSegment returns the file for a dense row of entries and its header.
+// EncodeSegment returns the file for a row of entries and its header. Positions
+// have to be dense, epochs and times must not go back.
 // Of h it takes document, generation and epoch; the rest follows from entries.
 func EncodeSegment(h SegmentHeader, entries []persistence.Entry) ([]byte, SegmentHeader, error) {
 	if len(entries) == 0 {
 		return nil, h, fmt.Errorf("a segment needs at least one entry")
 	}
 	if err := boundedNames(h.Document); err != nil {
+		return nil, h, err
+	}
+	if err := checkRow(entries); err != nil {
 		return nil, h, err
 	}
 	first, last := entries[0], entries[len(entries)-1]
@@ -48,8 +52,10 @@ func EncodeSegment(h SegmentHeader, entries []persistence.Entry) ([]byte, Segmen
 		return nil, h, err
 	}
 	raw := make([]byte, 0, size)
+	epoch, at := persistence.Epoch(0), first.Time
 	for _, e := range entries {
-		raw = appendEntry(raw, e)
+		raw = appendEntry(raw, e, epoch, at)
+		epoch, at = e.Epoch, e.Time
 	}
 	body := compress(raw)
 	h.RawBytes, h.StoredBytes = int64(len(raw)), int64(len(body))
@@ -58,9 +64,8 @@ func EncodeSegment(h SegmentHeader, entries []persistence.Entry) ([]byte, Segmen
 }
 
 // DecodeSegment checks a whole file and returns its header and entries, whose
-// updates share one allocation. ErrCorrupt for any damage and for a row that is
-// not dense or goes back in time or epoch, ErrNewerFormat for a format it does
-// not know.
+// updates share one allocation. ErrCorrupt for any damage, ErrNewerFormat for
+// a format it does not know.
 func DecodeSegment(file []byte) (SegmentHeader, []persistence.Entry, error) {
 	header, body, err := openFile(segmentMagic, file)
 	if err != nil {
@@ -120,29 +125,27 @@ func readSegmentHeader(header []byte) (SegmentHeader, error) {
 	if err := f.end(); err != nil {
 		return SegmentHeader{}, err
 	}
-	if h.To <= h.From {
-		return SegmentHeader{}, corrupt("its range (%d, %d] is empty", h.From, h.To)
+	if h.To <= h.From || h.Last.Before(h.First) {
+		return SegmentHeader{}, corrupt("its range (%d, %d], %v to %v is empty", h.From, h.To, h.First, h.Last)
 	}
 	return h, nil
 }
 
-func appendEntry(dst []byte, e persistence.Entry) []byte {
-	start := len(dst)
-	dst = binary.AppendUvarint(dst, uint64(e.Position))
-	dst = binary.AppendUvarint(dst, uint64(e.Epoch))
-	dst = appendTime(dst, e.Time)
+// appendEntry appends e, which follows an entry of the given epoch and time.
+func appendEntry(dst []byte, e persistence.Entry, epoch persistence.Epoch, at time.Time) []byte {
+	dst = binary.AppendUvarint(dst, uint64(e.Epoch-epoch))
+	dst = binary.AppendUvarint(dst, uint64(e.Time.UnixMilli()-at.UnixMilli()))
 	dst = appendString(dst, e.Author)
-	dst = appendString(dst, e.Update)
-	return binary.BigEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli))
+	return appendString(dst, e.Update)
 }
 
 // entryBytes is an upper bound of what appendEntry adds.
 func entryBytes(e persistence.Entry) int {
-	return 5*binary.MaxVarintLen64 + len(e.Author) + len(e.Update) + crc32.Size
+	return 4*binary.MaxVarintLen64 + len(e.Author) + len(e.Update)
 }
 
-// minEntryBytes is what the smallest entry takes: five empty fields and a crc.
-const minEntryBytes = 5 + crc32.Size
+// minEntryBytes is what the smallest entry takes: four fields.
+const minEntryBytes = 4
 
 func readEntries(h SegmentHeader, raw []byte) ([]persistence.Entry, error) {
 	count := uint64(h.To - h.From)
@@ -151,41 +154,47 @@ func readEntries(h SegmentHeader, raw []byte) ([]persistence.Entry, error) {
 	}
 	entries := make([]persistence.Entry, 0, count)
 	f := fields{rest: raw}
+	var epoch uint64
+	at := h.First.UnixMilli()
 	for i := range count {
-		start := f.rest
-		e := persistence.Entry{
-			Position: persistence.Position(f.uvarint()),
-			Epoch:    persistence.Epoch(f.uvarint()),
-			Time:     f.time(),
-			Author:   string(f.string()),
-			Update:   f.string(),
-		}
-		body := start[:len(start)-len(f.rest)]
-		sum := f.bytes(crc32.Size)
+		epochs, pause := f.uvarint(), f.uvarint()
+		author, update := f.string(), f.string()
 		if f.err != nil {
 			return nil, f.err
 		}
-		if binary.BigEndian.Uint32(sum) != crc32.Checksum(body, castagnoli) {
-			return nil, corrupt("entry %d has a wrong checksum", h.From+persistence.Position(i)+1)
+		if epochs > math.MaxUint64-epoch || pause > uint64(h.Last.UnixMilli()-at) {
+			return nil, corrupt("entry %d has an epoch or time out of range", h.From+persistence.Position(i)+1)
 		}
-		if e.Position != h.From+persistence.Position(i)+1 {
-			return nil, corrupt("entry %d stands where %d belongs", e.Position, h.From+persistence.Position(i)+1)
-		}
-		if i > 0 {
-			before := entries[i-1]
-			if e.Epoch < before.Epoch || e.Time.Before(before.Time) {
-				return nil, corrupt("entry %d goes back in time or epoch", e.Position)
-			}
-		}
-		entries = append(entries, e)
+		epoch += epochs
+		at += int64(pause)
+		entries = append(entries, persistence.Entry{
+			Position: h.From + persistence.Position(i) + 1,
+			Epoch:    persistence.Epoch(epoch),
+			Time:     time.UnixMilli(at).UTC(),
+			Author:   string(author),
+			Update:   update,
+		})
 	}
 	if err := f.end(); err != nil {
 		return nil, err
 	}
-	if !entries[0].Time.Equal(h.First) || !entries[count-1].Time.Equal(h.Last) {
+	if at != h.Last.UnixMilli() {
 		return nil, corrupt("its entries have other times than its header")
 	}
 	return entries, nil
+}
+
+// checkRow refuses entries that are not a dense row, or go back in time or
+// epoch: the file could not say so.
+func checkRow(entries []persistence.Entry) error {
+	for i, e := range entries[1:] {
+		before := entries[i]
+		if e.Position != before.Position+1 || e.Epoch < before.Epoch || e.Time.UnixMilli() < before.Time.UnixMilli() {
+			return fmt.Errorf("entry %d (epoch %d, %v) cannot follow entry %d (epoch %d, %v)",
+				e.Position, e.Epoch, e.Time, before.Position, before.Epoch, before.Time)
+		}
+	}
+	return nil
 }
 
 // milli is t as the files keep it: whole milliseconds, UTC.

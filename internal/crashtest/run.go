@@ -9,10 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
-	"ysync/crdt"
+	"ysync/snapshots"
 )
 
 // config is one run: one set of documents, many kills.
@@ -32,13 +31,13 @@ type config struct {
 
 // report is what a run did and found.
 type report struct {
-	kills, edits, acked, damaged, fallbacks int
-	faults                                  []string
+	crashes, edits, acked, damaged, fallbacks int
+	faults                                    []string
 }
 
 func (r report) String() string {
-	return fmt.Sprintf("%d kills, %d edits, %d acknowledged, %d snapshots damaged, %d fallbacks, %d faults",
-		r.kills, r.edits, r.acked, r.damaged, r.fallbacks, len(r.faults))
+	return fmt.Sprintf("%d crashes, %d edits, %d acknowledged, %d snapshots damaged, %d fallbacks, %d faults",
+		r.crashes, r.edits, r.acked, r.damaged, r.fallbacks, len(r.faults))
 }
 
 const (
@@ -54,7 +53,7 @@ type harness struct {
 	ledger  *ledger
 	gate    *gate
 	names   []string
-	touched map[string]bool // folders whose snapshot was damaged
+	touched map[string]bool // documents of which a snapshot was damaged
 	report  report
 }
 
@@ -71,71 +70,43 @@ func run(ctx context.Context, cfg config) (report, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	drain := make(chan struct{})
-	done := h.startWriters(ctx, drain)
+	done := startWriters(ctx, cfg, h.names, h.ledger, h.gate, drain)
 	err := h.kills(ctx)
-	if err == nil && len(h.ledger.faults) == 0 {
+	if err == nil && !h.ledger.broken() {
 		err = h.finish(ctx, drain, done)
 	}
 	cancel()
 	<-done
-	h.count()
-	return h.report, err
-}
-
-// startWriters starts everybody; the channel closes when all have ended.
-func (h *harness) startWriters(ctx context.Context, drain <-chan struct{}) <-chan struct{} {
-	var wg sync.WaitGroup
-	for i := range h.writers + h.withholders {
-		w := &writer{
-			author:   newAuthor(i, uint64(h.rng.Uint32())),
-			document: h.names[i%len(h.names)],
-			rng:      rand.New(rand.NewPCG(h.seed, uint64(i)+1)),
-			ledger:   h.ledger, gate: h.gate, drain: drain,
-			doc:  crdt.New(crdt.Options{}),
-			open: make(map[*edit]struct{}),
-		}
-		if i >= h.writers {
-			w.habit = withhold
-		}
-		wg.Go(func() {
-			if err := w.run(ctx); err != nil && ctx.Err() == nil {
-				h.ledger.fault("writer %d: %v", w.author.id, err)
-			}
-		})
-	}
-	done := make(chan struct{})
-	go func() {
-		wg.Wait()
-		close(done)
-	}()
-	return done
+	r := h.ledger.report()
+	r.crashes, r.damaged, r.fallbacks = h.report.crashes, h.report.damaged, h.report.fallbacks
+	return r, err
 }
 
 // kills lets the server live and die.
 func (h *harness) kills(ctx context.Context) error {
-	for h.report.kills < h.config.kills {
+	for h.report.crashes < h.config.kills {
 		life := shortestLife + time.Duration(h.rng.Int64N(int64(h.longest-shortestLife)))
 		s, err := startServer(ctx, h.binary, h.data, h.env...)
 		if err != nil {
 			return err
 		}
 		err = h.audit(ctx, s, acknowledged)
-		if err != nil || len(h.ledger.faults) > 0 {
+		if err != nil || h.ledger.broken() {
 			s.kill()
 			return err
 		}
-		h.gate.lift(s.addr)
+		h.gate.lift(dial(s.addr))
 		select {
 		case <-time.After(life):
 		case <-s.done:
-			h.ledger.fault("after kill %d the server ended by itself:\n%s", h.report.kills, s.tail(30))
+			h.ledger.fault("after kill %d the server ended by itself:\n%s", h.report.crashes, s.tail(30))
 		case <-ctx.Done():
 		}
 		h.gate.shut()
 		s.kill()
 		h.inspect(s)
-		h.report.kills++
-		if len(h.ledger.faults) > 0 || ctx.Err() != nil {
+		h.report.crashes++
+		if h.ledger.broken() || ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if h.rng.IntN(100) < h.damage {
@@ -155,7 +126,7 @@ func (h *harness) finish(ctx context.Context, drain chan<- struct{}, done <-chan
 	}
 	defer s.kill()
 	close(drain)
-	h.gate.lift(s.addr)
+	h.gate.lift(dial(s.addr))
 	defer h.gate.shut()
 	select {
 	case <-done:
@@ -176,14 +147,14 @@ func (h *harness) finish(ctx context.Context, drain chan<- struct{}, done <-chan
 func (h *harness) audit(ctx context.Context, s *server, want scope) error {
 	ctx, cancel := context.WithTimeout(ctx, auditTimeout)
 	defer cancel()
-	when := fmt.Sprintf("after kill %d", h.report.kills)
+	when := fmt.Sprintf("after kill %d", h.report.crashes)
 	for _, name := range h.names {
-		doc, err := fetch(ctx, s.addr, name)
+		doc, err := fetch(ctx, dial(s.addr), name)
 		if err != nil {
 			h.ledger.fault("%s: %s cannot be read: %v\n%s", when, name, err, s.tail(10))
 			continue
 		}
-		h.ledger.audit(when, name, doc, want)
+		h.ledger.audit(when, name, doc, h.ledger.wanted(name, want))
 	}
 	return ctx.Err()
 }
@@ -195,6 +166,7 @@ func (h *harness) inspect(s *server) {
 		switch {
 		case len(h.touched) > 0 && strings.Contains(l, "snapshot unusable"):
 			h.report.fallbacks++
+		case len(h.touched) > 0 && strings.Contains(l, "no usable snapshot, replaying the whole log"):
 		default:
 			h.ledger.fault("the server logged: %s", l)
 		}
@@ -204,21 +176,22 @@ func (h *harness) inspect(s *server) {
 // damageSnapshot flips, cuts or removes the newest snapshot of a document, at
 // most once per document: with two damaged ones in a row nothing is promised.
 func (h *harness) damageSnapshot() error {
-	newest := make(map[string]string)
+	newest := make(map[string]string) // by folder
 	err := filepath.WalkDir(h.data, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && strings.HasSuffix(path, ".snapshot") {
-			newest[filepath.Dir(path)] = path // in lexical order
+			newest[filepath.Base(filepath.Dir(path))] = path // in lexical order
 		}
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	for folder, path := range newest {
-		if h.touched[folder] {
+	for _, name := range h.names {
+		path := newest[strings.TrimSuffix(snapshots.Folder(name), "/")]
+		if path == "" || h.touched[name] {
 			continue
 		}
-		h.touched[folder] = true
+		h.touched[name] = true
 		h.report.damaged++
 		b, err := os.ReadFile(path)
 		if err != nil {
@@ -235,15 +208,4 @@ func (h *harness) damageSnapshot() error {
 		return errors.Join(os.Remove(path), os.WriteFile(path, b, 0o600))
 	}
 	return nil
-}
-
-// count fills in the report.
-func (h *harness) count() {
-	h.ledger.mu.Lock()
-	defer h.ledger.mu.Unlock()
-	for _, a := range h.ledger.documents {
-		h.report.edits += len(a.edits)
-	}
-	h.report.acked = h.ledger.acked
-	h.report.faults = h.ledger.faults
 }

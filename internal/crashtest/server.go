@@ -39,13 +39,14 @@ type line struct {
 // startServer runs the binary on a folder and waits until it serves.
 func startServer(ctx context.Context, binary, data string, env ...string) (*server, error) {
 	s := &server{done: make(chan struct{})}
-	s.cmd = exec.Command(binary, "serve", "--listen", "127.0.0.1:0", "--data", data, "--snapshot-interval", "1s")
+	s.cmd = exec.Command(binary, "serve", "--listen", "127.0.0.1:0", "--data", data,
+		"--snapshot-interval", "1s", "--segment-interval", "1s", "--idle-unload", "1s")
 	s.cmd.Env = append(os.Environ(), env...)
 	out, in, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
-	s.cmd.Stdout, s.cmd.Stderr = in, in
+	s.cmd.Stderr = in
 	if err := s.cmd.Start(); err != nil {
 		return nil, errors.Join(err, in.Close(), out.Close())
 	}
@@ -91,19 +92,9 @@ func (s *server) read(out io.ReadCloser, serving chan<- string) {
 
 // kill ends the process with SIGKILL and waits for its end.
 func (s *server) kill() {
-	// It may be gone already, which the caller learns from ended.
+	// It may be gone already.
 	_ = s.cmd.Process.Kill()
 	<-s.done
-}
-
-// ended reports whether the process ended by itself.
-func (s *server) ended() bool {
-	select {
-	case <-s.done:
-		return true
-	default:
-		return false
-	}
 }
 
 // tail returns the last n lines of the log.

@@ -57,7 +57,7 @@ func addHead(rec *persistence.Record, it *pebble.Iterator) error {
 	if err != nil {
 		return storeError(err)
 	}
-	e, err := decodeEntry(it.Key(), value)
+	e, err := decodeEntry(it.Key(), value, "")
 	if err == nil && e.Position <= rec.Trimmed {
 		err = fmt.Errorf("%w: an entry at or before position %d, which is trimmed", persistence.ErrCorrupt, rec.Trimmed)
 	}
@@ -144,7 +144,7 @@ func (l *Log) read(ctx context.Context, name string, after persistence.Position,
 // walk yields the entries from the key on up to the head, each of which must
 // be there; for the head lastPosition, up to the last there is.
 func (l *Log) walk(ctx context.Context, it *pebble.Iterator, from []byte, head persistence.Position, each func(persistence.Entry) bool) error {
-	next := keyPosition(from)
+	next, author := keyPosition(from), ""
 	for valid := it.SeekGE(from); valid; valid = it.Next() {
 		if err := l.alive(ctx); err != nil {
 			return err
@@ -156,10 +156,11 @@ func (l *Log) walk(ctx context.Context, it *pebble.Iterator, from []byte, head p
 		if err != nil {
 			return &atPosition{position: next, err: storeError(err)}
 		}
-		e, err := decodeEntry(it.Key(), value)
+		e, err := decodeEntry(it.Key(), value, author)
 		if err != nil {
 			return &atPosition{position: next, err: err}
 		}
+		author = e.Author
 		e.Update = bytes.Clone(e.Update)
 		if !each(e) {
 			return nil

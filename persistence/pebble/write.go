@@ -220,6 +220,15 @@ func (l *Log) changed(ctx context.Context, name string, rule func(persistence.Re
 		d.mu.Unlock()
 		return after, err
 	}
+	if onlyTrimmed(d.record, after) {
+		defer d.mu.Unlock()
+		if err := l.db.Apply(write, pebble.NoSync); err != nil {
+			d.loaded = false
+			return after, fmt.Errorf("%w: %w", persistence.ErrUnknown, flat{err})
+		}
+		d.record = after
+		return after, write.Close()
+	}
 	c, err := l.apply(write)
 	if err != nil {
 		d.loaded = false
@@ -229,6 +238,13 @@ func (l *Log) changed(ctx context.Context, name string, rule func(persistence.Re
 	d.record, d.last = after, c
 	d.mu.Unlock()
 	return after, l.land(write, c)
+}
+
+// onlyTrimmed reports whether a change is a trim, which needs no fsync of its
+// own: when the power fails before the next one, the entries are back.
+func onlyTrimmed(before, after persistence.Record) bool {
+	before.Trimmed = after.Trimmed
+	return before == after
 }
 
 // putChange adds a changed record to a write, and the removal of the entries

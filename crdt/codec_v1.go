@@ -78,7 +78,7 @@ func (e *encoderV1) str(s string) {
 	e.buf = append(e.buf, s...)
 	replaceSurrogates(e.buf[start:])
 }
-func (e *encoderV1) key(s []byte) { e.text(s, 0) }
+func (e *encoderV1) key(s []byte)   { e.text(s, 0) }
 func (e *encoderV1) finish() []byte { return e.buf }
 func (e *encoderV1) bytes(b []byte) {
 	e.buf = lib0.AppendBytes(e.buf, b)

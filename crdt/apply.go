@@ -99,7 +99,8 @@ type waiting struct {
 // that lack one are left for later (Yjs: integrateStructs).
 func (ap *applier) integrate() {
 	in, d := ap.in, ap.d
-	hadPending := d.pending.blocks > 0
+	waited := d.pending.missing
+	d.pending.missing = nil
 	for cur := len(in.sections) - 1; cur >= 0; cur-- {
 		for in.sections[cur].left > 0 && !in.sections[cur].done {
 			b, at := in.next(cur), cur
@@ -111,8 +112,9 @@ func (ap *applier) integrate() {
 			ap.leave(in.next(cur))
 		}
 	}
-	if hadPending && d.due() {
-		ap.retry = true
+	for c, clock := range waited {
+		ap.retry = ap.retry || clock < uint64(d.state(c))
+		d.pending.wait(c, clock)
 	}
 }
 
@@ -124,21 +126,22 @@ func (ap *applier) step(b *rawBlock, at int) (*rawBlock, int) {
 	if b.kind != kindSkip {
 		state := uint64(d.state(b.client))
 		if state < b.clock {
-			d.pending.wait(b.client, b.clock-1, b.clock-1)
+			d.pending.wait(b.client, b.clock-1)
 			ap.giveUp(b, at)
-		} else if c, clock, lacks := d.lacks(b); lacks {
+		} else if c, lacks := d.lacks(b); lacks {
 			if i := ap.find(c); i >= 0 {
 				in.sections[at].open = true
 				ap.stack = append(ap.stack, waiting{at, *b})
 				return in.next(i), i
 			}
-			d.pending.wait(c, clock, uint64(d.state(c)))
+			d.pending.wait(c, uint64(d.state(c)))
 			ap.giveUp(b, at)
 		} else if state < b.end() {
 			ap.known = ap.known || state > b.clock
 			ap.tx.integrateRaw(b, uint32(state-b.clock))
 		} else {
 			ap.known = true
+			ap.tx.cutPairs(b)
 		}
 	}
 	n := len(ap.stack) - 1
@@ -187,18 +190,18 @@ func (ap *applier) leave(b *rawBlock) {
 	}
 }
 
-// lacks finds a unit that a block depends on and that is not known
-// (Yjs: getMissing).
-func (d *Doc) lacks(b *rawBlock) (ClientID, uint64, bool) {
-	switch {
-	case b.hasOrigin && d.unknown(b, b.origin):
-		return b.origin.Client, uint64(b.origin.Clock), true
-	case b.hasRight && d.unknown(b, b.right):
-		return b.right.Client, uint64(b.right.Clock), true
-	case b.hasParent && d.unknown(b, b.parent):
-		return b.parent.Client, uint64(b.parent.Clock), true
+// lacks finds the client of a unit that a block depends on and that is not
+// known (Yjs: getMissing).
+func (d *Doc) lacks(b *rawBlock) (ClientID, bool) {
+	for _, dep := range [...]struct {
+		set bool
+		id  ID
+	}{{b.hasOrigin, b.origin}, {b.hasRight, b.right}, {b.hasParent, b.parent}} {
+		if dep.set && dep.id.Client != b.client && uint64(dep.id.Clock) >= uint64(d.state(dep.id.Client)) {
+			return dep.id.Client, true
+		}
 	}
-	return 0, 0, false
+	return 0, false
 }
 
 func (d *Doc) unknown(b *rawBlock, id ID) bool {
@@ -208,6 +211,32 @@ func (d *Doc) unknown(b *rawBlock, id ID) bool {
 // internID turns the ID of a known unit into an interned one.
 func (d *Doc) internID(id ID) unitID {
 	return unitID{d.findClient(id.Client), uint32(id.Clock)}
+}
+
+// cutPairs cuts text where a block that is known already says it was cut. Yjs
+// does so before it looks whether it knows the block, and a cut inside a
+// surrogate pair changes the text. It matters if the block was known as a gc
+// block only, which cuts nothing.
+func (tx *Txn) cutPairs(b *rawBlock) {
+	if b.hasOrigin {
+		tx.cutPair(b.origin.Client, uint32(b.origin.Clock)+1)
+	}
+	if b.hasRight {
+		tx.cutPair(b.right.Client, uint32(b.right.Clock))
+	}
+}
+
+// cutPair cuts before a clock, unless the text there has no surrogate pair.
+func (tx *Txn) cutPair(client ClientID, clock uint32) {
+	d := tx.doc
+	c := d.findClient(client)
+	if clock >= d.clients[c].state {
+		return
+	}
+	u := unitID{c, clock}
+	if it := d.item(d.blockAt(u)); it.kind == kindString && it.clock < clock && it.size > it.length {
+		tx.cleanStart(u)
+	}
 }
 
 // integrateRaw integrates a received block from its unit offset on; everything
@@ -246,11 +275,11 @@ func (tx *Txn) integrateRaw(b *rawBlock, offset uint32) {
 		ch = d.parentChain(b)
 	}
 	if offset > 0 && ch != 0 {
+		// The place of the units known before decides. A sound update says the
+		// same; Yjs would believe the update and spoil its links.
 		origin = unitID{c, clock - 1}
 		left = tx.cleanEnd(origin)
-		if d.item(left).isGC() {
-			ch = 0
-		}
+		ch = d.item(left).chain
 	}
 	if ch == 0 {
 		tx.addGC(c, clock, length)

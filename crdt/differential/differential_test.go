@@ -50,6 +50,7 @@ type history struct {
 	random
 	peer     *peer
 	careful  bool // compare after every step
+	damaged  bool // updates may be damaged
 	roots    map[string]string
 	names    []string
 	replicas []*member
@@ -308,6 +309,11 @@ func (h *history) compare(m *member) error {
 		{"state V2", theirs.Get("v2").Str, m.ours.State(2)},
 		{"state vector", theirs.Get("sv").Str, m.ours.SV()},
 	} {
+		if h.damaged && f.name != "state vector" && theirs.Get("pending").Has("ds") {
+			// Yjs stores pending deletes as V2, in which ranges out of order
+			// or of a client named twice turn into others.
+			continue
+		}
 		if err := differs(m.name+": "+f.name, f.want, f.got); err != nil {
 			return err
 		}
@@ -364,11 +370,21 @@ func (h *history) settle() error {
 
 func b64(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
 
+// differs tells where two encodings part.
 func differs(what, want string, got []byte) error {
-	if g := b64(got); g != want {
-		return fmt.Errorf("%s\nYjs %s\nwe  %s", what, want, g)
+	if b64(got) == want {
+		return nil
 	}
-	return nil
+	w, err := base64.StdEncoding.DecodeString(want)
+	if err != nil {
+		return err
+	}
+	at := 0
+	for at < len(w) && at < len(got) && w[at] == got[at] {
+		at++
+	}
+	around := func(b []byte) []byte { return b[min(len(b), max(0, at-24)):min(len(b), at+24)] }
+	return fmt.Errorf("%s: Yjs has %d bytes, we %d, different from %d on\nYjs …%x…\nwe  …%x…", what, len(w), len(got), at, around(w), around(got))
 }
 
 func fromMap(m map[string]vectors.Value) vectors.Value {

@@ -48,6 +48,7 @@ type Doc struct {
 	// conflict resolution scratch, see integrate.go
 	stamps    []uint32
 	stampNext uint32
+	siblings  map[siblingKey]*siblings
 
 	maxDepth int // of all types ever integrated
 

@@ -132,7 +132,7 @@ func (w *rawWriter) write(b *rawBlock) {
 	}
 	if w.holds && w.held.continues(b) {
 		if !w.owned {
-			w.held, w.owned = w.held.clone(), true
+			w.held, w.owned = *w.held.clone(), true
 		}
 		w.held.extend(b)
 		return
@@ -451,7 +451,7 @@ func (p *pending) update(v Version) []byte {
 				end := list[i-1].end()
 				w.write(&rawBlock{client: c, clock: end, length: list[i].clock - end, kind: kindSkip})
 			}
-			w.write(&list[i])
+			w.write(list[i])
 		}
 	}
 	w.finish()

@@ -10,7 +10,7 @@ import (
 // pending are the blocks and deletes that wait for something they depend on
 // (Yjs: StructStore.pendingStructs, pendingDs).
 type pending struct {
-	clients map[ClientID][]rawBlock // by clock, not overlapping; bytes are owned
+	clients map[ClientID][]*rawBlock // by clock, not overlapping; bytes are owned
 	// missing says which clients are waited for: a retry is due when a client's
 	// state is beyond its clock, which is where it stood when it was found
 	// missing. As in Yjs any progress counts, since what stays pending shows in
@@ -71,7 +71,7 @@ const rawBytes = 200
 // (Yjs: mergeUpdatesV2).
 func (p *pending) add(b *rawBlock) {
 	if p.clients == nil {
-		p.clients = make(map[ClientID][]rawBlock)
+		p.clients = make(map[ClientID][]*rawBlock)
 	}
 	own := b.clone()
 	list := p.clients[b.client]
@@ -80,7 +80,7 @@ func (p *pending) add(b *rawBlock) {
 		i = sort.Search(i, func(i int) bool { return list[i].clock > own.clock })
 	}
 	if i > 0 {
-		prev := &list[i-1]
+		prev := list[i-1]
 		if prev.end() >= own.end() {
 			return
 		}
@@ -93,7 +93,7 @@ func (p *pending) add(b *rawBlock) {
 			return
 		}
 	}
-	p.count(&own, 1)
+	p.count(own, 1)
 	p.clients[b.client] = slices.Insert(list, i, own)
 	p.trimAfter(b.client, i)
 }
@@ -104,7 +104,7 @@ func (p *pending) trimAfter(c ClientID, i int) {
 	end := list[i].end()
 	j := i + 1
 	for j < len(list) && list[j].end() <= end {
-		p.count(&list[j], -1)
+		p.count(list[j], -1)
 		j++
 	}
 	list = slices.Delete(list, i+1, j)
@@ -127,7 +127,9 @@ func (p *pending) take() *incoming {
 	in := &incoming{small: true, current: -1, blocks: make([]rawBlock, 0, p.blocks)}
 	for c, list := range p.clients {
 		in.sections = append(in.sections, section{client: c, left: uint32(len(list)), at: len(in.blocks)})
-		in.blocks = append(in.blocks, list...)
+		for _, b := range list {
+			in.blocks = append(in.blocks, *b)
+		}
 	}
 	slices.SortFunc(in.sections, compareSections)
 	p.clients, p.missing = nil, nil
@@ -136,8 +138,9 @@ func (p *pending) take() *incoming {
 }
 
 // clone copies what aliases an update.
-func (b *rawBlock) clone() rawBlock {
-	out := *b
+func (b *rawBlock) clone() *rawBlock {
+	out := new(rawBlock)
+	*out = *b
 	buf := make([]byte, 0, len(b.root)+len(b.key)+len(b.name)+len(b.data))
 	for _, f := range []*[]byte{&out.root, &out.key, &out.name, &out.data} {
 		start := len(buf)

@@ -15,16 +15,17 @@ const maxMarkers = 80
 //     next to the gap are the last ones of both.
 //  2. A marker in low knows its index, one in high its distance from total. An edit at the gap
 //     changes total alone.
-//  3. Unless hidden is set, the item of every marker is visible and has flagMarked.
+//  3. The item of every marker is visible and has flagMarked, or it is in doubt.
 type markers struct {
 	low, high []marker
 	total     int
 	clock     uint64 // source of marker.stamp
 	order     uint32 // source of marker.order
-	// hidden says that the next insertion must run reveal: since the last one a marker may have come
-	// to a deleted item, or its item may have lost flagMarked.
-	hidden  bool
-	scratch []marker
+	// doubt holds items for reveal to look at before the next insertion. When there would be too many,
+	// doubtAll stands for all items.
+	doubt    []itemRef
+	doubtAll bool
+	scratch  []marker
 }
 
 type marker struct {
@@ -35,8 +36,24 @@ type marker struct {
 }
 
 func (m *markers) clear() {
-	m.low, m.high, m.hidden = m.low[:0], m.high[:0], false
+	m.low, m.high, m.doubt, m.doubtAll = m.low[:0], m.high[:0], m.doubt[:0], false
 }
+
+const maxDoubt = 8
+
+// question notes that the item of a marker may have been deleted or lack flagMarked.
+func (m *markers) question(r itemRef) {
+	if len(m.doubt) == maxDoubt {
+		m.doubtAll = true
+		return
+	}
+	if !slices.Contains(m.doubt, r) {
+		m.doubt = append(m.doubt, r)
+	}
+}
+
+// doubts tells whether item r is in doubt.
+func (m *markers) doubts(r itemRef) bool { return m.doubtAll || slices.Contains(m.doubt, r) }
 
 func (m *markers) last() itemRef {
 	if len(m.high) > 0 {
@@ -177,7 +194,7 @@ func (m *markers) move(d *Doc, k marker, r itemRef, at int) {
 	if old != r {
 		d.item(old).flags &^= flagMarked
 		if m.points(old) {
-			m.hidden = true
+			m.question(old)
 		}
 	}
 	m.put(k)
@@ -193,7 +210,7 @@ func (m *markers) flag(d *Doc, r itemRef) {
 	it := d.item(r)
 	it.flags |= flagMarked
 	if it.deleted() || !it.countable() {
-		m.hidden = true
+		m.question(r)
 	}
 }
 
@@ -224,7 +241,7 @@ func (m *markers) add(d *Doc, r itemRef, at int) {
 // (Yjs: updateMarkerChanges).
 func (m *markers) shift(d *Doc, index, n int) {
 	if n > 0 {
-		if m.hidden {
+		if len(m.doubt) > 0 {
 			m.reveal(d)
 		}
 		m.gap(index - 1)
@@ -259,10 +276,25 @@ func (m *markers) takeAll() []marker {
 // reveal moves the markers of deleted items to the visible item before them, and drops those that
 // have none or meet another marker there.
 func (m *markers) reveal(d *Doc) {
-	m.hidden = false
-	all := m.takeAll()
-	slices.SortFunc(all, func(a, b marker) int { return int(b.order) - int(a.order) })
-	for _, k := range all {
+	suspects := m.scratch[:0]
+	take := func(list []marker, high bool) []marker {
+		return slices.DeleteFunc(list, func(k marker) bool {
+			if !m.doubts(k.item) || !d.hides(k.item) {
+				return false
+			}
+			if high {
+				k.at = m.total - k.at
+			}
+			suspects = append(suspects, k)
+			return true
+		})
+	}
+	m.low, m.high = take(m.low, false), take(m.high, true)
+	m.scratch, m.doubt, m.doubtAll = suspects, m.doubt[:0], false
+	if len(suspects) > 1 {
+		slices.SortFunc(suspects, func(a, b marker) int { return int(b.order) - int(a.order) })
+	}
+	for _, k := range suspects {
 		r := k.item
 		d.item(r).flags &^= flagMarked
 		for r != 0 {
@@ -286,13 +318,19 @@ func (m *markers) reveal(d *Doc) {
 	}
 }
 
+// hides tells whether a marker at the item needs reveal.
+func (d *Doc) hides(r itemRef) bool {
+	it := d.item(r)
+	return it.deleted() || !it.countable() || it.flags&flagMarked == 0
+}
+
 // merged moves markers from right, whose units left took over, to left (Yjs: Item.mergeWith).
 func (m *markers) merged(d *Doc, left, right itemRef) {
 	l, r := d.item(left), d.item(right)
-	if r.flags&flagMarked == 0 && !m.hidden || !m.points(right) {
+	if r.flags&flagMarked == 0 && !m.doubts(right) || !m.points(right) {
 		return
 	}
-	m.hidden = true // left may lack flagMarked
+	m.question(left) // it may lack flagMarked
 	back := 0
 	if !l.deleted() && l.countable() {
 		back = int(l.length - r.length)

@@ -37,7 +37,7 @@ func (m *markers) check(d *Doc, b branchRef) error {
 			return fmt.Errorf("marker %+v should be at %d, in the sequence: %v", k, want, ok)
 		}
 		it := d.item(k.item)
-		if !m.hidden && (it.flags&flagMarked == 0 || it.deleted() || !it.countable()) {
+		if !m.doubts(k.item) && (it.flags&flagMarked == 0 || it.deleted() || !it.countable()) {
 			return fmt.Errorf("marker %+v is at an item that is hidden or lacks its flag", k)
 		}
 		if orders[k.order] {

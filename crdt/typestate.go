@@ -65,7 +65,7 @@ func (s *typeState) itemDeleted(d *Doc, r itemRef) {
 	it := d.item(r)
 	if it.flags&flagMarked != 0 {
 		if m := s.of(d.parentOf(it)); m != nil {
-			m.hidden = true
+			m.question(r)
 		}
 	}
 }

@@ -68,7 +68,7 @@ func (d *Doc) growText(it *item, s string) {
 // it, as typeState.find gives them.
 func (tx *Txn) deleteAtBorder(b branchRef, r itemRef, at, index, n int) bool {
 	d := tx.doc
-	if tx.tracked || d.opts.KeepDeleted || d.arena.surrogates || d.types.of(b).hidden {
+	if tx.tracked || d.opts.KeepDeleted || d.arena.surrogates {
 		return false
 	}
 	for r != 0 {
@@ -105,7 +105,7 @@ func (tx *Txn) deleteEnd(b branchRef, r itemRef, index int, n uint32) bool {
 		return false
 	}
 	gone := d.item(it.right)
-	if gone.kind != kindDeleted || gone.flags&(flagKeep|flagRedone|flagMarked) != 0 {
+	if gone.kind != kindDeleted || gone.flags&(flagKeep|flagRedone|flagMarked) != 0 || d.types.of(b).doubts(it.right) {
 		return false
 	}
 	cl := &d.clients[it.client]
@@ -129,7 +129,7 @@ func (tx *Txn) deleteEnd(b branchRef, r itemRef, index int, n uint32) bool {
 func (tx *Txn) deleteStart(b branchRef, r itemRef, index int, n uint32) bool {
 	d := tx.doc
 	it := d.item(r)
-	if it.left == 0 || it.flags&flagMarked != 0 || !d.adjoins(it.left, r) {
+	if it.left == 0 || it.flags&flagMarked != 0 || d.types.of(b).doubts(r) || !d.adjoins(it.left, r) {
 		return false
 	}
 	gone := d.item(it.left)

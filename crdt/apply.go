@@ -230,13 +230,13 @@ func (ap *applier) leave(b *rawBlock) {
 // lacks finds the client of a unit that a block depends on and that is not
 // known (Yjs: getMissing).
 func (d *Doc) lacks(b *rawBlock) (ClientID, bool) {
-	for _, dep := range [...]struct {
-		set bool
-		id  ID
-	}{{b.hasOrigin, b.origin}, {b.hasRight, b.right}, {b.hasParent, b.parent}} {
-		if dep.set && dep.id.Client != b.client && uint64(dep.id.Clock) >= uint64(d.state(dep.id.Client)) {
-			return dep.id.Client, true
-		}
+	switch {
+	case b.hasOrigin && d.unknown(b, b.origin):
+		return b.origin.Client, true
+	case b.hasRight && d.unknown(b, b.right):
+		return b.right.Client, true
+	case b.hasParent && d.unknown(b, b.parent):
+		return b.parent.Client, true
 	}
 	return 0, false
 }
@@ -312,9 +312,9 @@ func (tx *Txn) integrateRaw(b *rawBlock, offset uint32) {
 		ch = d.parentChain(b)
 	}
 	if offset > 0 && ch != 0 {
+		origin = unitID{c, clock - 1}
 		// The place of the units known before decides. A sound update says the
 		// same; Yjs would believe the update and spoil its links.
-		origin = unitID{c, clock - 1}
 		left = tx.cleanEnd(origin)
 		ch = d.item(left).chain
 	}

@@ -8,8 +8,9 @@ import (
 // (Yjs: UpdateDecoderV1).
 type decoderV1 struct {
 	r lib0.Reader
-	// wtf8 says that text may hold lone surrogates: the bytes were made here.
-	wtf8 bool
+	// own says that the bytes were made here from V2 and keep what V1 cannot
+	// say: lone surrogates in text, and values that JSON lacks.
+	own bool
 }
 
 func newDecoderV1(b []byte) *decoderV1 { return &decoderV1{r: lib0.NewReader(b)} }
@@ -22,19 +23,20 @@ func (d *decoderV1) leftID() ID {
 func (d *decoderV1) rightID() ID { return d.leftID() }
 func (d *decoderV1) info() uint8 { return d.r.Uint8() }
 func (d *decoderV1) text() ([]byte, int) {
-	if d.wtf8 {
-		b := d.r.Bytes()
-		return b, lib0.UTF16Len(b)
-	}
-	b := d.r.StringBytes()
+	b := d.key()
 	return b, lib0.UTF16Len(b)
 }
-func (d *decoderV1) parentInfo() bool     { return d.r.Uvarint() == 1 }
-func (d *decoderV1) typeRef() uint64      { return d.r.Uvarint() }
-func (d *decoderV1) length() uint64       { return d.r.Uvarint() }
-func (d *decoderV1) key() []byte          { return d.r.StringBytes() }
-func (d *decoderV1) json() []byte         { return d.r.StringBytes() }
-func (d *decoderV1) jsonIsText() bool     { return true }
+func (d *decoderV1) parentInfo() bool { return d.r.Uvarint() == 1 }
+func (d *decoderV1) typeRef() uint64  { return d.r.Uvarint() }
+func (d *decoderV1) length() uint64   { return d.r.Uvarint() }
+func (d *decoderV1) key() []byte {
+	if d.own {
+		return d.r.Bytes()
+	}
+	return d.r.StringBytes()
+}
+func (d *decoderV1) json() []byte         { return d.key() }
+func (d *decoderV1) jsonIsText() bool     { return !d.own }
 func (d *decoderV1) resetDeletes()        {}
 func (d *decoderV1) deleteClock() uint64  { return d.r.Uvarint() }
 func (d *decoderV1) deleteLength() uint64 { return d.r.Uvarint() }
@@ -44,8 +46,9 @@ func (d *decoderV1) finish() error        { return d.r.Err() }
 // encoderV1 writes update V1 (Yjs: UpdateEncoderV1).
 type encoderV1 struct {
 	buf []byte
-	// wtf8 keeps lone surrogates, for bytes that are read here again.
-	wtf8 bool
+	// own keeps what V1 cannot say, for bytes that are read here again: see
+	// decoderV1.
+	own bool
 }
 
 func (e *encoderV1) uvarint(v uint64) { e.buf = lib0.AppendUvarint(e.buf, v) }
@@ -68,7 +71,7 @@ func (e *encoderV1) text(s []byte, _ int) {
 	e.buf = lib0.AppendUvarint(e.buf, uint64(len(s)))
 	start := len(e.buf)
 	e.buf = append(e.buf, s...)
-	if !e.wtf8 {
+	if !e.own {
 		replaceSurrogates(e.buf[start:])
 	}
 }
@@ -87,6 +90,10 @@ func (e *encoderV1) any(b []byte) { e.buf = append(e.buf, b...) }
 
 // json writes one value, given in the Any encoding, as JSON text.
 func (e *encoderV1) json(b []byte) {
+	if e.own {
+		e.bytes(b)
+		return
+	}
 	if len(b) == 1 {
 		switch lib0.Tag(b[0]) {
 		case lib0.TagNull:

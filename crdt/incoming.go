@@ -168,7 +168,7 @@ func (in *incoming) toV1() error {
 	if err := r.start(V2, in.update, in.total); err != nil {
 		return err
 	}
-	w := rawWriter{e: &encoderV1{wtf8: true}}
+	w := rawWriter{e: &encoderV1{own: true}}
 	if err := w.copy(&r); err != nil {
 		return err
 	}
@@ -195,12 +195,15 @@ func (in *incoming) readOwn(update []byte) error {
 	if err := r.start(V1, update, 0); err != nil {
 		return err
 	}
-	r.v1.wtf8 = true
+	r.v1.own = true
 	var b rawBlock
 	for r.next(&b) {
 		if r.section != len(in.sections) {
 			in.sections = append(in.sections, section{client: b.client, clock: b.clock, left: uint32(r.blocks) + 1, at: r.origin})
 		}
+	}
+	if err := r.check(); err != nil {
+		return err
 	}
 	in.deletes = *r.dec.rest()
 	return in.arrange()

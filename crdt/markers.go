@@ -1,6 +1,9 @@
 package crdt
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
 // maxMarkers is how many positions a type remembers (Yjs: maxSearchMarker).
 const maxMarkers = 80
@@ -15,16 +18,21 @@ const maxMarkers = 80
 //     next to the gap are the last ones of both.
 //  2. A marker in low knows its index, one in high its distance from total. An edit at the gap
 //     changes total alone.
-//  3. Unless hidden is set, the item of every marker is visible and has flagMarked.
+//  3. The item of every marker is visible and has flagMarked, or it is in doubt.
 type markers struct {
 	low, high []marker
 	total     int
 	clock     uint64 // source of marker.stamp
 	order     uint32 // source of marker.order
-	// hidden says that the next insertion must run reveal: since the last one a marker may have come
-	// to a deleted item, or its item may have lost flagMarked.
-	hidden  bool
-	scratch []marker
+	// doubt holds items for reveal to look at before the next insertion. When there would be too many,
+	// doubtAll stands for all items.
+	doubt    []itemRef
+	doubtAll bool
+	scratch  []marker
+
+	// index takes the place of long walks; nil until steps is over indexAfter.
+	index *posIndex
+	steps int
 }
 
 type marker struct {
@@ -34,9 +42,32 @@ type marker struct {
 	stamp uint64 // when it was used last
 }
 
-func (m *markers) clear() {
-	m.low, m.high, m.hidden = m.low[:0], m.high[:0], false
+// walked counts the steps of a walk.
+func (m *markers) walked(steps int) {
+	if steps > shortWalk {
+		m.steps += steps
+	}
 }
+
+func (m *markers) clear() {
+	m.low, m.high, m.doubt, m.doubtAll = m.low[:0], m.high[:0], m.doubt[:0], false
+}
+
+const maxDoubt = 8
+
+// question notes that the item of a marker may have been deleted or lack flagMarked.
+func (m *markers) question(r itemRef) {
+	if len(m.doubt) == maxDoubt {
+		m.doubtAll = true
+		return
+	}
+	if !slices.Contains(m.doubt, r) {
+		m.doubt = append(m.doubt, r)
+	}
+}
+
+// doubts tells whether item r is in doubt.
+func (m *markers) doubts(r itemRef) bool { return m.doubtAll || slices.Contains(m.doubt, r) }
 
 func (m *markers) last() itemRef {
 	if len(m.high) > 0 {
@@ -118,13 +149,13 @@ func (m *markers) find(d *Doc, start itemRef, index, length int) (r itemRef, at 
 	m.gap(index)
 	k, ok := m.nearest(index)
 	if !ok {
-		r, at = d.seek(start, 0, index)
+		r, at = m.seek(d, start, 0, index, length)
 		m.add(d, r, at)
 		return r, at
 	}
 	m.clock++
 	k.stamp = m.clock
-	r, at = d.seek(k.item, k.at, index)
+	r, at = m.seek(d, k.item, k.at, index, length)
 	if moved := abs(k.at - at); float64(moved) < float64(length)/maxMarkers {
 		m.move(d, k, r, at)
 		return r, at
@@ -134,38 +165,64 @@ func (m *markers) find(d *Doc, start itemRef, index, length int) (r itemRef, at 
 	return r, at
 }
 
-// seek walks from an item, with at units before it, to the one at or before index. It ends at an
-// item that cannot merge into its left neighbour, which would invalidate a marker.
-func (d *Doc) seek(r itemRef, at, index int) (itemRef, int) {
+// seek goes from an item, with at units before it, to the one at or before index. It ends at an item
+// that does not continue its left neighbour: that one could merge, which would invalidate a marker.
+func (m *markers) seek(d *Doc, r itemRef, at, index, length int) (itemRef, int) {
+	steps, limit := 0, m.limit()
 	it := d.item(r)
-	for it.right != 0 && at < index {
-		if !it.deleted() && it.countable() {
-			if index < at+int(it.length) {
-				break
-			}
-			at += int(it.length)
-		}
-		r = it.right
-		it = d.item(r)
-	}
-	for it.left != 0 && at > index {
-		r = it.left
-		it = d.item(r)
-		if !it.deleted() && it.countable() {
-			at -= int(it.length)
-		}
-	}
-	for it.left != 0 {
-		left := d.item(it.left)
-		if left.client != it.client || left.clock+left.length != it.clock {
+	for it.right != 0 && at < index && steps < limit {
+		n := it.visibleUnits()
+		if n > 0 && index < at+n {
 			break
 		}
-		r, it = it.left, left
-		if !it.deleted() && it.countable() {
-			at -= int(it.length)
-		}
+		at += n
+		r = it.right
+		it = d.item(r)
+		steps++
 	}
+	for it.left != 0 && at > index && steps < limit {
+		r = it.left
+		it = d.item(r)
+		at -= it.visibleUnits()
+		steps++
+	}
+	for d.continues(it) && steps < limit {
+		r = it.left
+		it = d.item(r)
+		at -= it.visibleUnits()
+		steps++
+	}
+	if steps == limit {
+		return m.jump(d, r, at, index, length)
+	}
+	m.walked(steps)
 	return r, at
+}
+
+// limit is how many steps a walk may have before the index takes over.
+func (m *markers) limit() int {
+	if m.index == nil {
+		return math.MaxInt
+	}
+	return shortWalk
+}
+
+// jump is the rest of seek by the index.
+func (m *markers) jump(d *Doc, r itemRef, at, index, length int) (itemRef, int) {
+	x, s := m.index, &d.types
+	switch {
+	case at < index && index > length:
+		r = x.last(d)
+		at = length - d.item(r).visibleUnits()
+	case at < index:
+		r, at = x.holding(d, index-1)
+		if it := d.item(r); at+it.visibleUnits() == index && it.right != 0 {
+			r, at = it.right, index
+		}
+	case at > index:
+		r, at = x.holding(d, index)
+	}
+	return x.runStart(s, d, r, at)
 }
 
 // move puts back a marker that was taken out, at another item (Yjs: overwriteMarker).
@@ -177,7 +234,7 @@ func (m *markers) move(d *Doc, k marker, r itemRef, at int) {
 	if old != r {
 		d.item(old).flags &^= flagMarked
 		if m.points(old) {
-			m.hidden = true
+			m.question(old)
 		}
 	}
 	m.put(k)
@@ -193,7 +250,7 @@ func (m *markers) flag(d *Doc, r itemRef) {
 	it := d.item(r)
 	it.flags |= flagMarked
 	if it.deleted() || !it.countable() {
-		m.hidden = true
+		m.question(r)
 	}
 }
 
@@ -224,7 +281,7 @@ func (m *markers) add(d *Doc, r itemRef, at int) {
 // (Yjs: updateMarkerChanges).
 func (m *markers) shift(d *Doc, index, n int) {
 	if n > 0 {
-		if m.hidden {
+		if len(m.doubt) > 0 {
 			m.reveal(d)
 		}
 		m.gap(index - 1)
@@ -259,10 +316,25 @@ func (m *markers) takeAll() []marker {
 // reveal moves the markers of deleted items to the visible item before them, and drops those that
 // have none or meet another marker there.
 func (m *markers) reveal(d *Doc) {
-	m.hidden = false
-	all := m.takeAll()
-	slices.SortFunc(all, func(a, b marker) int { return int(b.order) - int(a.order) })
-	for _, k := range all {
+	suspects := m.scratch[:0]
+	take := func(list []marker, high bool) []marker {
+		return slices.DeleteFunc(list, func(k marker) bool {
+			if !m.doubts(k.item) || !d.hides(k.item) {
+				return false
+			}
+			if high {
+				k.at = m.total - k.at
+			}
+			suspects = append(suspects, k)
+			return true
+		})
+	}
+	m.low, m.high = take(m.low, false), take(m.high, true)
+	m.scratch, m.doubt, m.doubtAll = suspects, m.doubt[:0], false
+	if len(suspects) > 1 {
+		slices.SortFunc(suspects, func(a, b marker) int { return int(b.order) - int(a.order) })
+	}
+	for _, k := range suspects {
 		r := k.item
 		d.item(r).flags &^= flagMarked
 		for r != 0 {
@@ -286,13 +358,19 @@ func (m *markers) reveal(d *Doc) {
 	}
 }
 
+// hides tells whether a marker at the item needs reveal.
+func (d *Doc) hides(r itemRef) bool {
+	it := d.item(r)
+	return it.deleted() || !it.countable() || it.flags&flagMarked == 0
+}
+
 // merged moves markers from right, whose units left took over, to left (Yjs: Item.mergeWith).
 func (m *markers) merged(d *Doc, left, right itemRef) {
 	l, r := d.item(left), d.item(right)
-	if r.flags&flagMarked == 0 && !m.hidden || !m.points(right) {
+	if r.flags&flagMarked == 0 && !m.doubts(right) || !m.points(right) {
 		return
 	}
-	m.hidden = true // left may lack flagMarked
+	m.question(left) // it may lack flagMarked
 	back := 0
 	if !l.deleted() && l.countable() {
 		back = int(l.length - r.length)

@@ -22,6 +22,10 @@ var (
 	ErrTrimmed = errors.New("the log does not reach back that far")
 	// ErrTrimTooFar: the trim would pass what snapshots and segments hold.
 	ErrTrimTooFar = errors.New("trim would pass the second newest snapshot or the history")
+	// ErrInvalid: the call breaks the contract whatever the store holds: a bad
+	// name, no entries, a document twice in one Append, a position past the
+	// head. It is a bug of the caller.
+	ErrInvalid = errors.New("invalid call")
 	// ErrCorrupt: stored bytes are damaged.
 	ErrCorrupt = errors.New("the log is corrupt")
 	// ErrNewerFormat: the store was written by a newer release.

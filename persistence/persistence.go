@@ -100,6 +100,14 @@ type Result struct {
 }
 
 // Log is the update log. All methods may be called from any goroutine.
+//
+// Every method but Close refuses with ErrClosed after Close, with the
+// context's error when the context ended before the call took effect (a commit
+// under way is waited for, not abandoned) and with ErrInvalid for a name that
+// ValidName refuses. Where several refusals apply, the order is ErrInvalid for
+// the arguments, ErrErased, ErrFenced, then what the record forbids.
+//
+// What Open, Read and List return is durable.
 type Log interface {
 	// Open reads a document's record. A document that was never written gives
 	// a Record with Generation 0 and no error.
@@ -113,37 +121,50 @@ type Log interface {
 
 	// Append commits the batches, each of another document, durably and
 	// together as far as the backend can; result i is that of batch i. It
-	// returns after the commit.
+	// returns after the commit. The error of each result is an *Error.
 	Append(ctx context.Context, batches []Batch) []Result
 
 	// Read yields the entries after position `after`, in order, as of one
 	// moment. Entry.Update belongs to the caller. The first error ends the
 	// sequence: ErrTrimmed when the entry after+1 is gone, ErrCorrupt when
-	// an entry or its place in the row is damaged.
+	// an entry or its place in the row is damaged, ErrErased for a tombstone.
+	// A position at or past the head yields nothing.
 	Read(ctx context.Context, document string, after Position) iter.Seq2[Entry, error]
 
 	// SetSnapshot records a verified snapshot newer than the newest: Previous
-	// becomes Snapshot, Snapshot becomes p. Durable when it returns.
+	// becomes Snapshot, Snapshot becomes p. Durable when it returns. ErrInvalid
+	// when p is past the head or not newer than Snapshot; setting the newest
+	// pointer again changes nothing and is no error.
 	SetSnapshot(ctx context.Context, document string, epoch Epoch, p Pointer) error
 
 	// SetSegmented records that history segments cover the log up to
-	// position p. Durable when it returns.
+	// position p. Durable when it returns. It never goes back: an older p
+	// changes nothing and is no error. ErrInvalid when p is past the head.
 	SetSegmented(ctx context.Context, document string, epoch Epoch, p Position) error
 
 	// Trim removes the entries up to position upTo. ErrTrimTooFar when that
-	// would pass Previous.Position or Segmented.
+	// would pass Previous.Position or Segmented. What is trimmed already
+	// changes nothing and is no error. It frees the space in time; it need not
+	// be durable when it returns.
 	Trim(ctx context.Context, document string, epoch Epoch, upTo Position) error
 
 	// Erase removes the entries and pointers of a document and leaves a
-	// tombstone, which refuses every later claim and append. Erasing an
-	// erased document is no error.
+	// tombstone, which refuses every later claim and append, also for a name
+	// that was never written. The record keeps Generation (at least 1), Epoch
+	// and Head; Trimmed becomes Head. Erasing an erased document is no error
+	// and keeps the first tombstone. Durable when it returns.
 	Erase(ctx context.Context, document string, at time.Time) error
 
 	// List yields the records of all documents whose name is greater than
-	// after, ordered by name (bytewise), tombstones included.
+	// after, ordered by name (bytewise), tombstones included. Any string is
+	// good for after. A document written while the sequence runs may or may
+	// not appear.
 	List(ctx context.Context, after string) iter.Seq2[Record, error]
 
-	// Close releases the log. It does not wait for callers of other methods.
+	// Close refuses new calls, waits for those under way and releases the
+	// store, which can then be opened again. A sequence under way ends with
+	// ErrClosed at its next element; Close must not be called from inside one.
+	// A second Close returns ErrClosed.
 	Close() error
 }
 

@@ -1,0 +1,162 @@
+package pebble
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"go.uber.org/zap"
+)
+
+// stopper ends the process when the disk can't be trusted any more.
+type stopper struct {
+	log  *zap.Logger
+	dir  string
+	exit func(code int)
+
+	once sync.Once
+}
+
+// stop logs one line and ends the process. Of several failures at once the
+// first is told; the goroutines of the others wait for the end.
+func (s *stopper) stop(what string, err error) {
+	s.once.Do(func() {
+		s.log.Error("the log stops the process: the disk failed, and what it holds is known only after a restart",
+			zap.String("failed", what), zap.String("folder", s.dir), zap.Int("exit_code", ExitDiskFailed), zap.String("error", flat{err}.Error()))
+		_ = s.log.Sync() // the process ends whether or not the line gets out
+		s.exit(ExitDiskFailed)
+	})
+}
+
+// background judges an error of the database's own work. A full disk is the
+// business of space; damage is told by whoever reads it; anything else is a
+// disk that fails.
+func (s *stopper) background(err error) {
+	switch {
+	case errors.Is(err, pebble.ErrCancelledCompaction), errors.Is(err, pebble.ErrClosed):
+	case errors.Is(err, syscall.ENOSPC):
+		s.log.Debug("background work met a full disk", zap.String("error", flat{err}.Error()))
+	case pebble.IsCorruptionError(err):
+		s.log.Error("background work met a damaged file", zap.String("error", flat{err}.Error()))
+	default:
+		s.stop("background work", err)
+	}
+}
+
+// databaseLogger sends the database's messages to the log at debug level, and
+// its fatal ones (a failed commit or manifest) to the stopper.
+type databaseLogger struct {
+	log     *zap.SugaredLogger
+	stopper *stopper
+}
+
+func (l databaseLogger) Infof(format string, args ...any)  { l.log.Debugf(format, args...) }
+func (l databaseLogger) Errorf(format string, args ...any) { l.log.Debugf(format, args...) }
+func (l databaseLogger) Fatalf(format string, args ...any) {
+	l.stopper.stop("database", fmt.Errorf(format, args...))
+}
+
+// fullDiskPause is how long a write of the database's own is held back when it
+// met a full disk: the database tries again at once, and would spin.
+const fullDiskPause = 250 * time.Millisecond
+
+// stopFS stops the process where durability is lost, before the database sees
+// the error (it panics on some): at every failed fsync, which must never be
+// asked again, at a failed write to the write-ahead log or the manifest, which
+// the database can't undo, and when no new write-ahead log can be created.
+// Other failures go up: the database has still a copy of the data.
+type stopFS struct {
+	vfs.FS
+	stopper *stopper
+	space   *space
+}
+
+// vital reports whether the database can't go on without its writes to a file.
+func vital(name string) bool {
+	return strings.HasSuffix(name, ".log") || strings.Contains(name, "MANIFEST")
+}
+
+func (s *stopFS) wrap(f vfs.File, name string, err error) (vfs.File, error) {
+	if err != nil && strings.HasSuffix(name, ".log") {
+		s.stopper.stop("create "+s.PathBase(name), err)
+	}
+	if err != nil {
+		return nil, s.pause(err)
+	}
+	return &stopFile{File: f, fs: s, name: name}, nil
+}
+
+// pause notes a full disk and holds the caller back.
+func (s *stopFS) pause(err error) error {
+	if errors.Is(err, syscall.ENOSPC) {
+		s.space.fill()
+		time.Sleep(fullDiskPause)
+	}
+	return err
+}
+
+func (s *stopFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := s.FS.Create(name, c)
+	return s.wrap(f, name, err)
+}
+
+func (s *stopFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
+	f, err := s.FS.OpenReadWrite(name, c, o...)
+	return s.wrap(f, name, err)
+}
+
+func (s *stopFS) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := s.FS.ReuseForWrite(old, name, c)
+	return s.wrap(f, name, err)
+}
+
+func (s *stopFS) OpenDir(name string) (vfs.File, error) {
+	f, err := s.FS.OpenDir(name)
+	return s.wrap(f, name, err)
+}
+
+// Unwrap returns the file system below.
+func (s *stopFS) Unwrap() vfs.FS { return s.FS }
+
+type stopFile struct {
+	vfs.File
+	fs   *stopFS
+	name string
+}
+
+func (f *stopFile) stopAt(what string, err error) error {
+	if err != nil {
+		f.fs.stopper.stop(what+" "+f.fs.PathBase(f.name), err)
+	}
+	return err
+}
+
+func (f *stopFile) Write(b []byte) (int, error) {
+	n, err := f.File.Write(b)
+	return n, f.written(err)
+}
+
+func (f *stopFile) WriteAt(b []byte, at int64) (int, error) {
+	n, err := f.File.WriteAt(b, at)
+	return n, f.written(err)
+}
+
+func (f *stopFile) written(err error) error {
+	if err != nil && vital(f.fs.PathBase(f.name)) {
+		return f.stopAt("write", err)
+	}
+	return f.fs.pause(err)
+}
+
+func (f *stopFile) Sync() error     { return f.stopAt("fsync", f.File.Sync()) }
+func (f *stopFile) SyncData() error { return f.stopAt("fsync", f.File.SyncData()) }
+
+func (f *stopFile) SyncTo(n int64) (bool, error) {
+	full, err := f.File.SyncTo(n)
+	return full, f.stopAt("fsync", err)
+}

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"time"
 	"unicode/utf8"
-
-	"ysync/internal/fault"
 )
 
 // MaxDocumentName is the longest name of a document, in bytes.
@@ -117,7 +115,7 @@ func (r Record) TrimmedTo(e Epoch, upTo Position) (Record, error) {
 	if err := r.checkWriter(e); err != nil {
 		return r, err
 	}
-	if upTo > min(r.Previous.Position, r.Segmented) && !fault.Active(fault.TrimTooEarly) {
+	if upTo > min(r.Previous.Position, r.Segmented) {
 		return r, fmt.Errorf("%w: position %d, snapshot %d, segments %d",
 			ErrTrimTooFar, upTo, r.Previous.Position, r.Segmented)
 	}

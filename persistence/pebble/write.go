@@ -286,7 +286,13 @@ func (l *Log) SetSegmented(ctx context.Context, name string, e persistence.Epoch
 
 // Trim implements persistence.Log.
 func (l *Log) Trim(ctx context.Context, name string, e persistence.Epoch, upTo persistence.Position) error {
-	_, err := l.change(ctx, "trim", name, func(r persistence.Record) (persistence.Record, error) { return r.TrimmedTo(e, upTo) })
+	_, err := l.change(ctx, "trim", name, func(r persistence.Record) (persistence.Record, error) {
+		if fault.Active(fault.TrimTooEarly) {
+			r.Trimmed = upTo
+			return r, nil
+		}
+		return r.TrimmedTo(e, upTo)
+	})
 	return err
 }
 

@@ -94,7 +94,7 @@ func (r *updateReader) start(v Version, update []byte, maxBlocks int) error {
 		r.v2.start(update)
 		r.dec = r.v2
 		if r.maxBlocks = maxBlocks; maxBlocks <= 0 {
-			r.maxBlocks = 4096 + 16*len(update)
+			r.maxBlocks = blocksPerUpdate(len(update))
 		}
 	default:
 		return &UpdateError{0, malformed("unknown encoding version")}

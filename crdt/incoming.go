@@ -25,6 +25,8 @@ type incoming struct {
 	deletes lib0.Reader // at the start of the delete set
 	rest    int         // bytes after the update
 	skips   int
+	types   int
+	total   int // blocks
 	current int // large: the section that r stands in
 	block   rawBlock
 }
@@ -88,7 +90,7 @@ func (in *incoming) read(v Version, update []byte, maxBlocks int) error {
 	if err := r.check(); err != nil {
 		return err
 	}
-	in.rest, in.skips = r.dec.rest().Len(), r.skips
+	in.rest, in.skips, in.total, in.types = r.dec.rest().Len(), r.skips, r.total, r.types
 	return in.arrange()
 }
 
@@ -155,7 +157,7 @@ func (in *incoming) rewindV2() error {
 		}
 	}
 	deletes := in.deletes
-	err := in.r.start(V2, in.update, noBlockLimit)
+	err := in.r.start(V2, in.update, in.total)
 	in.deletes = deletes
 	return err
 }
@@ -163,7 +165,7 @@ func (in *incoming) rewindV2() error {
 // toV1 turns a large V2 update into V1 and goes on where the sections stand.
 func (in *incoming) toV1() error {
 	var r updateReader
-	if err := r.start(V2, in.update, noBlockLimit); err != nil {
+	if err := r.start(V2, in.update, in.total); err != nil {
 		return err
 	}
 	w := rawWriter{e: &encoderV1{own: true}}

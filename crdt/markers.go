@@ -1,6 +1,9 @@
 package crdt
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
 // maxMarkers is how many positions a type remembers (Yjs: maxSearchMarker).
 const maxMarkers = 80
@@ -165,12 +168,9 @@ func (m *markers) find(d *Doc, start itemRef, index, length int) (r itemRef, at 
 // seek goes from an item, with at units before it, to the one at or before index. It ends at an item
 // that does not continue its left neighbour: that one could merge, which would invalidate a marker.
 func (m *markers) seek(d *Doc, r itemRef, at, index, length int) (itemRef, int) {
-	if m.index != nil {
-		return m.jump(d, r, at, index, length)
-	}
-	steps := 0
+	steps, limit := 0, m.limit()
 	it := d.item(r)
-	for it.right != 0 && at < index {
+	for it.right != 0 && at < index && steps < limit {
 		n := it.visibleUnits()
 		if n > 0 && index < at+n {
 			break
@@ -180,23 +180,34 @@ func (m *markers) seek(d *Doc, r itemRef, at, index, length int) (itemRef, int) 
 		it = d.item(r)
 		steps++
 	}
-	for it.left != 0 && at > index {
+	for it.left != 0 && at > index && steps < limit {
 		r = it.left
 		it = d.item(r)
 		at -= it.visibleUnits()
 		steps++
 	}
-	for d.continues(it) {
+	for d.continues(it) && steps < limit {
 		r = it.left
 		it = d.item(r)
 		at -= it.visibleUnits()
 		steps++
+	}
+	if steps == limit {
+		return m.jump(d, r, at, index, length)
 	}
 	m.walked(steps)
 	return r, at
 }
 
-// jump is seek by the index.
+// limit is how many steps a walk may have before the index takes over.
+func (m *markers) limit() int {
+	if m.index == nil {
+		return math.MaxInt
+	}
+	return shortWalk
+}
+
+// jump is the rest of seek by the index.
 func (m *markers) jump(d *Doc, r itemRef, at, index, length int) (itemRef, int) {
 	x, s := m.index, &d.types
 	switch {

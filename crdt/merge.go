@@ -199,7 +199,7 @@ func (e *encoderV2) insertRest(marks []int, counts []uint64) {
 // returned as it is. The result may hold skips and then is not for clients.
 func Merge(v Version, updates ...[]byte) ([]byte, error) {
 	if len(updates) == 1 {
-		r, err := newUpdateReader(v, updates[0], noBlockLimit)
+		r, err := newUpdateReader(v, updates[0], 0)
 		if err != nil {
 			return nil, err
 		}
@@ -212,7 +212,7 @@ func mergeUpdates(v Version, updates [][]byte, w rawWriter) ([]byte, error) {
 	m := merger{w: w}
 	readers := make([]*updateReader, 0, len(updates))
 	for _, u := range updates {
-		r, err := newUpdateReader(v, u, noBlockLimit)
+		r, err := newUpdateReader(v, u, 0)
 		if err != nil {
 			return nil, err
 		}
@@ -235,10 +235,6 @@ func mergeUpdates(v Version, updates [][]byte, w rawWriter) ([]byte, error) {
 	writeIDSet(m.w.e, &deletes)
 	return m.w.e.finish(), nil
 }
-
-// noBlockLimit is for bytes that are only rewritten: a run of blocks costs
-// output, which is bounded by it.
-const noBlockLimit = 1 << 24
 
 // drain reads an update to its end.
 func (r *updateReader) drain() error {

@@ -170,11 +170,11 @@ func (s *typeState) find(d *Doc, b branchRef, index int) (r itemRef, at int, ok 
 	return r, at, true
 }
 
-// indexAfter is after how many steps of walks to positions a type gets a posIndex. Short walks are
-// not counted.
+// indexAfter is after how many steps of walks to positions a type gets a posIndex. Walks of at most
+// shortWalk steps are not counted, and cost less than a search in the index.
 const (
 	indexAfter = 1 << 15
-	shortWalk  = 64
+	shortWalk  = 32
 )
 
 // holding is the visible item that holds a unit, with the units before it; 0 when there is none. The
@@ -184,11 +184,8 @@ func (s *typeState) holding(d *Doc, b branchRef, r itemRef, at, unit int) (itemR
 		return 0, 0
 	}
 	m := s.of(b)
-	if m.index != nil {
-		return m.index.holding(d, unit)
-	}
-	steps := 0
-	for {
+	limit := m.limit()
+	for steps := 0; steps < limit; steps++ {
 		it := d.item(r)
 		n := it.visibleUnits()
 		if unit < at+n {
@@ -197,8 +194,8 @@ func (s *typeState) holding(d *Doc, b branchRef, r itemRef, at, unit int) (itemR
 		}
 		at += n
 		r = it.right
-		steps++
 	}
+	return m.index.holding(d, unit)
 }
 
 // end is the last item of the sequence. The walk to it starts at item r.

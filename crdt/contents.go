@@ -14,7 +14,7 @@ type Contents struct {
 // Merge. (Yjs: parseUpdateMeta tells the first and last clock of each client.)
 func ContentsOf(v Version, update []byte) (Contents, error) {
 	var c Contents
-	r, err := newUpdateReader(v, update, noBlockLimit)
+	r, err := newUpdateReader(v, update, 0)
 	if err != nil {
 		return c, err
 	}

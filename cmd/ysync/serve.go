@@ -1,0 +1,207 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"ysync/examples/editor"
+	"ysync/internal/auth"
+	"ysync/internal/gateway"
+	"ysync/internal/hub"
+	"ysync/internal/metrics"
+	"ysync/internal/session"
+)
+
+type serveCmd struct {
+	Config string `help:"YAML file with values for these flags, by their names." placeholder:"FILE"`
+	Listen string `help:"Address for clients, host:port. Loopback only: without keys everyone may read and write everything." default:"127.0.0.1:8787"`
+	Ops    string `help:"Address for operators: /healthz, /readyz, /metrics, /status, /debug/pprof. Loopback only; empty for none." default:""`
+	Data   string `help:"Data folder; made if it is not there." default:"./data"`
+
+	MaxConnections    int           `help:"Open connections. Beyond it new ones are answered 503." default:"50000"`
+	MaxMessage        size          `help:"Size of one message, in bytes." default:"32MiB"`
+	LargeMessages     size          `help:"Memory for all messages above 1 MiB that are being received, in bytes." default:"256MiB"`
+	MaxDocument       size          `help:"Size of one document in memory, in bytes. Beyond it the document takes deletions only." default:"256MiB"`
+	MaxPending        size          `help:"What may wait in one document for updates that are missing, in bytes." default:"1MiB"`
+	MaxOutbox         size          `help:"Updates queued for one reader, in bytes. Beyond it the reader gets one combined update later." default:"256KiB"`
+	MaxUncommitted    size          `help:"Updates applied and not yet on disk, over all documents, in bytes." default:"256MiB"`
+	SlowReaderTimeout time.Duration `help:"How long a client may read nothing before it is disconnected." default:"30s"`
+
+	SnapshotInterval time.Duration `help:"Time after which a changed document is stored as a snapshot; 0 for by size and when it is unloaded." default:"0s"`
+	SegmentInterval  time.Duration `help:"Time after which updates are written to the history." default:"60s"`
+	IdleUnload       time.Duration `help:"How long a document without clients stays in memory." default:"30s"`
+	ShutdownTimeout  time.Duration `help:"How long a shutdown may take; what is not done by then is cut off." default:"20s"`
+	LogLevel         string        `help:"Least level to log: ${enum}." default:"info" enum:"debug,info,warn,error"`
+}
+
+// Run serves until a signal. A second signal ends the process at once.
+func (c *serveCmd) Run(ctx context.Context, s streams) error {
+	if err := c.check(); err != nil {
+		return &exitError{exitUsage, err}
+	}
+	logger, announce := newLoggers(c.LogLevel, s.err)
+	defer func() { _ = logger.Sync() }()
+	if err := prepareFolder(c.Data); err != nil {
+		return err
+	}
+	data, err := openFolder(c.Data, logger)
+	if err != nil {
+		return err
+	}
+	err = c.serve(ctx, s, data, logger, announce)
+	return errors.Join(err, data.close())
+}
+
+func (c *serveCmd) check() error {
+	if err := auth.CheckListen(c.Listen); err != nil {
+		return fmt.Errorf("--listen: %w", err)
+	}
+	if c.Ops != "" {
+		if err := auth.CheckListen(c.Ops); err != nil {
+			return fmt.Errorf("--ops: %w", err)
+		}
+	}
+	for name, d := range map[string]time.Duration{
+		"slow-reader-timeout": c.SlowReaderTimeout, "segment-interval": c.SegmentInterval,
+		"idle-unload": c.IdleUnload, "shutdown-timeout": c.ShutdownTimeout,
+	} {
+		if d <= 0 {
+			return fmt.Errorf("--%s: %v: want more than 0", name, d)
+		}
+	}
+	if c.SnapshotInterval < 0 {
+		return fmt.Errorf("--snapshot-interval: %v: want 0 or more", c.SnapshotInterval)
+	}
+	for name, n := range map[string]size{
+		"max-connections": size(c.MaxConnections), "max-message": c.MaxMessage, "large-messages": c.LargeMessages,
+		"max-document": c.MaxDocument, "max-pending": c.MaxPending, "max-outbox": c.MaxOutbox,
+		"max-uncommitted": c.MaxUncommitted,
+	} {
+		if n <= 0 {
+			return fmt.Errorf("--%s: %d: want more than 0", name, n)
+		}
+	}
+	return nil
+}
+
+// serve runs the server on an open data folder.
+func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, announce *zap.Logger) error {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
+	defer stop()
+
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m := metrics.New(registry)
+	h, err := hub.New(hub.Options{
+		Log:       data.log,
+		Snapshots: data.keeper,
+		Boot:      bootID(),
+		Limits: hub.Limits{
+			OutboxBytes:          int(c.MaxOutbox),
+			NodeUncommittedBytes: int(c.MaxUncommitted),
+			DocumentBytes:        int(c.MaxDocument),
+			PendingBytes:         int(c.MaxPending),
+			SlowReader:           c.SlowReaderTimeout,
+		},
+		SnapshotInterval: c.SnapshotInterval,
+		SegmentInterval:  c.SegmentInterval,
+		IdleUnload:       c.IdleUnload,
+		Logger:           logger,
+		Metrics:          m,
+	})
+	if err != nil {
+		return err
+	}
+	server, err := gateway.New(gateway.Options{
+		Hub:            h,
+		Auth:           auth.Open{},
+		Metrics:        m,
+		Logger:         logger,
+		Page:           editor.Files(),
+		Session:        session.Limits{MessageBytes: int(c.MaxMessage), StallFor: c.SlowReaderTimeout},
+		MaxConnections: c.MaxConnections,
+		LargeBudget:    int64(c.LargeMessages),
+	})
+	if err != nil {
+		return err
+	}
+	listener, err := gateway.Listen(ctx, c.Listen)
+	if err != nil {
+		return errors.Join(fmt.Errorf("--listen: %w", err), h.Close(ctx))
+	}
+	fields := []zap.Field{zap.String("addr", listener.Addr().String()), zap.String("data", c.Data), zap.String("version", thisBuild().Version)}
+	failed := make(chan error, 2)
+	if c.Ops != "" {
+		operations, err := net.Listen("tcp", c.Ops)
+		if err != nil {
+			return errors.Join(fmt.Errorf("--ops: %w", err), listener.Close(), h.Close(ctx))
+		}
+		ops := gateway.OperationsServer(server.Operations(registry, thisBuild().Version))
+		defer ops.Close()
+		go func() {
+			if err := ops.Serve(operations); !errors.Is(err, http.ErrServerClosed) {
+				failed <- fmt.Errorf("operations: %w", err)
+			}
+		}()
+		fields = append(fields, zap.String("ops", operations.Addr().String()))
+	}
+	go func() { failed <- server.Serve(listener) }()
+	announce.Info("serving", fields...)
+	greet(s.out, listener.Addr().String(), c.Data)
+
+	var cause error
+	select {
+	case <-ctx.Done():
+		announce.Info("stopping", zap.Duration("at_most", c.ShutdownTimeout))
+	case cause = <-failed:
+	}
+	stop() // from here on, another signal ends the process
+	deadline, cancel := context.WithTimeout(context.Background(), c.ShutdownTimeout)
+	defer cancel()
+	if err := server.Shutdown(deadline); err != nil {
+		return errors.Join(cause, fmt.Errorf("the shutdown was cut off: %w", err))
+	}
+	announce.Info("stopped")
+	return cause
+}
+
+// bootID names this run in the claims of documents.
+func bootID() string {
+	var id [16]byte
+	_, _ = rand.Read(id[:]) // never fails
+	return hex.EncodeToString(id[:])
+}
+
+// newLoggers returns the log, and a second one for the few lines that are
+// written whatever the level: programs wait for them.
+func newLoggers(level string, w zapcore.WriteSyncer) (logger, announce *zap.Logger) {
+	least, err := zapcore.ParseLevel(level)
+	if err != nil {
+		least = zapcore.InfoLevel
+	}
+	config := zap.NewProductionEncoderConfig()
+	config.EncodeTime = zapcore.RFC3339NanoTimeEncoder
+	config.EncodeDuration = zapcore.StringDurationEncoder
+	sink := zapcore.Lock(w)
+	core := func(l zapcore.Level) zapcore.Core {
+		return zapcore.NewCore(zapcore.NewJSONEncoder(config), sink, l)
+	}
+	// A flood of one message must not drown the log, or the disk.
+	sampled := zapcore.NewSamplerWithOptions(core(least), time.Second, 100, 100)
+	return zap.New(sampled), zap.New(core(zapcore.InfoLevel))
+}

@@ -1,0 +1,400 @@
+package crdt
+
+import (
+	"fmt"
+	"slices"
+
+	"ysync/internal/invariant"
+)
+
+// Apply integrates an update of another replica, entirely or not at all: after
+// an error, an *UpdateError, the document is as it was. What depends on
+// something unknown is kept and waits (Doc.Pending); it is part of the commit
+// that completes it. Apply keeps nothing of the slice. It must not be called
+// within a transaction. (Yjs: applyUpdate, readUpdateV2.)
+func (d *Doc) Apply(origin any, v Version, update []byte) (*Commit, error) {
+	in := incomings.Get().(*incoming)
+	defer in.release()
+	if err := in.read(v, update, d.limits.BlocksPerUpdate); err != nil {
+		return nil, err
+	}
+	if err := d.admit(v, update, in); err != nil {
+		return nil, err
+	}
+	whole := in.skips == 0 && in.rest == 0
+	tx := d.begin(origin)
+	ap := applier{tx: tx, d: d, in: in}
+	ap.integrate()
+	in.eachDelete(ap.deleteOrWait)
+	ap.retryDeletes()
+	if ap.retry {
+		ap.retryBlocks()
+		ap.retryDeletes()
+	}
+	tx.commit.leftPending = ap.leftBlocks || ap.leftDeletes
+	tx.commit.relayable = whole && !ap.known && !ap.retried && !tx.commit.leftPending
+	d.tx = nil
+	d.finish(tx)
+	return &tx.commit, nil
+}
+
+// admit checks a valid update against the limits of the document.
+func (d *Doc) admit(v Version, update []byte, in *incoming) error {
+	if len(d.arena.buf)+4*in.r.payload > maxArena {
+		return &UpdateError{-1, fmt.Errorf("%w: document beyond %d bytes", ErrLimit, maxArena)}
+	}
+	deep := d.maxDepth+in.r.types+d.pending.types > d.limits.TypeDepth
+	full := d.pending.bytes+4*len(update) > d.limits.PendingBytes
+	if deep || full {
+		return d.rehearse(v, update)
+	}
+	return nil
+}
+
+// rehearse applies an update that may exceed a limit to a copy of the document,
+// and tells whether it does.
+func (d *Doc) rehearse(v Version, update []byte) error {
+	lim := d.limits
+	lim.TypeDepth, lim.PendingBytes = 1<<40, 1<<60
+	copied := New(Options{KeepDeleted: d.opts.KeepDeleted, NoFormatCleanup: true, Limits: lim})
+	if _, err := copied.Apply(nil, V1, d.AppendState(nil, V1)); err != nil {
+		return err
+	}
+	if _, err := copied.Apply(nil, v, update); err != nil {
+		return err
+	}
+	if copied.maxDepth > d.limits.TypeDepth && copied.maxDepth > d.maxDepth {
+		return &UpdateError{-1, fmt.Errorf("%w: types nested deeper than %d", ErrLimit, d.limits.TypeDepth)}
+	}
+	if n := copied.pending.bytes; n > d.limits.PendingBytes && n > d.pending.bytes {
+		return &UpdateError{-1, fmt.Errorf("%w: %d bytes wait for dependencies", ErrLimit, n)}
+	}
+	return nil
+}
+
+// applier integrates one update.
+type applier struct {
+	tx *Txn
+	d  *Doc
+	in *incoming
+
+	stack []waiting
+	top   waiting // the one taken off the stack last
+
+	known       bool // the update holds something known before
+	retry       bool // pending blocks may be complete
+	retried     bool // pending things were integrated
+	leftBlocks  bool
+	leftDeletes bool
+}
+
+// waiting is a block whose dependency is integrated first.
+type waiting struct {
+	section int
+	block   rawBlock
+}
+
+// integrate integrates the blocks of the update, those of the highest client
+// first, taking dependencies within the update before what needs them. Blocks
+// that lack one are left for later (Yjs: integrateStructs).
+func (ap *applier) integrate() {
+	in, d := ap.in, ap.d
+	waited := d.pending.missing
+	d.pending.missing = nil
+	for cur := len(in.sections) - 1; cur >= 0; cur-- {
+		for in.sections[cur].left > 0 && !in.sections[cur].done {
+			b, at := in.next(cur), cur
+			for b != nil {
+				b, at = ap.step(b, at)
+			}
+		}
+		for in.sections[cur].left > 0 {
+			ap.leave(in.next(cur))
+		}
+	}
+	for c, clock := range waited {
+		ap.retry = ap.retry || clock < uint64(d.state(c))
+		d.pending.wait(c, clock)
+	}
+}
+
+// step integrates b, the last block read of section at, or goes to what it
+// needs. It returns the next block to try: that one, or what waits for b; nil
+// when nothing waits any more.
+func (ap *applier) step(b *rawBlock, at int) (*rawBlock, int) {
+	in, d := ap.in, ap.d
+	if b.kind != kindSkip {
+		state := uint64(d.state(b.client))
+		if state < b.clock {
+			d.pending.wait(b.client, b.clock-1)
+			ap.giveUp(b, at)
+		} else if c, lacks := d.lacks(b); lacks {
+			if i := ap.find(c); i >= 0 {
+				in.sections[at].open = true
+				ap.stack = append(ap.stack, waiting{at, *b})
+				return in.next(i), i
+			}
+			d.pending.wait(c, uint64(d.state(c)))
+			ap.giveUp(b, at)
+		} else if state < b.end() {
+			ap.known = ap.known || state > b.clock
+			ap.tx.integrateRaw(b, uint32(state-b.clock))
+		} else {
+			ap.known = true
+			ap.tx.cutPairs(b)
+		}
+	}
+	n := len(ap.stack) - 1
+	if n < 0 {
+		return nil, 0
+	}
+	ap.top, ap.stack[n] = ap.stack[n], waiting{}
+	ap.stack = ap.stack[:n]
+	in.sections[ap.top.section].open = false
+	return &ap.top.block, ap.top.section
+}
+
+// find returns the section in which something of a client may come; -1 if none.
+func (ap *applier) find(c ClientID) int {
+	in := ap.in
+	i, ok := slices.BinarySearchFunc(in.sections, section{client: c}, compareSections)
+	if !ok || in.sections[i].done || in.sections[i].open || in.sections[i].left == 0 {
+		return -1
+	}
+	if !in.ready(i) {
+		err := in.toV1()
+		invariant.Assert(err == nil, "an update that was read cannot be read again")
+	}
+	return i
+}
+
+// giveUp leaves b and all that waits for it, with what follows it in its section.
+func (ap *applier) giveUp(b *rawBlock, at int) {
+	ap.in.sections[at].done = true
+	ap.leave(b)
+	for i := range ap.stack {
+		w := &ap.stack[i]
+		s := &ap.in.sections[w.section]
+		s.done, s.open = true, false
+		ap.leave(&w.block)
+		*w = waiting{}
+	}
+	ap.stack = ap.stack[:0]
+}
+
+// leave puts a block with those that wait.
+func (ap *applier) leave(b *rawBlock) {
+	if b.kind != kindSkip {
+		ap.leftBlocks = true
+		ap.d.pending.add(b)
+	}
+}
+
+// lacks finds the client of a unit that a block depends on and that is not
+// known (Yjs: getMissing).
+func (d *Doc) lacks(b *rawBlock) (ClientID, bool) {
+	switch {
+	case b.hasOrigin && d.unknown(b, b.origin):
+		return b.origin.Client, true
+	case b.hasRight && d.unknown(b, b.right):
+		return b.right.Client, true
+	case b.hasParent && d.unknown(b, b.parent):
+		return b.parent.Client, true
+	}
+	return 0, false
+}
+
+func (d *Doc) unknown(b *rawBlock, id ID) bool {
+	return id.Client != b.client && id.Clock >= Clock(d.state(id.Client))
+}
+
+// internID turns the ID of a known unit into an interned one.
+func (d *Doc) internID(id ID) unitID {
+	return unitID{d.findClient(id.Client), uint32(id.Clock)}
+}
+
+// cutPairs cuts text where a block that is known already says it was cut. Yjs
+// does so before it looks whether it knows the block, and a cut inside a
+// surrogate pair changes the text. It matters if the block was known as a gc
+// block only, which cuts nothing.
+func (tx *Txn) cutPairs(b *rawBlock) {
+	if b.hasOrigin {
+		tx.cutPair(b.origin.Client, uint32(b.origin.Clock)+1)
+	}
+	if b.hasRight {
+		tx.cutPair(b.right.Client, uint32(b.right.Clock))
+	}
+}
+
+// cutPair cuts before a clock, unless the text there has no surrogate pair.
+func (tx *Txn) cutPair(client ClientID, clock uint32) {
+	d := tx.doc
+	c := d.findClient(client)
+	if clock >= d.clients[c].state {
+		return
+	}
+	u := unitID{c, clock}
+	if it := d.item(d.blockAt(u)); it.kind == kindString && it.clock < clock && it.size > it.length {
+		tx.cleanStart(u)
+	}
+}
+
+// integrateRaw integrates a received block from its unit offset on; everything
+// that it depends on is known (Yjs: Item.getMissing, Item.integrate,
+// GC.integrate).
+func (tx *Txn) integrateRaw(b *rawBlock, offset uint32) {
+	d := tx.doc
+	c := d.clientFor(b.client)
+	clock := uint32(b.clock) + offset
+	length := uint32(b.length) - offset
+	if b.kind == kindGC {
+		tx.addGC(c, clock, length)
+		return
+	}
+	var left, right itemRef
+	var origin, rightOrigin unitID
+	var ch chainRef
+	gone := false // next to or below collected content
+	if b.hasOrigin {
+		origin = d.internID(b.origin)
+		left = tx.cleanEnd(origin)
+		gone = d.item(left).isGC()
+	}
+	if b.hasRight {
+		rightOrigin = d.internID(b.right)
+		right = tx.cleanStart(rightOrigin)
+		gone = gone || d.item(right).isGC()
+	}
+	switch {
+	case gone:
+	case left != 0:
+		ch = d.item(left).chain
+	case right != 0:
+		ch = d.item(right).chain
+	default:
+		ch = d.parentChain(b)
+	}
+	if offset > 0 && ch != 0 {
+		origin = unitID{c, clock - 1}
+		// The place of the units known before decides. A sound update says the
+		// same; Yjs would believe the update and spoil its links.
+		left = tx.cleanEnd(origin)
+		ch = d.item(left).chain
+	}
+	if ch == 0 {
+		tx.addGC(c, clock, length)
+		return
+	}
+	r := d.slab.alloc()
+	it := d.item(r)
+	it.clock, it.length, it.client, it.kind = clock, length, c, b.kind
+	it.left, it.right, it.chain = left, right, ch
+	it.origin, it.rightOrigin = origin, rightOrigin
+	d.storeRaw(it, b, offset)
+	tx.integrate(r)
+}
+
+// parentChain is the chain that a block names itself; 0 if its parent was
+// collected or is no type.
+func (d *Doc) parentChain(b *rawBlock) chainRef {
+	var parent branchRef
+	if b.hasRoot {
+		parent = d.rootByKey(d.internBytes(b.root), KindUndefined)
+	} else {
+		parent = d.item(d.blockAt(d.internID(b.parent))).branch()
+	}
+	switch {
+	case parent == 0:
+		return 0
+	case b.hasKey:
+		return d.keyChain(parent, d.internBytes(b.key))
+	}
+	return d.seqChain(parent)
+}
+
+// addGC adds a gc block.
+func (tx *Txn) addGC(c clientRef, clock, length uint32) {
+	d := tx.doc
+	tx.touch(c)
+	r := d.slab.alloc()
+	*d.item(r) = item{clock: clock, length: length, client: c, kind: kindGC, flags: flagDeleted}
+	d.appendBlock(r)
+	d.clients[c].deleted.add(clock, clock+length)
+}
+
+// deleteOrWait applies a range of the delete set; what is beyond the known
+// clocks waits (Yjs: readAndApplyDeleteSet).
+func (ap *applier) deleteOrWait(run deleteRun) {
+	if rest := ap.delete(run); rest.From < rest.To {
+		ap.leftDeletes = true
+		ap.d.pending.deletes.Add(run.client, rest)
+	}
+}
+
+// delete deletes what is known of a range and returns what is not.
+func (ap *applier) delete(run deleteRun) Range {
+	d, tx := ap.d, ap.tx
+	c := d.findClient(run.client)
+	cl := &d.clients[c]
+	if run.From >= Clock(cl.state) {
+		return run.Range
+	}
+	from, to := uint32(run.From), uint32(min(run.To, Clock(cl.state)))
+	i := cl.find(from)
+	r := cl.blocks[i].ref
+	if it := d.item(r); it.clock < from && !it.deleted() {
+		tx.splitAt(r, i, from-it.clock)
+		i++
+	}
+	for ; i < len(d.clients[c].blocks); i++ {
+		e := d.clients[c].blocks[i]
+		if e.clock >= to {
+			break
+		}
+		it := d.item(e.ref)
+		if it.deleted() {
+			ap.known = true
+			continue
+		}
+		if to < it.end() {
+			tx.splitAt(e.ref, i, to-it.clock)
+		}
+		tx.deleteItem(e.ref)
+	}
+	return Range{Clock(to), run.To}
+}
+
+// retryDeletes applies the pending deletes that are now known.
+func (ap *applier) retryDeletes() {
+	d := ap.d
+	p := &d.pending.deletes
+	for i := 0; i < len(p.clients); {
+		c := &p.clients[i]
+		if c.ranges[0].From >= Clock(d.state(c.client)) {
+			i++
+			continue
+		}
+		ap.retried = true
+		var rest []Range
+		for _, r := range c.ranges {
+			if left := ap.delete(deleteRun{c.client, r}); left.From < left.To {
+				rest = append(rest, left)
+			}
+		}
+		if c.ranges = rest; len(rest) > 0 {
+			i++
+			continue
+		}
+		p.clients = slices.Delete(p.clients, i, i+1)
+	}
+}
+
+// retryBlocks integrates the pending blocks again.
+func (ap *applier) retryBlocks() {
+	ap.retried = true
+	left := ap.leftBlocks
+	held := ap.in
+	ap.in = ap.d.pending.take()
+	ap.integrate()
+	ap.in, ap.leftBlocks = held, left
+}

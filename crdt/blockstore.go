@@ -1,0 +1,223 @@
+package crdt
+
+// client holds the blocks of one client, in clock order.
+type client struct {
+	id     ClientID
+	blocks []blockEntry
+	// state is the clock after the last block: exclusive, it names the next
+	// block, never an existing one.
+	state uint32
+	// deleted are the deleted clocks.
+	deleted ranges
+	// before is the state before the transaction numbered touched.
+	before  uint32
+	touched uint64
+	hint    int // index of the block found last
+}
+
+// blockEntry repeats the item's clock, so that a search stays in the index.
+type blockEntry struct {
+	clock uint32
+	ref   itemRef
+}
+
+// find returns the index of the block that holds clock, which must be less
+// than state (Yjs: findIndexSS).
+func (c *client) find(clock uint32) int {
+	b := c.blocks
+	last := len(b) - 1
+	if b[last].clock <= clock {
+		return last
+	}
+	lo, hi := 0, last // b[lo].clock <= clock < b[hi].clock
+	if h := c.hint; h < last {
+		if b[h].clock <= clock {
+			if clock < b[h+1].clock {
+				return h
+			}
+			lo = h
+			// Neighbours of the last hit are the common case.
+			if h+2 <= last && clock < b[h+2].clock {
+				c.hint = h + 1
+				return h + 1
+			}
+		} else {
+			hi = h
+			if h > 0 && b[h-1].clock <= clock {
+				c.hint = h - 1
+				return h - 1
+			}
+		}
+	}
+	for hi-lo > 1 {
+		mid := int(uint(lo+hi) >> 1)
+		if b[mid].clock <= clock {
+			lo = mid
+		} else {
+			hi = mid
+		}
+	}
+	c.hint = lo
+	return lo
+}
+
+// insert puts an entry at index i.
+func (c *client) insert(i int, e blockEntry) {
+	c.blocks = append(c.blocks, blockEntry{})
+	copy(c.blocks[i+1:], c.blocks[i:])
+	c.blocks[i] = e
+}
+
+// remove takes n entries out, from index i on.
+func (c *client) remove(i, n int) {
+	c.blocks = append(c.blocks[:i], c.blocks[i+n:]...)
+	c.hint = max(0, i-1)
+}
+
+// clientFor returns the number of a client, giving it one as needed.
+func (d *Doc) clientFor(id ClientID) clientRef {
+	if c := d.findClient(id); c != 0 {
+		return c
+	}
+	c := clientRef(len(d.clients))
+	d.clients = append(d.clients, client{id: id})
+	if d.clientIndex == nil {
+		d.clientIndex = make(map[ClientID]clientRef)
+	}
+	d.clientIndex[id] = c
+	d.lastClient = c
+	return c
+}
+
+// findClient returns the number of a client; 0 when it has none.
+func (d *Doc) findClient(id ClientID) clientRef {
+	if c := d.lastClient; c != 0 && d.clients[c].id == id {
+		return c
+	}
+	c := d.clientIndex[id]
+	if c != 0 {
+		d.lastClient = c
+	}
+	return c
+}
+
+// state is the clock after the last known unit of a client (Yjs: getState).
+func (d *Doc) state(id ClientID) uint32 {
+	return d.clients[d.findClient(id)].state
+}
+
+// blockAt returns the block that holds a known unit (Yjs: getItem).
+func (d *Doc) blockAt(u unitID) itemRef {
+	c := &d.clients[u.client]
+	return c.blocks[c.find(u.clock)].ref
+}
+
+// publicID turns an interned ID into a public one.
+func (d *Doc) publicID(u unitID) ID {
+	return ID{d.clients[u.client].id, Clock(u.clock)}
+}
+
+// find returns the block that holds a unit; 0 when the unit is not known.
+func (d *Doc) find(id ID) itemRef {
+	c := d.findClient(id.Client)
+	if c == 0 || id.Clock >= Clock(d.clients[c].state) {
+		return 0
+	}
+	return d.blockAt(unitID{c, uint32(id.Clock)})
+}
+
+// appendBlock adds a block at the end of its client (Yjs: addStruct).
+func (d *Doc) appendBlock(r itemRef) {
+	it := d.item(r)
+	c := &d.clients[it.client]
+	c.blocks = append(c.blocks, blockEntry{it.clock, r})
+	c.state = it.clock + it.length
+}
+
+// cleanStart returns the block that starts at a known unit, splitting an item
+// as needed; a gc block is returned as it is (Yjs: getItemCleanStart).
+func (tx *Txn) cleanStart(u unitID) itemRef {
+	d := tx.doc
+	c := &d.clients[u.client]
+	i := c.find(u.clock)
+	r := c.blocks[i].ref
+	it := d.item(r)
+	if it.clock < u.clock && !it.isGC() {
+		return tx.splitAt(r, i, u.clock-it.clock)
+	}
+	return r
+}
+
+// cleanEnd returns the block that ends with a known unit, splitting an item
+// as needed; a gc block is returned as it is (Yjs: getItemCleanEnd).
+func (tx *Txn) cleanEnd(u unitID) itemRef {
+	d := tx.doc
+	c := &d.clients[u.client]
+	i := c.find(u.clock)
+	r := c.blocks[i].ref
+	it := d.item(r)
+	if u.clock != it.clock+it.length-1 && !it.isGC() {
+		tx.splitAt(r, i, u.clock-it.clock+1)
+	}
+	return r
+}
+
+// split cuts an item after diff units, 0 < diff < length, and returns the
+// right part; r stays the left one (Yjs: splitItem).
+func (tx *Txn) split(r itemRef, diff uint32) itemRef {
+	it := tx.doc.item(r)
+	c := &tx.doc.clients[it.client]
+	return tx.splitAt(r, c.find(it.clock), diff)
+}
+
+// splitAt is split for the block at index i of its client.
+func (tx *Txn) splitAt(r itemRef, i int, diff uint32) itemRef {
+	d := tx.doc
+	n := d.slab.alloc()
+	left, right := d.item(r), d.item(n)
+	*right = item{
+		clock:       left.clock + diff,
+		length:      left.length - diff,
+		left:        r,
+		right:       left.right,
+		client:      left.client,
+		chain:       left.chain,
+		origin:      unitID{left.client, left.clock + diff - 1},
+		rightOrigin: left.rightOrigin,
+		kind:        left.kind,
+		flags:       left.flags & (flagDeleted | flagKeep),
+	}
+	d.splitContent(left, right, diff)
+	if left.flags&flagRedone != 0 {
+		id := d.redone[r]
+		id.Clock += Clock(diff)
+		d.setRedone(n, id)
+	}
+	left.right = n
+	left.length = diff
+	if right.right != 0 {
+		d.item(right.right).left = n
+	} else if ch := d.chain(right.chain); ch.key != 0 {
+		ch.last = n
+	}
+	tx.mergeLater(right.id())
+	d.clients[right.client].insert(i+1, blockEntry{right.clock, n})
+	if d.branches[d.chains[right.chain].branch].flags&branchIndexed != 0 {
+		d.types.itemSplit(d, r, n)
+	}
+	if d.chain(right.chain).key != 0 {
+		// Values of a key with several units are deleted, or about to be by the
+		// update that brought them; a damaged update may forget to.
+		tx.deleteItem(r)
+	}
+	return n
+}
+
+// setRedone notes which item redid r.
+func (d *Doc) setRedone(r itemRef, id ID) {
+	if d.redone == nil {
+		d.redone = make(map[itemRef]ID)
+	}
+	d.redone[r] = id
+	d.item(r).flags |= flagRedone
+}

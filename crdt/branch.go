@@ -1,0 +1,207 @@
+package crdt
+
+// branchRef numbers a shared type in its Doc; 0 is none. Numbers are never
+// used again while the Doc lives, so a handle on a deleted type stays safe.
+type branchRef uint32
+
+// chainRef numbers a chain; 0 is none.
+type chainRef uint32
+
+// keyRef numbers an interned string; 0 is none.
+type keyRef uint32
+
+// TypeKind says what a shared type is. The values 0 to 6 are those of the wire
+// (Yjs: typeRefs).
+type TypeKind uint8
+
+const (
+	// KindArray is a list of values.
+	KindArray TypeKind = 0
+	// KindMap is a map from strings to values.
+	KindMap TypeKind = 1
+	// KindText is text with attributes.
+	KindText TypeKind = 2
+	// KindXMLElement is an XML element with a tag, attributes and children.
+	KindXMLElement TypeKind = 3
+	// KindXMLFragment is a list of XML nodes.
+	KindXMLFragment TypeKind = 4
+	// KindXMLHook is a named map (legacy).
+	KindXMLHook TypeKind = 5
+	// KindXMLText is text within XML.
+	KindXMLText TypeKind = 6
+	// KindUndefined is a root that was only seen in updates: a root's kind is
+	// not on the wire.
+	KindUndefined TypeKind = 7
+)
+
+// named tells whether the type carries a name on the wire.
+func (k TypeKind) named() bool { return k == KindXMLElement || k == KindXMLHook }
+
+type branchFlags uint8
+
+const (
+	// branchHasFormat: a format item was integrated below this type at some
+	// time (Yjs: _hasFormatting).
+	branchHasFormat branchFlags = 1 << iota
+	// branchIndexed: typeState keeps positions for this type and is told of
+	// every split, merge, insertion and deletion in it.
+	branchIndexed
+	// branchCollected: the content of the type was collected.
+	branchCollected
+)
+
+// branch is the core of a shared type (Yjs: AbstractType).
+type branch struct {
+	kind  TypeKind
+	flags branchFlags
+	depth uint32 // 0 for a root
+
+	// name is the name of a root, or the tag or hook name of a nested type.
+	name keyRef
+	// item carries this type; 0 for a root. It stays valid: an item with a
+	// type never merges.
+	item itemRef
+
+	length uint32 // units of countable items that are not deleted
+
+	seq       chainRef // the sequence; 0 until its first item
+	firstKey  chainRef // chains of keys in order of creation, linked by nextKey
+	lastKey   chainRef
+	keyChains uint32
+}
+
+// chain is a place for items: the sequence of a type or one of its keys.
+type chain struct {
+	branch branchRef
+	key    keyRef // 0 for the sequence
+	first  itemRef
+	// last is maintained for keys only: the current value's item
+	// (Yjs: AbstractType._map).
+	last    itemRef
+	nextKey chainRef
+}
+
+func (d *Doc) branch(b branchRef) *branch { return &d.branches[b] }
+func (d *Doc) chain(c chainRef) *chain    { return &d.chains[c] }
+
+// intern returns the number of a string that is a key, a name or a tag.
+func (d *Doc) intern(s string) keyRef {
+	if k, ok := d.keyIndex[s]; ok {
+		return k
+	}
+	if d.keyIndex == nil {
+		d.keyIndex = make(map[string]keyRef)
+	}
+	k := keyRef(len(d.keys))
+	d.keys = append(d.keys, s)
+	d.keyIndex[s] = k
+	d.keyBytes += len(s)
+	return k
+}
+
+// internBytes is intern without a copy when the string is known.
+func (d *Doc) internBytes(s []byte) keyRef {
+	if k, ok := d.keyIndex[string(s)]; ok {
+		return k
+	}
+	return d.intern(string(s))
+}
+
+// key returns an interned string.
+func (d *Doc) key(k keyRef) string { return d.keys[k] }
+
+// lookupKey finds an interned string without interning it.
+func (d *Doc) lookupKey(s string) (keyRef, bool) {
+	k, ok := d.keyIndex[s]
+	return k, ok
+}
+
+func (d *Doc) newBranch(kind TypeKind, name keyRef) branchRef {
+	b := branchRef(len(d.branches))
+	d.branches = append(d.branches, branch{kind: kind, name: name})
+	return b
+}
+
+// root returns the root type with this name, creating it as needed
+// (Yjs: Doc.get). kind KindUndefined leaves the kind of a root as it is.
+func (d *Doc) root(name string, kind TypeKind) branchRef {
+	return d.rootByKey(d.intern(name), kind)
+}
+
+func (d *Doc) rootByKey(k keyRef, kind TypeKind) branchRef {
+	if b, ok := d.roots[k]; ok {
+		if d.branches[b].kind == KindUndefined {
+			d.branches[b].kind = kind
+		}
+		return b
+	}
+	b := d.newBranch(kind, k)
+	if d.roots == nil {
+		d.roots = make(map[keyRef]branchRef)
+	}
+	d.roots[k] = b
+	d.rootOrder = append(d.rootOrder, b)
+	return b
+}
+
+// seqChain returns the chain of a type's sequence, creating it as needed.
+func (d *Doc) seqChain(b branchRef) chainRef {
+	if c := d.branches[b].seq; c != 0 {
+		return c
+	}
+	c := d.newChain(b, 0)
+	d.branches[b].seq = c
+	return c
+}
+
+func (d *Doc) newChain(b branchRef, k keyRef) chainRef {
+	c := chainRef(len(d.chains))
+	d.chains = append(d.chains, chain{branch: b, key: k})
+	return c
+}
+
+func chainKey(b branchRef, k keyRef) uint64 { return uint64(b)<<32 | uint64(k) }
+
+// findChain returns the chain of a key; 0 when there is none.
+func (d *Doc) findChain(b branchRef, k keyRef) chainRef {
+	return d.chainIndex[chainKey(b, k)]
+}
+
+// keyChain returns the chain of a key, creating it as needed.
+func (d *Doc) keyChain(b branchRef, k keyRef) chainRef {
+	if c := d.chainIndex[chainKey(b, k)]; c != 0 {
+		return c
+	}
+	c := d.newChain(b, k)
+	if d.chainIndex == nil {
+		d.chainIndex = make(map[uint64]chainRef)
+	}
+	d.chainIndex[chainKey(b, k)] = c
+	br := &d.branches[b]
+	if br.lastKey == 0 {
+		br.firstKey = c
+	} else {
+		d.chains[br.lastKey].nextKey = c
+	}
+	br.lastKey = c
+	br.keyChains++
+	return c
+}
+
+// start is the first item of a type's sequence; 0 when it has none
+// (Yjs: AbstractType._start).
+func (d *Doc) start(b branchRef) itemRef {
+	return d.chains[d.branches[b].seq].first
+}
+
+// keyItem is the current item of a key, deleted or not; 0 when there is none
+// (Yjs: AbstractType._map.get).
+func (d *Doc) keyItem(b branchRef, k keyRef) itemRef {
+	return d.chains[d.findChain(b, k)].last
+}
+
+// parentOf is the type that an item lives in; 0 for gc blocks.
+func (d *Doc) parentOf(it *item) branchRef { return d.chains[it.chain].branch }
+
+// keyOf is the key that an item lives under; 0 in a sequence.
+func (d *Doc) keyOf(it *item) keyRef { return d.chains[it.chain].key }

@@ -1,0 +1,185 @@
+package crdt
+
+import (
+	"unsafe"
+
+	"ysync/internal/lib0"
+)
+
+// decoderV2 reads update V2: nine columns, then the rest
+// (Yjs: UpdateDecoderV2). Columns are cursors; a run costs nothing.
+type decoderV2 struct {
+	r          lib0.Reader
+	keyClock   lib0.IntDiffOptRleDecoder
+	clients    lib0.UintOptRleDecoder
+	leftClock  lib0.IntDiffOptRleDecoder
+	rightClock lib0.IntDiffOptRleDecoder
+	infos      lib0.RleDecoder
+	strings    lib0.StringDecoder
+	parentInfs lib0.RleDecoder
+	typeRefs   lib0.UintOptRleDecoder
+	lens       lib0.UintOptRleDecoder
+
+	keys   [][]byte
+	delCur uint64
+	neg    bool
+}
+
+func (d *decoderV2) start(b []byte) {
+	r := lib0.NewReader(b)
+	r.Uvarint() // feature flag, unused in Yjs 13
+	*d = decoderV2{
+		keyClock:   lib0.NewIntDiffOptRleDecoder(r.Sub()),
+		clients:    lib0.NewUintOptRleDecoder(r.Sub()),
+		leftClock:  lib0.NewIntDiffOptRleDecoder(r.Sub()),
+		rightClock: lib0.NewIntDiffOptRleDecoder(r.Sub()),
+		infos:      lib0.NewRleDecoder(r.Sub()),
+		strings:    lib0.NewStringDecoder(r.Sub()),
+		parentInfs: lib0.NewRleDecoder(r.Sub()),
+		typeRefs:   lib0.NewUintOptRleDecoder(r.Sub()),
+		lens:       lib0.NewUintOptRleDecoder(r.Sub()),
+	}
+	d.r = r
+}
+
+func (d *decoderV2) rest() *lib0.Reader { return &d.r }
+func (d *decoderV2) client() uint64     { return d.clients.Read() }
+func (d *decoderV2) leftID() ID {
+	return ID{ClientID(d.clients.Read()), d.clock(&d.leftClock)}
+}
+func (d *decoderV2) rightID() ID {
+	return ID{ClientID(d.clients.Read()), d.clock(&d.rightClock)}
+}
+func (d *decoderV2) clock(c *lib0.IntDiffOptRleDecoder) Clock {
+	v := c.Read()
+	if v < 0 {
+		d.neg = true
+		return 0
+	}
+	return Clock(v)
+}
+func (d *decoderV2) info() uint8         { return d.infos.Read() }
+func (d *decoderV2) text() ([]byte, int) { return d.strings.Read() }
+func (d *decoderV2) parentInfo() bool    { return d.parentInfs.Read() == 1 }
+func (d *decoderV2) typeRef() uint64     { return d.typeRefs.Read() }
+func (d *decoderV2) length() uint64      { return d.lens.Read() }
+
+// key reads a format key or tag: a number, and the string if the number is new
+// (Yjs: readKey).
+func (d *decoderV2) key() []byte {
+	k := d.clock(&d.keyClock)
+	if k < Clock(len(d.keys)) {
+		return d.keys[k]
+	}
+	s, _ := d.strings.Read()
+	d.keys = append(d.keys, s)
+	return s
+}
+func (d *decoderV2) json() []byte     { return d.r.Raw(maxAnyDepth) }
+func (d *decoderV2) jsonIsText() bool { return false }
+func (d *decoderV2) resetDeletes()    { d.delCur = 0 }
+func (d *decoderV2) deleteClock() uint64 {
+	d.delCur = min(d.delCur+d.r.Uvarint(), maxWireClock+1)
+	return d.delCur
+}
+func (d *decoderV2) deleteLength() uint64 {
+	n := d.r.Uvarint() + 1
+	d.delCur += n
+	return n
+}
+func (d *decoderV2) failure() error { return d.r.Err() }
+func (d *decoderV2) finish() error {
+	for _, err := range [...]error{
+		d.r.Err(), d.keyClock.Err(), d.clients.Err(), d.leftClock.Err(), d.rightClock.Err(), d.infos.Err(),
+		d.strings.Err(), d.parentInfs.Err(), d.typeRefs.Err(), d.lens.Err(),
+	} {
+		if err != nil {
+			return err
+		}
+	}
+	if d.neg {
+		return lib0.ErrOverflow
+	}
+	return nil
+}
+
+// encoderV2 writes update V2 (Yjs: UpdateEncoderV2).
+type encoderV2 struct {
+	dst        []byte
+	rest       []byte
+	keyClock   lib0.IntDiffOptRleEncoder
+	nextKey    int64
+	clients    lib0.UintOptRleEncoder
+	leftClock  lib0.IntDiffOptRleEncoder
+	rightClock lib0.IntDiffOptRleEncoder
+	infos      lib0.RleEncoder
+	strings    lib0.StringEncoder
+	parentInfs lib0.RleEncoder
+	typeRefs   lib0.UintOptRleEncoder
+	lens       lib0.UintOptRleEncoder
+	delCur     uint64
+}
+
+func (e *encoderV2) uvarint(v uint64)  { e.rest = lib0.AppendUvarint(e.rest, v) }
+func (e *encoderV2) client(c ClientID) { e.clients.Write(uint64(c)) }
+func (e *encoderV2) leftID(id ID) {
+	e.clients.Write(uint64(id.Client))
+	e.leftClock.Write(int64(id.Clock))
+}
+func (e *encoderV2) rightID(id ID) {
+	e.clients.Write(uint64(id.Client))
+	e.rightClock.Write(int64(id.Clock))
+}
+func (e *encoderV2) info(v uint8)       { e.infos.Write(v) }
+func (e *encoderV2) parentInfo(v uint8) { e.parentInfs.Write(v) }
+func (e *encoderV2) typeRef(v uint64)   { e.typeRefs.Write(v) }
+func (e *encoderV2) length(v uint64)    { e.lens.Write(v) }
+func (e *encoderV2) text(s []byte, units int) {
+	if units < 0 {
+		units = lib0.UTF16Len(s)
+	}
+	e.strings.WriteUnits(view(s), units)
+}
+func (e *encoderV2) str(s string) { e.strings.Write(s) }
+
+// key numbers every key anew: Yjs 13 never fills its table of known keys.
+func (e *encoderV2) key(s []byte) {
+	e.keyClock.Write(e.nextKey)
+	e.nextKey++
+	e.strings.Write(view(s))
+}
+func (e *encoderV2) bytes(b []byte) { e.rest = lib0.AppendBytes(e.rest, b) }
+func (e *encoderV2) any(b []byte)   { e.rest = append(e.rest, b...) }
+func (e *encoderV2) json(b []byte)  { e.rest = append(e.rest, b...) }
+func (e *encoderV2) resetDeletes()  { e.delCur = 0 }
+func (e *encoderV2) deleteClock(v uint64) {
+	e.uvarint(v - e.delCur)
+	e.delCur = v
+}
+func (e *encoderV2) deleteLength(v uint64) {
+	e.uvarint(v - 1)
+	e.delCur += v
+}
+
+// finish appends the columns and the rest (Yjs: toUint8Array).
+func (e *encoderV2) finish() []byte {
+	dst := append(e.dst, 0) // feature flag
+	var col []byte
+	put := func(b []byte) {
+		dst = lib0.AppendBytes(dst, b)
+		col = b[:0]
+	}
+	put(e.keyClock.AppendTo(col))
+	put(e.clients.AppendTo(col))
+	put(e.leftClock.AppendTo(col))
+	put(e.rightClock.AppendTo(col))
+	put(e.infos.AppendTo(col))
+	put(e.strings.AppendTo(col))
+	put(e.parentInfs.AppendTo(col))
+	put(e.typeRefs.AppendTo(col))
+	put(e.lens.AppendTo(col))
+	return append(dst, e.rest...)
+}
+
+// view is the bytes as a string, for a callee that copies them.
+func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

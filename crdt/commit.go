@@ -1,0 +1,244 @@
+package crdt
+
+import (
+	"slices"
+
+	"ysync/internal/invariant"
+)
+
+// Transact runs fn in a transaction of local changes. There is no roll-back:
+// the first operation that fails is returned as the error, those after it do
+// nothing and those before it stay. origin is handed to observers. Within a
+// transaction of the same Doc, fn joins that one. (Yjs: transact.)
+func (d *Doc) Transact(origin any, fn func(*Txn)) (*Commit, error) {
+	if tx := d.tx; tx != nil {
+		fn(tx)
+		return &tx.commit, tx.err
+	}
+	tx := d.begin(origin)
+	tx.local = true
+	tx.tracked = false // nothing asks for the changed types of local transactions
+	fn(tx)
+	d.tx = nil
+	d.finish(tx)
+	return &tx.commit, tx.err
+}
+
+// begin opens a transaction.
+func (d *Doc) begin(origin any) *Txn {
+	d.epoch++
+	tx := d.spare
+	if tx == nil || len(d.cleanups) > 0 {
+		tx = new(Txn)
+		if len(d.cleanups) == 0 {
+			d.spare = tx
+		}
+	}
+	*tx = Txn{
+		Origin: origin, doc: d, epoch: d.epoch,
+		touched: reuse(tx.touched), deletes: reuse(tx.deletes), mergeIDs: reuse(tx.mergeIDs),
+	}
+	tx.commit.tx = tx
+	tx.tracked = !d.opts.NoFormatCleanup || d.types.tracks(d)
+	d.tx = tx
+	d.cleanups = append(d.cleanups, tx)
+	return tx
+}
+
+// reuse empties a slice and keeps its memory, if that is little.
+func reuse[T any](s []T) []T {
+	if cap(s) > 256 {
+		return nil
+	}
+	return s[:0]
+}
+
+// followUp runs fn in a transaction that a commit phase of another one asks
+// for; its own commit follows and is reached by Commit.Next.
+func (d *Doc) followUp(origin any, fn func(*Txn)) {
+	tx := d.begin(origin)
+	tx.local = true
+	tx.tracked = false
+	fn(tx)
+	d.tx = nil
+}
+
+// finish runs the commits of tx and of the transactions that follow from it, in
+// order. A transaction made by an observer waits in line.
+func (d *Doc) finish(tx *Txn) {
+	if d.cleanups[0] != tx {
+		return
+	}
+	for i := 0; i < len(d.cleanups); i++ {
+		t := d.cleanups[i]
+		t.cleanup()
+		if i+1 < len(d.cleanups) {
+			t.commit.next = &d.cleanups[i+1].commit
+			t.commit.freeze()
+		}
+	}
+	clear(d.cleanups)
+	d.cleanups = d.cleanups[:0]
+	if a := &d.arena; a.dead > compactAt && a.dead > len(a.buf)/2 {
+		d.compact()
+	}
+}
+
+// compactAt is how many dead bytes the arena holds before it is compacted.
+const compactAt = 4096
+
+// cleanup runs the phases of a commit (Yjs: cleanupTransactions):
+//
+//  1. sort and merge the deletes of the transaction
+//  2. call observers
+//  3. remove redundant formats, in a transaction of its own
+//  4. collect deleted content
+//  5. merge neighbours: around deletes, at the end of each client that grew,
+//     around cuts
+//  6. change the client ID if another replica turned out to use it
+func (tx *Txn) cleanup() {
+	d := tx.doc
+	for i := range tx.touched {
+		tx.touched[i].after = d.clients[tx.touched[i].client].state
+	}
+	tx.settleDeletes()
+	if tx.tracked {
+		d.types.observe(d, tx)
+		if tx.formatCleanup {
+			d.types.cleanFormats(d, tx)
+		}
+	}
+	if !d.opts.KeepDeleted {
+		tx.collect()
+	}
+	tx.mergeDeleted()
+	tx.mergeGrown()
+	tx.mergeCuts()
+	if !tx.local {
+		if c := d.clientIndex[d.self]; c != 0 && d.clients[c].state != tx.before(c) {
+			d.self = newClientID()
+		}
+	}
+}
+
+// settleDeletes sorts and merges the deletes (Yjs: sortAndMergeDeleteSet) and
+// adds them to the delete set of the document.
+func (tx *Txn) settleDeletes() {
+	ds := tx.deletes
+	if len(ds) > 1 {
+		tx.noteDeleteOrder()
+		slices.SortFunc(ds, func(a, b deleteRange) int {
+			if a.client != b.client {
+				return int(int64(a.client) - int64(b.client))
+			}
+			return int(int64(a.clock) - int64(b.clock))
+		})
+		j := 0
+		for _, r := range ds[1:] {
+			if l := &ds[j]; l.client == r.client && l.clock+l.length >= r.clock {
+				l.length = max(l.length, r.clock+r.length-l.clock)
+			} else {
+				j++
+				ds[j] = r
+			}
+		}
+		tx.deletes = ds[:j+1]
+	}
+	for _, r := range tx.deletes {
+		tx.doc.clients[r.client].deleted.add(r.clock, r.clock+r.length)
+	}
+}
+
+// mergeDeleted merges around the deleted ranges, from right to left
+// (Yjs: tryMergeDeleteSet).
+func (tx *Txn) mergeDeleted() {
+	d := tx.doc
+	for i := len(tx.deletes) - 1; i >= 0; i-- {
+		r := tx.deletes[i]
+		c := &d.clients[r.client]
+		at := min(len(c.blocks)-1, 1+c.find(r.clock+r.length-1))
+		for at > 0 && c.blocks[at].clock >= r.clock {
+			at -= 1 + d.mergeLeft(c, at)
+		}
+	}
+}
+
+// mergeGrown merges the new blocks of each client with their left neighbours.
+func (tx *Txn) mergeGrown() {
+	d := tx.doc
+	for _, t := range tx.touched {
+		c := &d.clients[t.client]
+		first := max(c.find(t.before), 1)
+		for at := len(c.blocks) - 1; at >= first; {
+			at -= 1 + d.mergeLeft(c, at)
+		}
+	}
+}
+
+// mergeCuts undoes the splits that were only needed within the transaction.
+func (tx *Txn) mergeCuts() {
+	d := tx.doc
+	for i := len(tx.mergeIDs) - 1; i >= 0; i-- {
+		u := tx.mergeIDs[i]
+		c := &d.clients[u.client]
+		at := c.find(u.clock)
+		if at+1 < len(c.blocks) && d.mergeLeft(c, at+1) > 1 {
+			continue
+		}
+		if at > 0 {
+			d.mergeLeft(c, at)
+		}
+	}
+}
+
+// mergeLeft merges the block at index at into its left neighbours as far as
+// possible and returns how many blocks that removed (Yjs: tryToMergeWithLefts).
+func (d *Doc) mergeLeft(c *client, at int) int {
+	i := at
+	for i > 0 && d.merge(c.blocks[i-1].ref, c.blocks[i].ref) {
+		i--
+	}
+	if n := at - i; n > 0 {
+		c.remove(i+1, n)
+		return n
+	}
+	return 0
+}
+
+// merge appends right to left, its neighbour in the index of their client, if
+// they are one run, and frees right (Yjs: GC.mergeWith, Item.mergeWith).
+func (d *Doc) merge(lr, rr itemRef) bool {
+	left, right := d.item(lr), d.item(rr)
+	if left.kind != right.kind {
+		return false
+	}
+	if left.isGC() {
+		left.length += right.length
+		d.slab.release(rr)
+		return true
+	}
+	if left.right != rr || !left.kind.mergeable() ||
+		right.origin != left.lastID() ||
+		left.rightOrigin != right.rightOrigin ||
+		(left.flags^right.flags)&flagDeleted != 0 ||
+		(left.flags|right.flags)&flagRedone != 0 {
+		return false
+	}
+	invariant.Assert(left.chain == right.chain, "merge across chains")
+	d.mergeContent(left, right)
+	left.flags |= right.flags & flagKeep
+	left.right = right.right
+	left.length += right.length
+	ch := d.chain(left.chain)
+	if left.right != 0 {
+		d.item(left.right).left = lr
+	}
+	if ch.last == rr {
+		ch.last = lr
+	}
+	if d.branches[ch.branch].flags&branchIndexed != 0 && ch.key == 0 {
+		d.types.itemMerged(d, lr, rr)
+	}
+	d.slab.release(rr)
+	return true
+}

@@ -1,0 +1,180 @@
+package crdt_test
+
+import (
+	"fmt"
+	"maps"
+
+	"ysync/internal/vectors"
+	"ysync/internal/vectors/replica"
+)
+
+// runTrace obeys the commands of a trace and compares the answers.
+func (k *checker) runTrace(c *vectors.Case) {
+	w := world{checker: k, docs: map[string]*replica.Replica{}}
+	for i, s := range c.Steps {
+		k.at = fmt.Sprintf("step %d (%s %s)", i, s.Op, s.Note+s.Mut)
+		do, ok := commands[s.Op]
+		if !ok {
+			k.t.Fatalf("%s: unknown command", k.at)
+		}
+		problem, err := do(&w, &s)
+		switch {
+		case s.Throws && err == nil && problem != leftOut:
+			k.t.Fatalf("%s: no error, but Yjs has one", k.at)
+		case s.Throws && err != nil:
+			k.pass(s.Op+" error", "")
+		case s.Lenient && err != nil:
+			k.pass(s.Op, "")
+			k.tally.noted[s.Op+" refused, though Yjs accepts it"]++
+		case err != nil:
+			k.t.Fatalf("%s: %v", k.at, err)
+		case problem == silent:
+		case problem == leftOut:
+		default:
+			k.pass(s.Op, problem)
+		}
+	}
+}
+
+// What a command says instead of a difference: that it has no answer to
+// check, or that it was left out and counted.
+const (
+	silent  = "\x00silent"
+	leftOut = "\x00left out"
+)
+
+type world struct {
+	*checker
+	docs map[string]*replica.Replica
+}
+
+type command func(w *world, s *vectors.Step) (problem string, err error)
+
+var commands = map[string]command{
+	"new": func(w *world, s *vectors.Step) (string, error) {
+		w.docs[s.Doc] = replica.New(replica.Options{
+			ClientID: s.ClientID, KeepDeleted: s.GC != nil && !*s.GC, Roots: s.Roots,
+		})
+		return silent, nil
+	},
+	"apply": func(w *world, s *vectors.Step) (string, error) {
+		emitted, err := w.docs[s.Doc].Apply(s.Version(), s.U)
+		if err != nil || !s.Expect.Has("emitted") {
+			return silent, err
+		}
+		return differEmitted(s.Expect.Get("emitted"), emitted), nil
+	},
+	"edit": func(w *world, s *vectors.Step) (string, error) {
+		emitted, err := w.docs[s.Doc].Edit(s.Ops)
+		if err != nil {
+			return "", err
+		}
+		return differEmitted(s.Expect.Get("emitted"), emitted), nil
+	},
+	"observe": left("observer events"),
+	"events":  left("observer events"),
+	"subdocs": left("subdocument events"),
+
+	"json":   content,
+	"deep":   content,
+	"delta":  content,
+	"string": content,
+
+	"state": func(w *world, s *vectors.Step) (string, error) {
+		r := w.docs[s.Doc]
+		got := []byte(nil)
+		if s.SV == nil {
+			got = r.State(s.Version())
+		} else {
+			var err error
+			if got, err = r.StateDiff(s.Version(), s.SV); err != nil {
+				return "", err
+			}
+		}
+		return differBytes(s, "u", got), nil
+	},
+	"sv": func(w *world, s *vectors.Step) (string, error) {
+		r := w.docs[s.Doc]
+		if d := differBytes(s, "sv", r.SV()); d != "" {
+			return d, nil
+		}
+		return differMap(clocks(s.Expect.Get("map")), r.SVMap()), nil
+	},
+	"ds": func(w *world, s *vectors.Step) (string, error) {
+		return differRanges(clockRanges(s.Expect.Get("ds")), w.docs[s.Doc].DS()), nil
+	},
+	"pending": func(w *world, s *vectors.Step) (string, error) {
+		var want *vectors.Pending
+		if p := s.Expect.Get("pending"); p.Kind == vectors.Object {
+			want = &vectors.Pending{Missing: clocks(p.Get("missing")), DS: p.Get("ds").Bool}
+		}
+		return differPending(want, w.docs[s.Doc].Pending()), nil
+	},
+
+	"merge": func(w *world, s *vectors.Step) (string, error) {
+		got, err := replica.Merge(s.Version(), s.Us)
+		return differBytes(s, "u", got), err
+	},
+	"diff": func(w *world, s *vectors.Step) (string, error) {
+		got, err := replica.Diff(s.Version(), s.U, s.SV)
+		return differBytes(s, "u", got), err
+	},
+	"convert": func(w *world, s *vectors.Step) (string, error) {
+		got, err := replica.Convert(s.To, s.U)
+		return differBytes(s, "u", got), err
+	},
+	"svFromUpdate": func(w *world, s *vectors.Step) (string, error) {
+		got, err := replica.SVFromUpdate(s.Version(), s.U)
+		return differBytes(s, "sv", got), err
+	},
+	"meta": left("meta"),
+	"decodeSV": func(w *world, s *vectors.Step) (string, error) {
+		got, err := replica.DecodeSV(s.SV)
+		want := clocks(s.Expect.Get("map"))
+		// A clock of 0 says what absence says; Yjs keeps such an entry, a
+		// StateVector does not.
+		maps.DeleteFunc(want, func(_ string, clock uint64) bool { return clock == 0 })
+		return differMap(want, got), err
+	},
+	"decodeUpdate": left("decodeUpdate"),
+	"snapshot":     left("snapshot"),
+	"snapDecode":   left("snapshot"),
+}
+
+func left(name string) command {
+	return func(w *world, s *vectors.Step) (string, error) {
+		w.leave(name)
+		return leftOut, nil
+	}
+}
+
+func content(w *world, s *vectors.Step) (string, error) {
+	got, err := w.docs[s.Doc].Content(s.Op, s.Root, s.Type)
+	return vectors.Diff(s.Expect.Get(s.Op), got), err
+}
+
+func differBytes(s *vectors.Step, field string, got []byte) string {
+	want, err := s.Expect.Get(field).Bytes()
+	if err != nil {
+		return fmt.Sprintf("the recorded answer is broken: %v", err)
+	}
+	return differ(want, got)
+}
+
+func clocks(v vectors.Value) map[string]uint64 {
+	out := map[string]uint64{}
+	for _, f := range v.Fields {
+		out[f.Key] = uint64(f.Value.Num)
+	}
+	return out
+}
+
+func clockRanges(v vectors.Value) map[string][][2]uint64 {
+	out := map[string][][2]uint64{}
+	for _, f := range v.Fields {
+		for _, r := range f.Value.List {
+			out[f.Key] = append(out[f.Key], [2]uint64{uint64(r.List[0].Num), uint64(r.List[1].Num)})
+		}
+	}
+	return out
+}

@@ -1,0 +1,433 @@
+package crdt
+
+import (
+	"errors"
+	"fmt"
+
+	"ysync/internal/lib0"
+)
+
+// updateDecoder is the surface over which the walk below reads both encodings
+// (Yjs: UpdateDecoderV1, UpdateDecoderV2). Failures stay in it until failure is
+// asked.
+type updateDecoder interface {
+	rest() *lib0.Reader // the bytes that are not in a column
+	client() uint64
+	leftID() ID
+	rightID() ID
+	info() uint8
+	text() (s []byte, units int)
+	parentInfo() bool
+	typeRef() uint64
+	length() uint64
+	key() []byte
+	json() []byte // one embedded value: JSON text in V1, Any in V2
+	jsonIsText() bool
+	resetDeletes()
+	deleteClock() uint64
+	deleteLength() uint64
+	// failure is the first failure in the rest; finish looks at all columns.
+	failure() error
+	finish() error
+}
+
+// updateReader walks the blocks and then the delete set of an update, once for
+// both encodings (Yjs: lazyStructReaderGenerator, readDeleteSet). It allocates
+// nothing but what a decoder needs.
+type updateReader struct {
+	dec updateDecoder
+	v1  decoderV1 // dec is one of these
+	v2  *decoderV2
+	// isV1 says that calls may go straight to v1.
+	isV1 bool
+
+	// maxBlocks bounds the blocks of the update.
+	maxBlocks int
+
+	sections uint64 // still to read
+	blocks   uint64 // still to read in this section
+	client   ClientID
+	clock    uint64
+
+	section int // sections begun that hold blocks
+	origin  int // of this section's first block, in the rest
+	total   int // blocks read
+	skips   int
+	types   int
+	payload int // bytes of content read
+	err     error
+
+	deleteClients uint64
+	deleteRuns    uint64
+	deletesOpen   bool
+	deleteEnd     uint64 // of the range before, in the same client
+}
+
+// maxWireClock is 2^53-1: clocks and lengths are JavaScript numbers.
+const maxWireClock = 1<<53 - 1
+
+var errPastLimit = fmt.Errorf("%w: clock beyond %d", ErrLimit, uint64(maxClock))
+
+func malformed(msg string) error { return fmt.Errorf("%w: %s", ErrMalformed, msg) }
+
+// newUpdateReader starts a walk. maxBlocks bounds the blocks of a V2 update; 0
+// is the default.
+func newUpdateReader(v Version, update []byte, maxBlocks int) (*updateReader, error) {
+	r := &updateReader{}
+	err := r.start(v, update, maxBlocks)
+	return r, err
+}
+
+// start is newUpdateReader for a reader that is used again.
+func (r *updateReader) start(v Version, update []byte, maxBlocks int) error {
+	*r = updateReader{v2: r.v2}
+	switch v {
+	case V1:
+		r.v1.r = lib0.NewReader(update)
+		r.dec = &r.v1
+		r.isV1 = true
+		r.maxBlocks = len(update)
+	case V2:
+		if r.v2 == nil {
+			r.v2 = new(decoderV2)
+		}
+		r.v2.start(update)
+		r.dec = r.v2
+		if r.maxBlocks = maxBlocks; maxBlocks <= 0 {
+			r.maxBlocks = 4096 + 16*len(update)
+		}
+	default:
+		return &UpdateError{0, malformed("unknown encoding version")}
+	}
+	r.sections = r.dec.rest().Uvarint()
+	if r.dec.rest().Err() != nil {
+		return r.check()
+	}
+	return nil
+}
+
+// forget drops what leads to the update.
+func (r *updateReader) forget() {
+	r.v1.r = lib0.Reader{}
+	if r.v2 != nil {
+		*r.v2 = decoderV2{}
+	}
+}
+
+// fail notes the first failure.
+func (r *updateReader) fail(err error) {
+	if r.err == nil {
+		r.err = err
+	}
+}
+
+// check returns the first failure as an *UpdateError.
+func (r *updateReader) check() error {
+	if err := r.dec.finish(); err != nil {
+		class := ErrMalformed
+		if errors.Is(err, lib0.ErrDepth) {
+			class = ErrLimit
+		}
+		off := -1
+		var le *lib0.Error
+		if errors.As(err, &le) {
+			off = le.Off
+		}
+		return &UpdateError{off, fmt.Errorf("%w: %w", class, err)}
+	}
+	if r.err != nil {
+		return &UpdateError{r.dec.rest().Off(), r.err}
+	}
+	return nil
+}
+
+// next reads the next block into b; false at the end of the blocks or after a
+// failure.
+func (r *updateReader) next(b *rawBlock) bool {
+	for r.blocks == 0 {
+		if r.sections == 0 || !r.nextSection() {
+			return false
+		}
+	}
+	r.blocks--
+	if !r.read(b) {
+		r.blocks, r.sections = 0, 0
+		return false
+	}
+	r.total++
+	r.clock += b.length
+	return true
+}
+
+func (r *updateReader) nextSection() bool {
+	rest := r.dec.rest()
+	n := rest.Uvarint()
+	c := ClientID(r.dec.client())
+	clock := rest.Uvarint()
+	if r.dec.failure() != nil {
+		r.sections = 0
+		return false
+	}
+	if n > uint64(r.maxBlocks-r.total) {
+		r.fail(fmt.Errorf("%w: more than %d blocks", ErrLimit, r.maxBlocks))
+		r.sections = 0
+		return false
+	}
+	r.sections--
+	if n > 0 {
+		r.section++
+	}
+	r.blocks, r.client, r.clock = n, c, clock
+	r.origin = rest.Off()
+	return true
+}
+
+// reset prepares a block for reading. The rest of its fields are only
+// meaningful where a flag or the kind says so, save for the slices.
+func (b *rawBlock) reset(c ClientID, clock uint64, kind contentKind) {
+	b.client, b.clock, b.kind = c, clock, kind
+	b.hasOrigin, b.hasRight, b.hasRoot, b.hasParent, b.hasKey = false, false, false, false, false
+	b.jsonText = false
+	b.origin, b.right, b.parent = ID{}, ID{}, ID{}
+	b.root, b.key, b.name, b.data = nil, nil, nil, nil
+}
+
+// read reads one block at r.client and r.clock.
+func (r *updateReader) read(b *rawBlock) bool {
+	var info uint8
+	if r.isV1 {
+		info = r.v1.r.Uint8()
+	} else {
+		info = r.dec.info()
+	}
+	b.reset(r.client, r.clock, contentKind(info&0x1f))
+	switch b.kind {
+	case kindGC:
+		b.length = r.dec.length()
+	case kindSkip:
+		b.length = r.dec.rest().Uvarint()
+		r.skips++
+	default:
+		b.hasOrigin, b.hasRight = info&0x80 != 0, info&0x40 != 0
+		switch {
+		case info&0xc0 == 0:
+			r.readParent(b, info)
+		case r.isV1:
+			if b.hasOrigin {
+				b.origin = r.v1.leftID()
+			}
+			if b.hasRight {
+				b.right = r.v1.leftID()
+			}
+		default:
+			if b.hasOrigin {
+				b.origin = r.dec.leftID()
+			}
+			if b.hasRight {
+				b.right = r.dec.rightID()
+			}
+		}
+		if r.isV1 && b.kind == kindString {
+			var n int
+			b.data, n = r.v1.text()
+			b.length = uint64(n)
+			r.payload += len(b.data)
+		} else {
+			r.readContent(b)
+		}
+	}
+	if r.dec.rest().Err() != nil || r.err != nil {
+		return false
+	}
+	return r.valid(b, info)
+}
+
+// readParent reads where a block without origins lives.
+func (r *updateReader) readParent(b *rawBlock, info uint8) {
+	if r.dec.parentInfo() {
+		b.hasRoot = true
+		b.root, _ = r.dec.text()
+	} else {
+		b.hasParent = true
+		b.parent = r.dec.leftID()
+	}
+	if info&0x20 != 0 {
+		b.hasKey = true
+		b.key, _ = r.dec.text()
+	}
+}
+
+// valid refuses what no replica can have made.
+func (r *updateReader) valid(b *rawBlock, info uint8) bool {
+	switch {
+	case b.length == 0:
+		r.fail(malformed("empty block"))
+	case (b.kind == kindGC || b.kind == kindSkip) && info != uint8(b.kind):
+		r.fail(malformed("flags on a block without content"))
+	case b.length > maxWireClock || b.end() > maxWireClock:
+		r.fail(malformed("clock beyond 2^53"))
+	case b.end() > maxClock || b.origin.Clock > maxClock || b.right.Clock > maxClock || b.parent.Clock > maxClock:
+		r.fail(errPastLimit)
+	case r.ownFuture(b.hasOrigin, b.origin) || r.ownFuture(b.hasRight, b.right) || r.ownFuture(b.hasParent, b.parent):
+		r.fail(malformed("block refers to itself or a later one"))
+	default:
+		return true
+	}
+	return false
+}
+
+func (r *updateReader) ownFuture(set bool, id ID) bool {
+	return set && id.Client == r.client && uint64(id.Clock) >= r.clock
+}
+
+// readContent reads the payload (Yjs: readItemContent).
+func (r *updateReader) readContent(b *rawBlock) {
+	dec := r.dec
+	b.length = 1
+	switch b.kind {
+	case kindDeleted:
+		b.length = dec.length()
+	case kindJSON:
+		r.readJSONs(b)
+	case kindBinary:
+		b.data = dec.rest().Bytes()
+	case kindString:
+		var n int
+		b.data, n = dec.text()
+		b.length = uint64(n)
+	case kindEmbed:
+		b.data, b.jsonText = dec.json(), dec.jsonIsText()
+		r.checkJSON(b)
+	case kindFormat:
+		b.name = dec.key()
+		b.data, b.jsonText = dec.json(), dec.jsonIsText()
+		r.checkJSON(b)
+	case kindType:
+		r.types++
+		t := dec.typeRef()
+		if t > uint64(KindXMLText) {
+			r.fail(malformed("unknown type"))
+			return
+		}
+		b.typeKind = TypeKind(t)
+		if b.typeKind.named() {
+			b.name = dec.key()
+		}
+	case kindAny:
+		b.length = dec.length()
+		rest := dec.rest()
+		if b.length > uint64(rest.Len()) {
+			r.fail(malformed("more values than bytes"))
+			return
+		}
+		ahead := *rest
+		all := ahead.Rest()
+		for range b.length {
+			rest.SkipAny(maxAnyDepth)
+			if rest.Err() != nil {
+				return
+			}
+		}
+		b.data = all[:len(all)-rest.Len()]
+	case kindDoc:
+		b.name, _ = dec.text()
+		b.data = dec.rest().Raw(maxAnyDepth)
+		if len(b.data) > 0 && (b.data[0] == byte(lib0.TagNull) || b.data[0] == byte(lib0.TagUndefined)) {
+			r.fail(malformed("subdocument without options"))
+		}
+	default:
+		r.fail(malformed("unknown content"))
+	}
+	r.payload += len(b.data) + len(b.name)
+}
+
+// readJSONs reads the strings of legacy JSON content. They are kept as counted
+// strings, which is how V1 holds them.
+func (r *updateReader) readJSONs(b *rawBlock) {
+	n := r.dec.length()
+	b.length = n
+	if n > uint64(r.maxBlocks) {
+		r.fail(fmt.Errorf("%w: %d values", ErrLimit, n))
+		return
+	}
+	for range n {
+		s, _ := r.dec.text()
+		if r.dec.failure() != nil {
+			return
+		}
+		if string(s) != "undefined" {
+			if _, ok := parseJSON(s); !ok {
+				r.fail(malformed("JSON"))
+				return
+			}
+		}
+		b.data = lib0.AppendBytes(b.data, s)
+	}
+}
+
+func (r *updateReader) checkJSON(b *rawBlock) {
+	if !b.jsonText || r.dec.failure() != nil || simpleJSON(b.data) {
+		return
+	}
+	if _, ok := parseJSON(b.data); !ok {
+		r.fail(malformed("JSON"))
+	}
+}
+
+// simpleJSON recognises the values that nearly all formats have.
+func simpleJSON(b []byte) bool {
+	switch string(b) {
+	case "null", "true", "false":
+		return true
+	}
+	return false
+}
+
+// nextDelete reads the next range of the delete set, after the last block;
+// false at the end or after a failure.
+func (r *updateReader) nextDelete(run *deleteRun) bool {
+	rest := r.dec.rest()
+	if !r.deletesOpen {
+		r.deletesOpen = true
+		if r.err != nil {
+			return false
+		}
+		r.deleteClients = rest.Uvarint()
+	}
+	for r.deleteRuns == 0 {
+		if r.deleteClients == 0 || r.dec.failure() != nil {
+			return false
+		}
+		r.deleteClients--
+		r.dec.resetDeletes()
+		r.client = ClientID(rest.Uvarint())
+		r.deleteRuns = rest.Uvarint()
+		r.deleteEnd = 0
+		if r.deleteRuns > uint64(rest.Len()) {
+			r.fail(malformed("more deletes than bytes"))
+			r.deleteClients, r.deleteRuns = 0, 0
+			return false
+		}
+	}
+	r.deleteRuns--
+	from := r.dec.deleteClock()
+	n := r.dec.deleteLength()
+	switch {
+	case r.dec.failure() != nil:
+	case n == 0:
+		r.fail(malformed("empty delete"))
+	case from > maxWireClock || n > maxWireClock || from+n > maxWireClock:
+		r.fail(malformed("clock beyond 2^53"))
+	case from+n > maxClock:
+		r.fail(errPastLimit)
+	case from < r.deleteEnd:
+		// Yjs sorts before it writes, and spoils such ranges if they must wait.
+		r.fail(malformed("deletes out of order"))
+	default:
+		r.deleteEnd = from + n
+		*run = deleteRun{r.client, Range{Clock(from), Clock(from + n)}}
+		return true
+	}
+	r.deleteClients, r.deleteRuns = 0, 0
+	return false
+}

@@ -1,0 +1,100 @@
+package differential
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"ysync/internal/vectors"
+	"ysync/internal/vectors/replica"
+)
+
+// Damaged updates: what is accepted here leaves the document that Yjs makes of
+// it. Refusing what Yjs accepts is allowed; the reverse is not.
+func TestHostileLikeYjs(t *testing.T) {
+	p, ok := needPeer(t)
+	if !ok {
+		return
+	}
+	cases, err := vectors.Short()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := *seed
+	if s == 0 {
+		s = rand.Uint64() >> 1
+	}
+	t.Logf("seed %d", s)
+	r := rand.New(rand.NewPCG(s, 3))
+	h := &hostile{rand: r, peer: p, cases: cases}
+	for end := time.Now().Add(*runFor / 4); time.Now().Before(end); {
+		err := h.try()
+		if errors.Is(err, errHung) {
+			// Only safety is asked for where Yjs itself does not return.
+			t.Log(err)
+			if h.peer, err = startPeer(t); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatalf("after %d updates refused and %d accepted: %v", h.refused, h.accepted, err)
+		}
+	}
+	t.Logf("%d updates refused, %d accepted as Yjs does", h.refused, h.accepted)
+}
+
+type hostile struct {
+	rand              *rand.Rand
+	peer              *peer
+	cases             []vectors.Case
+	refused, accepted int
+}
+
+// try builds a document, damages updates until one is accepted, and compares.
+func (h *hostile) try() error {
+	c := &h.cases[h.rand.IntN(len(h.cases))]
+	n := 1 + h.rand.IntN(len(c.Updates))
+	m := &member{name: "h", ours: replica.New(replica.Options{ClientID: 1, KeepDeleted: !c.GC, Roots: c.Roots})}
+	for _, u := range c.Updates[:n] {
+		if err := m.ours.ApplyOnly(1, u.V1); err != nil {
+			return err
+		}
+	}
+	for range 200 {
+		version := 1 + h.rand.IntN(2)
+		u := c.Updates[h.rand.IntN(len(c.Updates))].Bytes(version)
+		u = vectors.Mutate(h.rand, u, c.Updates[h.rand.IntN(len(c.Updates))].Bytes(version))
+		if _, err := m.ours.Apply(version, u); err != nil {
+			h.refused++
+			continue
+		}
+		h.accepted++
+		if err := h.compare(c, n, m, version, u); err != nil {
+			return fmt.Errorf("%s, %d updates, then V%d %s: %w", c.Name, n, version, b64(u), err)
+		}
+		return nil
+	}
+	return nil
+}
+
+func (h *hostile) compare(c *vectors.Case, n int, m *member, version int, u []byte) error {
+	if _, err := h.peer.call("new", arg{"doc", m.name}, arg{"clientID", 1}, arg{"gc", c.GC}, arg{"roots", c.Roots}); err != nil {
+		return err
+	}
+	for _, u := range c.Updates[:n] {
+		if _, err := h.peer.call("apply", arg{"doc", m.name}, arg{"v", 1}, arg{"u", b64(u.V1)}); err != nil {
+			return err
+		}
+	}
+	if _, err := h.peer.call("apply", arg{"doc", m.name}, arg{"v", version}, arg{"u", b64(u)}); err != nil {
+		return err
+	}
+	both := history{peer: h.peer, roots: c.Roots}
+	for name := range c.Roots {
+		both.names = append(both.names, name)
+	}
+	return both.compare(m)
+}

@@ -1,0 +1,241 @@
+// A Yjs that obeys commands: one JSON object per line on standard input, one answer per line on standard output, in
+// order. It holds documents by name. Values use the tags of internal/vectors/testdata/README.md.
+import * as readline from 'node:readline'
+import * as Y from 'yjs'
+
+const b64 = u => Buffer.from(u).toString('base64')
+const unb64 = s => new Uint8Array(Buffer.from(s, 'base64'))
+
+// values, from and to tagged JSON
+
+const plain = v => {
+  if (Array.isArray(v)) return v.map(plain)
+  if (v === null || typeof v !== 'object') return v
+  if ('$undef' in v) return undefined
+  if ('$bigint' in v) return BigInt(v.$bigint)
+  if ('$bin' in v) return unb64(v.$bin)
+  if ('$num' in v) return v.$num === '-0' ? -0 : Number(v.$num)
+  if ('$utf16' in v) return String.fromCharCode(...v.$utf16)
+  if ('$doc' in v) return new Y.Doc(v.$doc)
+  if ('$y' in v) return shared(v)
+  return Object.fromEntries(Object.entries(v).map(([k, e]) => [k, plain(e)]))
+}
+
+const filledText = (t, v) => {
+  if (v.s !== undefined) t.insert(0, plain(v.s))
+  if (v.d !== undefined) t.applyDelta(delta(v.d))
+  for (const [k, e] of Object.entries(v.attrs ?? {})) t.setAttribute(k, plain(e))
+  return t
+}
+
+const shared = v => {
+  switch (v.$y) {
+    case 'text': return filledText(new Y.Text(), v)
+    case 'xmltext': return filledText(new Y.XmlText(), v)
+    case 'array': return Y.Array.from((v.v ?? []).map(plain))
+    case 'map': return new Y.Map(Object.entries(v.v ?? {}).map(([k, e]) => [k, plain(e)]))
+    case 'xmlhook': {
+      const hook = new Y.XmlHook(v.tag)
+      for (const [k, e] of Object.entries(v.v ?? {})) hook.set(k, plain(e))
+      return hook
+    }
+    case 'xmlfragment': {
+      const f = new Y.XmlFragment()
+      f.insert(0, (v.c ?? []).map(plain))
+      return f
+    }
+    case 'xmlelement': {
+      const el = new Y.XmlElement(v.tag)
+      el.insert(0, (v.c ?? []).map(plain))
+      for (const [k, e] of Object.entries(v.attrs ?? {})) el.setAttribute(k, plain(e))
+      return el
+    }
+  }
+  throw new Error('no such type: ' + v.$y)
+}
+
+const delta = d => d.map(op => {
+  const out = { ...op }
+  if ('insert' in op) out.insert = plain(op.insert)
+  if ('attributes' in op) out.attributes = plain(op.attributes)
+  return out
+})
+
+const loneSurrogate = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/
+
+const tagged = v => {
+  if (v === undefined) return { $undef: true }
+  if (v === null) return null
+  switch (typeof v) {
+    case 'bigint': return { $bigint: String(v) }
+    case 'number':
+      if (Number.isNaN(v)) return { $num: 'NaN' }
+      if (!Number.isFinite(v)) return { $num: v > 0 ? 'Infinity' : '-Infinity' }
+      return Object.is(v, -0) ? { $num: '-0' } : v
+    case 'string':
+      return loneSurrogate.test(v) ? { $utf16: Array.from({ length: v.length }, (_, i) => v.charCodeAt(i)) } : v
+    case 'object':
+      break
+    default:
+      return v
+  }
+  if (v instanceof Uint8Array) return { $bin: b64(v) }
+  if (v instanceof Y.Doc) return { $doc: { guid: v.guid } }
+  if (v instanceof Y.AbstractType) return deep(v)
+  if (Array.isArray(v)) return v.map(tagged)
+  return Object.fromEntries(Object.entries(v).map(([k, e]) => [k, tagged(e)]))
+}
+
+const taggedDelta = d => d.map(op => {
+  const out = { insert: tagged(op.insert) }
+  if (op.attributes) out.attributes = tagged(op.attributes)
+  return out
+})
+
+const deep = t => {
+  if (t instanceof Y.Text) {
+    const out = { $y: t instanceof Y.XmlText ? 'xmltext' : 'text', d: taggedDelta(t.toDelta()) }
+    const attrs = t.getAttributes()
+    if (Object.keys(attrs).length > 0) out.attrs = tagged(attrs)
+    return out
+  }
+  if (t instanceof Y.Array) return { $y: 'array', v: t.toArray().map(tagged) }
+  if (t instanceof Y.XmlElement) {
+    return { $y: 'xmlelement', tag: t.nodeName, attrs: tagged(t.getAttributes()), c: t.toArray().map(tagged) }
+  }
+  if (t instanceof Y.XmlFragment) return { $y: 'xmlfragment', c: t.toArray().map(tagged) }
+  if (t instanceof Y.XmlHook) return { $y: 'xmlhook', tag: t.hookName, v: entries(t) }
+  if (t instanceof Y.Map) return { $y: 'map', v: entries(t) }
+  throw new Error('cannot dump ' + t.constructor.name)
+}
+
+const entries = m => Object.fromEntries([...m.entries()].map(([k, v]) => [k, tagged(v)]))
+
+// documents
+
+const docs = new Map()
+
+const define = (doc, name, type) => {
+  switch (type) {
+    case 'text': return doc.getText(name)
+    case 'array': return doc.getArray(name)
+    case 'map': return doc.getMap(name)
+    case 'xml': return doc.getXmlFragment(name)
+    case 'xmltext': return doc.get(name, Y.XmlText)
+    case 'xmlelement': return doc.get(name, Y.XmlElement)
+  }
+  throw new Error('no such root type: ' + type)
+}
+
+const open = ({ doc: name, clientID, gc, roots }) => {
+  docs.get(name)?.doc.destroy()
+  const doc = new Y.Doc({ gc: gc ?? true })
+  if (clientID !== undefined) doc.clientID = clientID
+  const d = { doc, emitted: [], roots: {} }
+  for (const [root, type] of Object.entries(roots ?? {})) d.roots[root] = define(doc, root, type)
+  doc.on('update', (v1, _, __, tr) => d.emitted.push({ v1: b64(v1), local: tr.local }))
+  doc.on('updateV2', v2 => { d.emitted[d.emitted.length - 1].v2 = b64(v2) })
+  docs.set(name, d)
+  return {}
+}
+
+const at = (d, path) => {
+  let t = d.roots[path[0]]
+  for (const step of path.slice(1)) {
+    if (typeof step === 'number') t = t.get(step)
+    else if (t instanceof Y.Map) t = t.get(step)
+    else t = t.getAttribute(step)
+  }
+  return t
+}
+
+const edits = {
+  ins: (t, o) => o.a === undefined ? t.insert(o.i, plain(o.s)) : t.insert(o.i, plain(o.s), plain(o.a)),
+  emb: (t, o) => o.a === undefined ? t.insertEmbed(o.i, plain(o.v)) : t.insertEmbed(o.i, plain(o.v), plain(o.a)),
+  del: (t, o) => t.delete(o.i, o.n),
+  fmt: (t, o) => t.format(o.i, o.n, plain(o.a)),
+  delta: (t, o) => t.applyDelta(delta(o.d), { sanitize: o.sanitize ?? true }),
+  attr: (t, o) => t.setAttribute(o.k, plain(o.v)),
+  rmattr: (t, o) => t.removeAttribute(o.k),
+  ains: (t, o) => t.insert(o.i, o.v.map(plain)),
+  push: (t, o) => t.push(o.v.map(plain)),
+  unshift: (t, o) => t.unshift(o.v.map(plain)),
+  after: (t, o) => t.insertAfter(o.ref === null ? null : t.get(o.ref), o.v.map(plain)),
+  set: (t, o) => t.set(o.k, plain(o.v)),
+  unset: (t, o) => t.delete(o.k),
+  clear: t => t.clear(),
+  load: (t, o) => t.get(o.k).load()
+}
+
+const drain = d => {
+  const emitted = d.emitted
+  d.emitted = []
+  return emitted
+}
+
+const mapOf = m => Object.fromEntries([...m.entries()].filter(([, clock]) => clock > 0))
+
+const byVersion = (v, one, two) => v === 2 ? two : one
+
+const commands = {
+  hello: () => ({ name: 'yjs', node: process.version }),
+  reset: () => { docs.clear(); return {} },
+  new: open,
+  apply: ({ doc, v, u }) => {
+    const d = docs.get(doc)
+    byVersion(v, Y.applyUpdate, Y.applyUpdateV2)(d.doc, unb64(u), 'remote')
+    return { emitted: drain(d) }
+  },
+  edit: ({ doc, ops }) => {
+    const d = docs.get(doc)
+    d.doc.transact(() => { for (const o of ops) edits[o.o](at(d, o.at), o) }, 'local')
+    return { emitted: drain(d) }
+  },
+  state: ({ doc, v, sv }) => ({
+    u: b64(byVersion(v, Y.encodeStateAsUpdate, Y.encodeStateAsUpdateV2)(docs.get(doc).doc, sv === undefined ? undefined : unb64(sv)))
+  }),
+  // all: everything that is compared of a document.
+  all: ({ doc }) => {
+    const { doc: y, roots } = docs.get(doc)
+    return {
+      v1: b64(Y.encodeStateAsUpdate(y)),
+      v2: b64(Y.encodeStateAsUpdateV2(y)),
+      sv: b64(Y.encodeStateVector(y)),
+      map: mapOf(stateVector(y)),
+      ds: deleteSet(y),
+      deep: Object.fromEntries(Object.entries(roots).map(([k, t]) => [k, deep(t)])),
+      pending: pending(y)
+    }
+  },
+  merge: ({ v, us }) => ({ u: b64(byVersion(v, Y.mergeUpdates, Y.mergeUpdatesV2)(us.map(unb64))) }),
+  diff: ({ v, u, sv }) => ({ u: b64(byVersion(v, Y.diffUpdate, Y.diffUpdateV2)(unb64(u), unb64(sv))) }),
+  convert: ({ to, u }) => ({ u: b64(byVersion(to, Y.convertUpdateFormatV2ToV1, Y.convertUpdateFormatV1ToV2)(unb64(u))) })
+}
+
+const stateVector = y => Y.decodeStateVector(Y.encodeStateVector(y))
+
+const deleteSet = y => {
+  const out = {}
+  for (const [client, list] of Y.createDeleteSetFromStructStore(y.store).clients) out[client] = list.map(r => [r.clock, r.len])
+  return out
+}
+
+const pending = y => {
+  const { pendingStructs, pendingDs } = y.store
+  if (pendingStructs === null && pendingDs === null) return null
+  const out = {}
+  if (pendingStructs !== null) out.missing = Object.fromEntries(pendingStructs.missing)
+  if (pendingDs !== null) out.ds = true
+  return out
+}
+
+readline.createInterface({ input: process.stdin }).on('line', line => {
+  const { id, op, ...args } = JSON.parse(line)
+  let answer
+  try {
+    answer = { id, ok: true, ...commands[op](args) }
+  } catch (err) {
+    answer = { id, ok: false, err: String(err?.message ?? err) }
+  }
+  process.stdout.write(JSON.stringify(answer) + '\n')
+})

@@ -1,0 +1,57 @@
+// Package crdt is the engine: documents that merge.
+//
+// A Doc holds one Yjs 13.6 document: text, arrays, maps and XML, made of
+// blocks that every replica can integrate in any order and end with the same
+// result. The package does no I/O, starts no goroutine, takes no lock and
+// reads no clock. A Doc is confined to one goroutine, as a map is.
+//
+// # Model
+//
+// Every unit of content has an ID: the client that made it and that client's
+// clock. A run of units with consecutive clocks is a block:
+//
+//   - an item carries content, the IDs of the units left and right of it when
+//     it was made (origin and right origin) and its place (a parent type and,
+//     for maps and attributes, a key);
+//   - a gc block remembers only that its clocks are used;
+//   - a skip stands in an update for clocks that the update lacks. A Doc never
+//     holds one.
+//
+// Items that live in the same place form a chain: the sequence of a type, or
+// the history of one key, whose last item is the value. Concurrent items are
+// ordered by the YATA rules (integrate.go). A deletion is a range of IDs and is
+// never undone on the wire; all deletions together are the delete set.
+//
+// # Layout
+//
+// Items live in slabs of integers without Go pointers (arena.go) and name each
+// other by number. Client IDs, keys and root names are interned. Text and
+// encoded values live in one append-only arena of bytes; values are decoded
+// when they are read. Per client, an index in clock order leads from an ID to
+// its block (blockstore.go). Applying an update of another replica needs no
+// position index.
+//
+// # Invariants
+//
+//  1. The blocks of a client start at clock 0, are contiguous and do not overlap.
+//  2. left and right of the items of a chain mirror each other; the first item
+//     has no left, the last no right.
+//  3. All items of a chain have its parent and key, and no item is in two chains.
+//  4. In the chain of a key only the last item may be not deleted.
+//  5. A type's length is the sum of the lengths of its countable items that are
+//     not deleted.
+//  6. The delete set is exactly the gc blocks and the deleted items.
+//  7. Below a deleted type everything is deleted.
+//  8. An update is applied entirely or not at all.
+//  9. What a Doc appends to an update never holds a skip, except AppendState
+//     and AppendStateDiff, which carry pending blocks.
+//
+// Doc.Check verifies them.
+//
+// # Sources
+//
+// The behaviour is that of Yjs 13.6 (its file INTERNALS.md is the shortest
+// description) and of the paper "Near Real-Time Peer-to-Peer Shared Editing on
+// Extensible Data Types" (YATA). Comments name the Yjs file and function
+// that a function answers to.
+package crdt

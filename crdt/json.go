@@ -1,0 +1,115 @@
+package crdt
+
+import (
+	"encoding/base64"
+	"math"
+	"strconv"
+)
+
+// JSON is the text as a plain value: its string (Yjs: YText.toJSON).
+func (t Text) JSON() Value { return t.json() }
+
+// JSON is the array as a plain value (Yjs: YArray.toJSON).
+func (a Array) JSON() Value { return a.json() }
+
+// JSON is the map as a plain value (Yjs: YMap.toJSON).
+func (m Map) JSON() Value { return m.json() }
+
+// JSON is the fragment as a plain value: its XML (Yjs: YXmlFragment.toJSON).
+func (f XMLFragment) JSON() Value { return Value{kind: ValueString, str: f.String()} }
+
+// JSON is the element as a plain value: its XML.
+func (e XMLElement) JSON() Value { return Value{kind: ValueString, str: e.String()} }
+
+// JSON is the text as a plain value: its XML (Yjs: YXmlText.toJSON).
+func (t XMLText) JSON() Value { return Value{kind: ValueString, str: t.String()} }
+
+func (n node) json() Value {
+	if n.doc == nil {
+		return Value{}
+	}
+	return n.doc.typeJSON(n.b, n.doc.branch(n.b).kind)
+}
+
+// JSON is v with every shared type in it as a plain value (Yjs: toJSON of each type). The nesting of
+// types is bounded by Limits.TypeDepth.
+func (v Value) JSON() Value {
+	if v.kind != ValueType || v.doc == nil {
+		return v
+	}
+	b := branchRef(v.num)
+	return v.doc.typeJSON(b, v.doc.branch(b).kind)
+}
+
+// typeJSON reads a type as one of a kind, which for a root may be another than its own.
+func (d *Doc) typeJSON(b branchRef, kind TypeKind) Value {
+	switch kind {
+	case KindArray:
+		var vals []Value
+		for v := range d.listValues(b) {
+			vals = append(vals, v.JSON())
+		}
+		return Value{kind: ValueList, ref: &compound{vals: vals}}
+	case KindMap, KindXMLHook:
+		var o objectBuilder
+		for k, v := range d.entries(b) {
+			o.set(k, v.JSON())
+		}
+		return o.value()
+	case KindText:
+		return Value{kind: ValueString, str: string(d.appendText(nil, b))}
+	case KindXMLText:
+		return Value{kind: ValueString, str: string(d.appendXMLText(nil, b))}
+	case KindXMLElement:
+		return Value{kind: ValueString, str: string(d.appendXMLElement(nil, b))}
+	case KindXMLFragment:
+		return Value{kind: ValueString, str: string(d.appendXMLChildren(nil, b))}
+	}
+	return Value{}
+}
+
+// AppendJSON appends v as JSON text, shared types as JSON gives them. What JSON has no form for:
+// bytes are a string of standard base64, a bigint is its digits, NaN and the infinities are null,
+// undefined is null in a list and left out of an object, a lone surrogate is escaped, a subdocument
+// is an object with its guid.
+func (v Value) AppendJSON(dst []byte) []byte {
+	switch v.kind {
+	case ValueBytes:
+		dst = append(dst, '"')
+		dst = base64.StdEncoding.AppendEncode(dst, []byte(v.str))
+		return append(dst, '"')
+	case ValueNumber:
+		if f := v.Number(); f == math.Trunc(f) && math.Abs(f) < 1e15 {
+			return strconv.AppendInt(dst, int64(f), 10)
+		}
+	case ValueList:
+		dst = append(dst, '[')
+		for i, e := range v.ref.vals {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = e.AppendJSON(dst)
+		}
+		return append(dst, ']')
+	case ValueObject:
+		dst = append(dst, '{')
+		first := true
+		for i, k := range v.ref.keys {
+			if v.ref.vals[i].kind == ValueUndefined {
+				continue
+			}
+			if !first {
+				dst = append(dst, ',')
+			}
+			first = false
+			dst = append(appendJSONString(dst, k), ':')
+			dst = v.ref.vals[i].AppendJSON(dst)
+		}
+		return append(dst, '}')
+	case ValueSubdoc:
+		return Object(Field{"guid", Value{kind: ValueString, str: v.ref.sub.GUID}}).AppendJSON(dst)
+	case ValueType:
+		return v.JSON().AppendJSON(dst)
+	}
+	return appendStringify(dst, v)
+}

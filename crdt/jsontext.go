@@ -1,0 +1,373 @@
+package crdt
+
+import (
+	"bytes"
+	"math"
+	"strconv"
+	"unicode/utf8"
+)
+
+// appendStringify appends what JavaScript's JSON.stringify gives for plain data: numbers in its
+// notation, NaN and the infinities as null, a Uint8Array as an object of its indexes, undefined left
+// out of objects and null in lists, lone surrogates escaped. A bigint, where JavaScript throws, comes
+// out as its digits; callers that must refuse it look before.
+func appendStringify(dst []byte, v Value) []byte {
+	switch v.kind {
+	case ValueBool:
+		return strconv.AppendBool(dst, v.num != 0)
+	case ValueNumber:
+		f := v.Number()
+		if math.IsNaN(f) || math.IsInf(f, 0) {
+			return append(dst, "null"...)
+		}
+		return appendJSNumber(dst, f)
+	case ValueBigInt:
+		return strconv.AppendInt(dst, int64(v.num), 10)
+	case ValueString:
+		return appendJSONString(dst, v.str)
+	case ValueBytes:
+		dst = append(dst, '{')
+		for i := range len(v.str) {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = strconv.AppendInt(append(dst, '"'), int64(i), 10)
+			dst = strconv.AppendInt(append(dst, `":`...), int64(v.str[i]), 10)
+		}
+		return append(dst, '}')
+	case ValueList:
+		dst = append(dst, '[')
+		for i, e := range v.ref.vals {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = appendStringify(dst, e)
+		}
+		return append(dst, ']')
+	case ValueObject:
+		dst = append(dst, '{')
+		first := true
+		for i, k := range v.ref.keys {
+			if v.ref.vals[i].kind == ValueUndefined {
+				continue
+			}
+			if !first {
+				dst = append(dst, ',')
+			}
+			first = false
+			dst = append(appendJSONString(dst, k), ':')
+			dst = appendStringify(dst, v.ref.vals[i])
+		}
+		return append(dst, '}')
+	}
+	return append(dst, "null"...)
+}
+
+// appendJSNumber appends a number as JavaScript's Number.prototype.toString does.
+func appendJSNumber(dst []byte, f float64) []byte {
+	switch {
+	case f != f:
+		return append(dst, "NaN"...)
+	case math.IsInf(f, 1):
+		return append(dst, "Infinity"...)
+	case math.IsInf(f, -1):
+		return append(dst, "-Infinity"...)
+	case f == 0:
+		return append(dst, '0')
+	}
+	if abs := math.Abs(f); abs >= 1e-6 && abs < 1e21 {
+		return strconv.AppendFloat(dst, f, 'f', -1, 64)
+	}
+	start := len(dst)
+	dst = strconv.AppendFloat(dst, f, 'e', -1, 64)
+	// Go writes at least two digits of exponent, JavaScript as many as it takes.
+	e := start + bytes.IndexByte(dst[start:], 'e') + 2
+	if dst[e] == '0' {
+		dst = append(dst[:e], dst[e+1:]...)
+	}
+	return dst
+}
+
+const hexDigits = "0123456789abcdef"
+
+// appendJSONString appends a WTF-8 string in quotes, escaped as JSON.stringify does.
+func appendJSONString(dst []byte, s string) []byte {
+	dst = append(dst, '"')
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		switch {
+		case c == '"' || c == '\\':
+			dst = append(dst, '\\', c)
+		case c == '\n':
+			dst = append(dst, '\\', 'n')
+		case c == '\r':
+			dst = append(dst, '\\', 'r')
+		case c == '\t':
+			dst = append(dst, '\\', 't')
+		case c == '\b':
+			dst = append(dst, '\\', 'b')
+		case c == '\f':
+			dst = append(dst, '\\', 'f')
+		case c < 0x20:
+			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+		case c == 0xED && surrogateAt(s, i) != 0:
+			u := surrogateAt(s, i)
+			dst = append(dst, '\\', 'u', hexDigits[u>>12], hexDigits[u>>8&15], hexDigits[u>>4&15], hexDigits[u&15])
+			i += 2
+		default:
+			dst = append(dst, c)
+		}
+	}
+	return append(dst, '"')
+}
+
+// parseJSON reads what JSON.parse accepts, with values nested at most maxValueDepth deep. src is
+// UTF-8. Of equal keys the last counts, as in JavaScript.
+func parseJSON(src []byte) (v Value, ok bool) {
+	p := jsonParser{src: src}
+	p.space()
+	v = p.value(0)
+	p.space()
+	return v, !p.bad && p.pos == len(src)
+}
+
+// jsonParser is a recursive-descent reader whose first failure sticks.
+type jsonParser struct {
+	src []byte
+	pos int
+	bad bool
+}
+
+func (p *jsonParser) fail() { p.bad, p.pos = true, len(p.src) }
+
+func (p *jsonParser) space() {
+	for p.pos < len(p.src) {
+		switch p.src[p.pos] {
+		case ' ', '\t', '\n', '\r':
+			p.pos++
+		default:
+			return
+		}
+	}
+}
+
+// next consumes c if it comes next after white space.
+func (p *jsonParser) next(c byte) bool {
+	p.space()
+	if p.pos < len(p.src) && p.src[p.pos] == c {
+		p.pos++
+		return true
+	}
+	return false
+}
+
+func (p *jsonParser) literal(s string, v Value) Value {
+	if !bytes.HasPrefix(p.src[p.pos:], []byte(s)) {
+		p.fail()
+		return Value{}
+	}
+	p.pos += len(s)
+	return v
+}
+
+func (p *jsonParser) value(depth int) Value {
+	if p.pos >= len(p.src) {
+		p.fail()
+		return Value{}
+	}
+	c := p.src[p.pos]
+	if (c == '[' || c == '{') && depth >= maxValueDepth {
+		p.fail()
+		return Value{}
+	}
+	switch c {
+	case 'n':
+		return p.literal("null", Null())
+	case 't':
+		return p.literal("true", Bool(true))
+	case 'f':
+		return p.literal("false", Bool(false))
+	case '"':
+		return Value{kind: ValueString, str: p.string()}
+	case '[':
+		return p.list(depth)
+	case '{':
+		return p.object(depth)
+	default:
+		return p.number()
+	}
+}
+
+func (p *jsonParser) list(depth int) Value {
+	p.pos++
+	var vals []Value
+	if p.next(']') {
+		return Value{kind: ValueList, ref: &compound{}}
+	}
+	for !p.bad {
+		p.space()
+		vals = append(vals, p.value(depth+1))
+		if p.next(']') {
+			return Value{kind: ValueList, ref: &compound{vals: vals}}
+		}
+		if !p.next(',') {
+			p.fail()
+		}
+	}
+	return Value{}
+}
+
+func (p *jsonParser) object(depth int) Value {
+	p.pos++
+	var b objectBuilder
+	if p.next('}') {
+		return b.value()
+	}
+	for !p.bad {
+		p.space()
+		if p.pos >= len(p.src) || p.src[p.pos] != '"' {
+			p.fail()
+			break
+		}
+		key := p.string()
+		if !p.next(':') {
+			p.fail()
+			break
+		}
+		p.space()
+		b.set(key, p.value(depth+1))
+		if p.next('}') {
+			return b.value()
+		}
+		if !p.next(',') {
+			p.fail()
+		}
+	}
+	return Value{}
+}
+
+// string reads a quoted string; p.pos is at the opening quote.
+func (p *jsonParser) string() string {
+	p.pos++
+	start := p.pos
+	for p.pos < len(p.src) && p.src[p.pos] != '"' && p.src[p.pos] != '\\' && p.src[p.pos] >= 0x20 {
+		p.pos++
+	}
+	if p.pos < len(p.src) && p.src[p.pos] == '"' {
+		p.pos++
+		return string(p.src[start : p.pos-1])
+	}
+	buf := append([]byte(nil), p.src[start:p.pos]...)
+	halves := false
+	for p.pos < len(p.src) {
+		c := p.src[p.pos]
+		p.pos++
+		switch {
+		case c == '"':
+			if halves {
+				return toWTF8(string(buf))
+			}
+			return string(buf)
+		case c == '\\':
+			u, ok := p.escape()
+			if !ok {
+				p.fail()
+				return ""
+			}
+			if u >= surrogateMin && u <= surrogateMax {
+				halves = true
+				buf = appendSurrogate(buf, u)
+			} else {
+				buf = utf8.AppendRune(buf, rune(u))
+			}
+		case c < 0x20:
+			p.fail()
+			return ""
+		default:
+			buf = append(buf, c)
+		}
+	}
+	p.fail()
+	return ""
+}
+
+// escape reads what follows a backslash.
+func (p *jsonParser) escape() (uint16, bool) {
+	if p.pos >= len(p.src) {
+		return 0, false
+	}
+	c := p.src[p.pos]
+	p.pos++
+	switch c {
+	case '"', '\\', '/':
+		return uint16(c), true
+	case 'b':
+		return '\b', true
+	case 'f':
+		return '\f', true
+	case 'n':
+		return '\n', true
+	case 'r':
+		return '\r', true
+	case 't':
+		return '\t', true
+	case 'u':
+		if p.pos+4 > len(p.src) {
+			return 0, false
+		}
+		var u uint16
+		for _, h := range p.src[p.pos : p.pos+4] {
+			d := bytes.IndexByte([]byte(hexDigits), h|0x20)
+			if h >= '0' && h <= '9' {
+				d = int(h - '0')
+			}
+			if d < 0 || (h < 'A' && (h < '0' || h > '9')) {
+				return 0, false
+			}
+			u = u<<4 | uint16(d)
+		}
+		p.pos += 4
+		return u, true
+	}
+	return 0, false
+}
+
+func (p *jsonParser) digits() int {
+	start := p.pos
+	for p.pos < len(p.src) && p.src[p.pos] >= '0' && p.src[p.pos] <= '9' {
+		p.pos++
+	}
+	return p.pos - start
+}
+
+func (p *jsonParser) number() Value {
+	start := p.pos
+	if p.src[p.pos] == '-' {
+		p.pos++
+	}
+	first := p.pos
+	if n := p.digits(); n == 0 || (n > 1 && p.src[first] == '0') {
+		p.fail()
+		return Value{}
+	}
+	if p.pos < len(p.src) && p.src[p.pos] == '.' {
+		p.pos++
+		if p.digits() == 0 {
+			p.fail()
+			return Value{}
+		}
+	}
+	if p.pos < len(p.src) && p.src[p.pos]|0x20 == 'e' {
+		p.pos++
+		if p.pos < len(p.src) && (p.src[p.pos] == '+' || p.src[p.pos] == '-') {
+			p.pos++
+		}
+		if p.digits() == 0 {
+			p.fail()
+			return Value{}
+		}
+	}
+	// Out of range means an infinity, as in JavaScript.
+	f, _ := strconv.ParseFloat(string(p.src[start:p.pos]), 64)
+	return Number(f)
+}

@@ -1,0 +1,174 @@
+package crdt
+
+import (
+	"slices"
+	"sort"
+
+	"ysync/internal/lib0"
+)
+
+// pending are the blocks and deletes that wait for something they depend on
+// (Yjs: StructStore.pendingStructs, pendingDs).
+type pending struct {
+	clients map[ClientID][]*rawBlock // by clock, not overlapping; bytes are owned
+	// missing says which clients are waited for: a retry is due when a client's
+	// state is beyond its clock, which is where it stood when it was found
+	// missing. As in Yjs any progress counts, since what stays pending shows in
+	// the state.
+	missing map[ClientID]uint64
+	deletes IDSet
+	blocks  int
+	types   int
+	bytes   int
+}
+
+// Pending describes what waits for a dependency.
+type Pending struct {
+	// Blocks and Deletes are how many blocks and deleted ranges wait.
+	Blocks, Deletes int
+	// Bytes is about how much memory they take.
+	Bytes int
+	// Missing are the clients whose blocks are missing, with the state beyond
+	// which they are: one more than what Yjs notes in pendingStructs.missing.
+	Missing StateVector
+}
+
+// Empty tells whether nothing waits.
+func (p Pending) Empty() bool { return p.Blocks == 0 && p.Deletes == 0 }
+
+// Pending describes the blocks and deletes that wait for a dependency.
+func (d *Doc) Pending() Pending {
+	p := &d.pending
+	out := Pending{Blocks: p.blocks, Bytes: p.bytes}
+	for range p.deletes.All() {
+		out.Deletes++
+	}
+	cs := make([]clientClock, 0, len(p.missing))
+	for c, clock := range p.missing {
+		cs = append(cs, clientClock{c, Clock(clock + 1)})
+	}
+	out.Missing = newStateVector(cs)
+	return out
+}
+
+func (p *pending) empty() bool { return p.blocks == 0 && p.deletes.Empty() }
+
+// wait notes that something waits for a unit.
+func (p *pending) wait(c ClientID, clock uint64) {
+	if p.missing == nil {
+		p.missing = make(map[ClientID]uint64)
+	}
+	if have, ok := p.missing[c]; !ok || clock < have {
+		p.missing[c] = clock
+	}
+}
+
+// rawBytes is what a waiting block counts for.
+const rawBytes = 200
+
+// add stores a block that waits, as merging its update with those stored
+// before does: of two that overlap, the one that starts first stays whole
+// (Yjs: mergeUpdatesV2).
+func (p *pending) add(b *rawBlock) {
+	if p.clients == nil {
+		p.clients = make(map[ClientID][]*rawBlock)
+	}
+	own := b.clone()
+	list := p.clients[b.client]
+	i := len(list)
+	if i > 0 && list[i-1].clock > own.clock {
+		i = sort.Search(i, func(i int) bool { return list[i].clock > own.clock })
+	}
+	if i > 0 {
+		prev := list[i-1]
+		if prev.end() >= own.end() {
+			return
+		}
+		if prev.end() > own.clock {
+			own.slice(prev.end() - own.clock)
+		}
+		if prev.kind == kindGC && own.kind == kindGC && prev.end() == own.clock {
+			prev.length += own.length
+			p.trimAfter(b.client, i-1)
+			return
+		}
+	}
+	p.count(own, 1)
+	p.clients[b.client] = slices.Insert(list, i, own)
+	p.trimAfter(b.client, i)
+}
+
+// trimAfter cuts what overlaps block i from the blocks after it.
+func (p *pending) trimAfter(c ClientID, i int) {
+	list := p.clients[c]
+	end := list[i].end()
+	j := i + 1
+	for j < len(list) && list[j].end() <= end {
+		p.count(list[j], -1)
+		j++
+	}
+	list = slices.Delete(list, i+1, j)
+	if i+1 < len(list) && list[i+1].clock < end {
+		list[i+1].slice(end - list[i+1].clock)
+	}
+	p.clients[c] = list
+}
+
+func (p *pending) count(b *rawBlock, sign int) {
+	p.blocks += sign
+	p.bytes += sign * (rawBytes + len(b.data) + len(b.name) + len(b.key) + len(b.root))
+	if b.kind == kindType {
+		p.types += sign
+	}
+}
+
+// take empties the waiting blocks into an update to apply.
+func (p *pending) take() *incoming {
+	in := &incoming{small: true, current: -1, blocks: make([]rawBlock, 0, p.blocks)}
+	for c, list := range p.clients {
+		in.sections = append(in.sections, section{client: c, left: uint32(len(list)), at: len(in.blocks)})
+		for _, b := range list {
+			in.blocks = append(in.blocks, *b)
+		}
+	}
+	slices.SortFunc(in.sections, compareSections)
+	p.clients, p.missing = nil, nil
+	p.blocks, p.types, p.bytes = 0, 0, 0
+	return in
+}
+
+// clone copies what aliases an update.
+func (b *rawBlock) clone() *rawBlock {
+	out := new(rawBlock)
+	*out = *b
+	buf := make([]byte, 0, len(b.root)+len(b.key)+len(b.name)+len(b.data))
+	for _, f := range []*[]byte{&out.root, &out.key, &out.name, &out.data} {
+		start := len(buf)
+		buf = append(buf, *f...)
+		*f = buf[start:len(buf):len(buf)]
+	}
+	return out
+}
+
+// slice cuts n units off the front (Yjs: sliceStruct).
+func (b *rawBlock) slice(n uint64) {
+	b.clock += n
+	b.length -= n
+	if b.kind == kindGC || b.kind == kindSkip {
+		return
+	}
+	b.hasOrigin = true
+	b.origin = ID{b.client, Clock(b.clock - 1)}
+	switch b.kind {
+	case kindString:
+		b.data = spliceText(b.data, uint32(n))
+	case kindAny:
+		b.data = skipValues(b.data, uint32(n))
+	case kindJSON:
+		r := lib0.NewReader(b.data)
+		for range n {
+			r.Bytes()
+		}
+		b.data = r.Rest()
+	}
+}

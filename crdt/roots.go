@@ -1,0 +1,106 @@
+package crdt
+
+import (
+	"iter"
+	"slices"
+)
+
+// Root describes a root type. What kind a root is of is not on the wire: peers agree on it by its
+// name alone. So it is known here only if the program has asked for the root by kind, and else
+// inferred from the content.
+type Root struct {
+	Name string
+	// Kind is what the program asked for, KindUndefined if it did not.
+	Kind TypeKind
+	// Inferred are the kinds that the content speaks for, most telling first; none if the root was
+	// never used. A root that is used as a list and as a map has two.
+	Inferred []TypeKind
+}
+
+// Shown is the kind to show the root as: the one asked for, else the first inferred one.
+func (r Root) Shown() TypeKind {
+	if r.Kind == KindUndefined && len(r.Inferred) > 0 {
+		return r.Inferred[0]
+	}
+	return r.Kind
+}
+
+// Roots yields the root types in the order in which they appeared. The document must not get new
+// ones meanwhile.
+func (d *Doc) Roots() iter.Seq[Root] {
+	return func(yield func(Root) bool) {
+		for _, b := range d.rootOrder {
+			br := d.branch(b)
+			if !yield(Root{d.key(br.name), br.kind, d.inferKinds(b)}) {
+				return
+			}
+		}
+	}
+}
+
+// inferKinds tells what a root is by its content, deleted content included where it still shows:
+// strings and formats make a text, XML nodes a fragment, everything else an array, keys a map.
+func (d *Doc) inferKinds(b branchRef) []TypeKind {
+	var text, xml, list bool
+	for r := d.start(b); r != 0; {
+		it := d.item(r)
+		r = it.right
+		switch it.kind {
+		case kindString, kindFormat, kindEmbed:
+			text = true
+		case kindType:
+			switch d.branch(it.branch()).kind {
+			case KindXMLElement, KindXMLFragment, KindXMLText, KindXMLHook:
+				xml = true
+			default:
+				list = true
+			}
+		case kindAny, kindJSON, kindBinary, kindDoc:
+			list = true
+		}
+	}
+	var kinds []TypeKind
+	switch {
+	case text:
+		kinds = append(kinds, KindText)
+	case xml && !list:
+		kinds = append(kinds, KindXMLFragment)
+	case list || xml:
+		kinds = append(kinds, KindArray)
+	}
+	if d.branch(b).firstKey != 0 {
+		kinds = append(kinds, KindMap)
+	}
+	if len(kinds) == 0 && d.start(b) != 0 {
+		kinds = append(kinds, KindArray)
+	}
+	return kinds
+}
+
+// JSON is the document as a plain object: each root under its name, read as the kind that kinds
+// gives for the name, else as Root.Shown. A root with content of several kinds that is not in kinds
+// is read as the most telling one, and as a map under its name followed by " (map)". Roots never
+// used are left out unless kinds names them.
+func (d *Doc) JSON(kinds map[string]TypeKind) Value {
+	var o objectBuilder
+	for _, b := range slices.Clone(d.rootOrder) {
+		root := Root{d.key(d.branch(b).name), d.branch(b).kind, d.inferKinds(b)}
+		kind, asked := kinds[root.Name]
+		if !asked {
+			kind = root.Shown()
+		}
+		if kind == KindUndefined {
+			continue
+		}
+		o.set(root.Name, d.typeJSON(b, kind))
+		if !asked && kind != KindMap && slices.Contains(root.Inferred, KindMap) && root.Kind == KindUndefined {
+			o.set(root.Name+" (map)", d.typeJSON(b, KindMap))
+		}
+	}
+	return o.value()
+}
+
+// AppendJSON appends the document as JSON text; see Doc.JSON and Value.AppendJSON.
+func (d *Doc) AppendJSON(dst []byte, kinds map[string]TypeKind) []byte {
+	return d.JSON(kinds).AppendJSON(dst)
+}

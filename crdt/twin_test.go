@@ -1,0 +1,115 @@
+package crdt
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"unicode/utf16"
+
+	"ysync/internal/lib0"
+)
+
+// twin is the dumb twin of a text: its code units.
+type twin []uint16
+
+func (w *twin) insert(at int, s string) {
+	*w = slices.Insert(*w, min(at, len(*w)), utf16.Encode([]rune(s))...)
+}
+
+func (w *twin) remove(at, n int) {
+	*w = slices.Delete(*w, min(at, len(*w)), min(at+n, len(*w)))
+}
+
+// TestTextAgainstTwin edits a text of characters of one code unit at random places and compares it
+// with plain slices after each transaction.
+func TestTextAgainstTwin(t *testing.T) {
+	for seed := range uint64(20) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		doc := New(Options{ClientID: 1, KeepDeleted: seed%2 == 0})
+		text := doc.Text("t")
+		var want twin
+		for step := range 400 {
+			_, err := doc.Transact(nil, func(tx *Txn) {
+				for range 1 + rng.IntN(3) {
+					at := rng.IntN(len(want) + 2)
+					if rng.IntN(3) > 0 || len(want) == 0 {
+						s := []string{"a", "xyz", "äöü", "\u4e2d\u6587", "0123456789"}[rng.IntN(5)]
+						text.Insert(tx, at, s)
+						want.insert(at, s)
+						continue
+					}
+					n := rng.IntN(9)
+					text.Delete(tx, at, n)
+					want.remove(at, n)
+				}
+			})
+			if err != nil {
+				t.Fatalf("seed %d, step %d: %v", seed, step, err)
+			}
+			if got := lib0.AppendUTF16(nil, text.String()); !slices.Equal(got, want) || text.Len() != len(want) {
+				t.Fatalf("seed %d, step %d: got %q of length %d, want %q", seed, step, text.String(), text.Len(), string(utf16.Decode(want)))
+			}
+		}
+		if err := doc.Check(); err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+	}
+}
+
+// TestArrayAgainstTwin does the same for arrays, reading single elements as well.
+func TestArrayAgainstTwin(t *testing.T) {
+	for seed := range uint64(20) {
+		rng := rand.New(rand.NewPCG(seed, 2))
+		doc := New(Options{ClientID: 1, KeepDeleted: seed%2 == 0})
+		array := doc.Array("a")
+		var want []int
+		next := 0
+		for step := range 300 {
+			_, err := doc.Transact(nil, func(tx *Txn) {
+				at := rng.IntN(len(want) + 1)
+				if rng.IntN(3) > 0 || len(want) == 0 {
+					var vals []Value
+					var nums []int
+					for range 1 + rng.IntN(4) {
+						next++
+						vals, nums = append(vals, Int(next)), append(nums, next)
+					}
+					if at == len(want) && rng.IntN(2) == 0 {
+						array.Push(tx, vals...)
+					} else {
+						array.Insert(tx, at, vals...)
+					}
+					want = slices.Insert(want, at, nums...)
+					return
+				}
+				n := rng.IntN(len(want) - at + 1)
+				array.Delete(tx, at, n)
+				want = slices.Delete(want, at, at+n)
+			})
+			if err != nil {
+				t.Fatalf("seed %d, step %d: %v", seed, step, err)
+			}
+			if array.Len() != len(want) {
+				t.Fatalf("seed %d, step %d: length %d, want %d", seed, step, array.Len(), len(want))
+			}
+			for range 5 {
+				if len(want) == 0 {
+					break
+				}
+				if i := rng.IntN(len(want)); int(array.At(i).Number()) != want[i] {
+					t.Fatalf("seed %d, step %d: element %d is %v, want %d", seed, step, i, array.At(i).Number(), want[i])
+				}
+			}
+		}
+		var got []int
+		for v := range array.Values() {
+			got = append(got, int(v.Number()))
+		}
+		if !slices.Equal(got, want) {
+			t.Fatalf("seed %d: got %v, want %v", seed, got, want)
+		}
+		if err := doc.Check(); err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+	}
+}

@@ -1,0 +1,221 @@
+package crdt
+
+// Txn is one transaction on a Doc: a group of changes with one Commit. It is
+// valid only within the function it was given to.
+type Txn struct {
+	// Origin is what Apply or Transact was given: who caused the change.
+	Origin any
+
+	doc   *Doc
+	epoch uint64
+	// local is false for changes that came in as an update.
+	local bool
+	err   error // the first operation that failed; later ones do nothing
+
+	// touched are the clients that got blocks.
+	touched []touchedClient
+	// deletes are the units deleted, in order of deletion; sorted and merged
+	// at phase 1 of the commit.
+	deletes []deleteRange
+	// deleteOrder are the clients of deletes in order of their first deletion,
+	// kept for cleanFormats when there are several.
+	deleteOrder []clientRef
+	// mergeIDs are blocks to merge with their neighbours at the commit
+	// (Yjs: _mergeStructs).
+	mergeIDs []unitID
+
+	// tracked says that changed is kept.
+	tracked bool
+	// changed are the types that were modified and existed before, in order,
+	// with their changed keys (Yjs: Transaction.changed).
+	changed      map[branchRef]*changedType
+	changedOrder []branchRef
+
+	// formatCleanup asks for phase 3 (Yjs: _needFormattingCleanup).
+	formatCleanup bool
+
+	// subdocs, in order of appearance.
+	subdocsAdded   []itemRef
+	subdocsRemoved []itemRef
+
+	commit Commit
+}
+
+// changedType says what of a type changed.
+type changedType struct {
+	seq  bool // the sequence
+	keys []keyRef
+}
+
+// touchedClient is the state of a client before and after a transaction; after
+// is only set by its commit.
+type touchedClient struct {
+	client clientRef
+	before uint32
+	after  uint32
+}
+
+type deleteRange struct {
+	client clientRef
+	clock  uint32
+	length uint32
+}
+
+// Doc is the document.
+func (tx *Txn) Doc() *Doc { return tx.doc }
+
+// Local tells whether the change was made here rather than received.
+func (tx *Txn) Local() bool { return tx.local }
+
+// Err is the first operation that failed, nil if none did.
+func (tx *Txn) Err() error { return tx.err }
+
+// fail notes the first error. Types call it and then do nothing.
+func (tx *Txn) fail(err error) {
+	if tx.err == nil {
+		tx.err = err
+	}
+}
+
+// before is the state of a client before the transaction
+// (Yjs: transaction.beforeState).
+func (tx *Txn) before(c clientRef) uint32 {
+	cl := &tx.doc.clients[c]
+	if cl.touched == tx.epoch {
+		return cl.before
+	}
+	if tx.epoch != tx.doc.epoch {
+		// A later transaction may have noted its own.
+		for _, t := range tx.touched {
+			if t.client == c {
+				return t.before
+			}
+		}
+	}
+	return cl.state
+}
+
+// adds tells whether the block was made in this transaction (Yjs: YEvent.adds).
+func (tx *Txn) adds(it *item) bool { return it.clock >= tx.before(it.client) }
+
+// touch notes the state of a client before it gets its first block.
+func (tx *Txn) touch(c clientRef) {
+	cl := &tx.doc.clients[c]
+	if cl.touched != tx.epoch {
+		cl.touched, cl.before = tx.epoch, cl.state
+		tx.touched = append(tx.touched, touchedClient{client: c, before: cl.state})
+	}
+}
+
+func (tx *Txn) mergeLater(u unitID) { tx.mergeIDs = append(tx.mergeIDs, u) }
+
+// markChanged notes a change of a type that existed before and lives
+// (Yjs: addChangedTypeToTransaction).
+func (tx *Txn) markChanged(b branchRef, k keyRef) {
+	if !tx.tracked {
+		return
+	}
+	d := tx.doc
+	if r := d.branches[b].item; r != 0 {
+		it := d.item(r)
+		if it.clock >= tx.before(it.client) || it.deleted() {
+			return
+		}
+	}
+	ct := tx.changed[b]
+	if ct == nil {
+		if tx.changed == nil {
+			tx.changed = make(map[branchRef]*changedType)
+		}
+		ct = &changedType{}
+		tx.changed[b] = ct
+		tx.changedOrder = append(tx.changedOrder, b)
+	}
+	if k == 0 {
+		ct.seq = true
+		return
+	}
+	for _, have := range ct.keys {
+		if have == k {
+			return
+		}
+	}
+	ct.keys = append(ct.keys, k)
+}
+
+// unmarkChanged forgets a type that was deleted.
+func (tx *Txn) unmarkChanged(b branchRef) {
+	if tx.changed[b] == nil {
+		return
+	}
+	delete(tx.changed, b)
+	for i, have := range tx.changedOrder {
+		if have == b {
+			tx.changedOrder = append(tx.changedOrder[:i], tx.changedOrder[i+1:]...)
+			return
+		}
+	}
+}
+
+// insertItem makes a local item between left and right, either of which may
+// be 0, in the sequence of b (key 0) or under a key, and integrates it. For a
+// key, left is the current item of the key and right is 0. left must end and
+// right must start at a block boundary: split first. It returns 0 after an
+// error (the clock of the client is used up).
+func (tx *Txn) insertItem(b branchRef, key keyRef, left, right itemRef, ct content) itemRef {
+	d := tx.doc
+	c := d.clientFor(d.self)
+	clock := d.clients[c].state
+	if uint64(clock)+uint64(ct.length) > maxClock || len(d.arena.buf)+len(ct.data) > maxArena {
+		tx.fail(ErrLimit)
+		return 0
+	}
+	r := d.slab.alloc()
+	it := d.item(r)
+	if ct.kind == kindString && !d.arena.surrogates && len(ct.data) != int(ct.length) && hasSurrogate(ct.data) {
+		d.arena.surrogates = true
+	}
+	it.clock, it.length, it.client, it.kind = clock, ct.length, c, ct.kind
+	it.left, it.right = left, right
+	if left != 0 {
+		it.origin = d.item(left).lastID()
+	}
+	if right != 0 {
+		it.rightOrigin = d.item(right).id()
+	}
+	if ct.kind == kindType {
+		it.off = uint32(ct.branch)
+	} else {
+		it.size = uint32(len(ct.data))
+		it.off = d.arena.put(ct.data)
+	}
+	if key == 0 {
+		it.chain = d.seqChain(b)
+	} else {
+		it.chain = d.keyChain(b, key)
+	}
+	tx.integrate(r)
+	return r
+}
+
+// newBranch makes a type for contentType to insert.
+func (tx *Txn) newBranch(kind TypeKind, name string) branchRef {
+	var k keyRef
+	if kind.named() {
+		k = tx.doc.intern(name)
+	}
+	return tx.doc.newBranch(kind, k)
+}
+
+// setKeep sets or clears flagKeep on an item and the items of the types it
+// lives in (Yjs: keepItem).
+func (d *Doc) setKeep(r itemRef, keep itemFlags) {
+	for r != 0 {
+		it := d.item(r)
+		if it.flags&flagKeep == keep {
+			return
+		}
+		it.flags = it.flags&^flagKeep | keep
+		r = d.branches[d.parentOf(it)].item
+	}
+}

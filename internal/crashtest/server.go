@@ -1,0 +1,119 @@
+package crashtest
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"time"
+)
+
+// startTimeout is how long a server may take until it serves.
+const startTimeout = 20 * time.Second
+
+// server is one run of the binary.
+type server struct {
+	cmd  *exec.Cmd
+	addr string
+	// done closes when the process has ended and its output is read.
+	done chan struct{}
+
+	mu    sync.Mutex
+	lines []string // what it logged
+}
+
+// line is what the harness reads of a JSON log line.
+type line struct {
+	Level   string `json:"level"`
+	Message string `json:"msg"`
+	Address string `json:"addr"`
+}
+
+// startServer runs the binary on a folder and waits until it serves.
+func startServer(ctx context.Context, binary, data string, env ...string) (*server, error) {
+	s := &server{done: make(chan struct{})}
+	s.cmd = exec.Command(binary, "serve", "--listen", "127.0.0.1:0", "--data", data,
+		"--snapshot-interval", "1s", "--segment-interval", "1s", "--idle-unload", "1s")
+	s.cmd.Env = append(os.Environ(), env...)
+	out, in, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	s.cmd.Stderr = in
+	if err := s.cmd.Start(); err != nil {
+		return nil, errors.Join(err, in.Close(), out.Close())
+	}
+	if err := in.Close(); err != nil {
+		return nil, err
+	}
+	serving := make(chan string, 1)
+	go s.read(out, serving)
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	select {
+	case s.addr = <-serving:
+		return s, nil
+	case <-s.done:
+		return nil, fmt.Errorf("the server ended before it served:\n%s", s.tail(30))
+	case <-ctx.Done():
+		s.kill()
+		return nil, fmt.Errorf("the server does not serve after %v:\n%s", startTimeout, s.tail(30))
+	}
+}
+
+// read collects the log until the process ends.
+func (s *server) read(out io.ReadCloser, serving chan<- string) {
+	defer close(s.done)
+	scan := bufio.NewScanner(out)
+	scan.Buffer(nil, 1<<20)
+	for scan.Scan() {
+		s.mu.Lock()
+		s.lines = append(s.lines, scan.Text())
+		s.mu.Unlock()
+		var l line
+		if bytes.HasPrefix(scan.Bytes(), []byte("{")) && json.Unmarshal(scan.Bytes(), &l) == nil && l.Message == "serving" {
+			select {
+			case serving <- l.Address:
+			default:
+			}
+		}
+	}
+	out.Close()
+	// The exit status says only that it was killed.
+	_ = s.cmd.Wait()
+}
+
+// kill ends the process with SIGKILL and waits for its end.
+func (s *server) kill() {
+	// It may be gone already.
+	_ = s.cmd.Process.Kill()
+	<-s.done
+}
+
+// tail returns the last n lines of the log.
+func (s *server) tail(n int) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.Join(s.lines[max(0, len(s.lines)-n):], "\n")
+}
+
+// errors returns the lines of level error and worse.
+func (s *server) errors() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []string
+	for _, text := range s.lines {
+		var l line
+		if json.Unmarshal([]byte(text), &l) != nil || (l.Level != "info" && l.Level != "warn" && l.Level != "debug") {
+			out = append(out, text)
+		}
+	}
+	return out
+}

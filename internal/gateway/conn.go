@@ -1,0 +1,200 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coder/websocket"
+	"go.uber.org/zap"
+
+	"ysync/internal/hub"
+	"ysync/internal/session"
+)
+
+// conn is one connection and the session on it.
+//
+// Three goroutines may be at work: the reader, which lives as long as the
+// connection; a writer, while something is queued; and the server's sweeper,
+// about once a second.
+type conn struct {
+	// Static once the connection is registered.
+	server   *Server
+	ws       *websocket.Conn
+	socket   *socket
+	id       uint64
+	document string
+	peer     hub.Peer
+	remote   string
+	opened   time.Time
+
+	// Owned by the registry's shard lock.
+	slot int
+
+	// writer tells whether a writer goroutine runs; see wake.
+	writer atomic.Uint32
+	// greeted: the document's first frame went out. Owned by the writer.
+	greeted bool
+
+	mu sync.Mutex
+	// Guarded by mu.
+	session session.Session
+	sub     *hub.Subscription // nil until attached
+	frame   []byte            // a frame of the session's own, to be written
+	pong    []byte            // the answer to the newest ping, nil for none
+	ending  *session.Close    // why the connection ends, nil while it lives
+}
+
+// ping answers with the newest ping's payload through the writer. The library
+// would answer from the reading goroutine, and close a connection whose peer
+// does not read for 5 s.
+func (c *conn) ping(_ context.Context, payload []byte) bool {
+	c.mu.Lock()
+	c.pong = append(c.pong[:0:0], payload...)
+	if c.pong == nil {
+		c.pong = []byte{}
+	}
+	c.mu.Unlock()
+	c.wake()
+	return false
+}
+
+// do carries out what the session decided, but for the messages. It must be
+// called without c.mu.
+func (c *conn) do(step session.Step) {
+	if step.Attach {
+		if err := c.attach(); err != nil {
+			c.server.log.Error("subscribe", c.fields(zap.Error(err))...)
+			c.end(session.Closef(session.CloseInternal, "internal error"))
+			return
+		}
+	}
+	if step.Frame != nil {
+		c.mu.Lock()
+		c.frame = step.Frame
+		c.mu.Unlock()
+		c.wake()
+	}
+	if step.Probe {
+		c.socket.probe()
+	}
+	if step.Close != nil {
+		c.end(step.Close)
+	}
+}
+
+// attach subscribes to the document.
+func (c *conn) attach() error {
+	sub, err := c.server.hub.Subscribe(c.document, c.peer, c.wake)
+	if errors.Is(err, hub.ErrClosed) {
+		c.end(closeRestart)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	over := c.ending != nil
+	if !over {
+		c.sub = sub
+	}
+	c.mu.Unlock()
+	if over {
+		sub.Close()
+		return nil
+	}
+	// The subscription may have woken a writer that did not see it yet.
+	c.wake()
+	return nil
+}
+
+func (c *conn) subscription() *hub.Subscription {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sub
+}
+
+var closeRestart = session.Closef(session.CloseRestart, "the server restarts")
+
+// end closes the connection with a close handshake, in the background. Only
+// the first call counts.
+func (c *conn) end(why *session.Close) {
+	if c.finish(why) {
+		go c.shake(why)
+	}
+}
+
+// shake sends the close frame and waits a bounded time for the peer's.
+func (c *conn) shake(why *session.Close) {
+	_ = c.ws.Close(websocket.StatusCode(why.Code), why.Reason)
+}
+
+// abort closes the connection without a close frame, which could not be
+// delivered: the peer does not read, or is gone.
+func (c *conn) abort(why *session.Close) {
+	if c.finish(why) {
+		_ = c.ws.CloseNow()
+	}
+}
+
+// finish marks the connection as ending, once, and gives up its subscription.
+func (c *conn) finish(why *session.Close) (first bool) {
+	c.mu.Lock()
+	if c.ending != nil {
+		c.mu.Unlock()
+		return false
+	}
+	c.ending = why
+	c.session.Closed()
+	sub := c.sub
+	c.mu.Unlock()
+	if sub != nil {
+		sub.Close()
+	}
+	c.server.closed(c, why)
+	return true
+}
+
+// gone is the end of the reader: the peer closed, the transport failed, or the
+// connection was ended from here.
+func (c *conn) gone(err error) {
+	var peer websocket.CloseError
+	switch {
+	case errors.As(err, &peer):
+		c.abort(&session.Close{Code: int(peer.Code), Reason: "closed by the peer"})
+	case violation(err):
+		why := session.Closef(int(websocket.StatusProtocolError), "%v", err)
+		if c.finish(why) {
+			c.shake(why)
+		}
+	default:
+		c.abort(&session.Close{Code: int(websocket.StatusAbnormalClosure), Reason: "connection lost"})
+	}
+	c.server.connections.remove(c)
+	c.server.wait.Done()
+}
+
+// violation reports whether the reader ended because the peer broke the
+// WebSocket protocol, as opposed to going away.
+func violation(err error) bool {
+	var timeout net.Error
+	return !errors.Is(err, net.ErrClosed) && !errors.As(err, &timeout) && !isEOF(err)
+}
+
+func (c *conn) tick(now time.Time) {
+	c.mu.Lock()
+	if c.ending != nil {
+		c.mu.Unlock()
+		return
+	}
+	step := c.session.Tick(now)
+	c.mu.Unlock()
+	c.do(step)
+}
+
+func (c *conn) fields(more ...zap.Field) []zap.Field {
+	return append(more, zap.Uint64("session", c.id), zap.String("document", c.document), zap.String("remote", c.remote))
+}

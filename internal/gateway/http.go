@@ -1,0 +1,121 @@
+package gateway
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/netip"
+	"strconv"
+
+	"go.uber.org/zap"
+
+	"ysync/internal/auth"
+	"ysync/internal/hub"
+	"ysync/internal/session"
+)
+
+// route tells upgrades from requests for the page. There is no multiplexer:
+// one would clean paths, and a document's name is taken as it stands.
+func (s *Server) route(w http.ResponseWriter, r *http.Request) {
+	if err := checkLocal(r); err != nil {
+		s.metrics.RefusedTotal.WithLabelValues("origin").Inc()
+		s.log.Warn("request refused", zap.Error(err), zap.String("remote", r.RemoteAddr))
+		http.Error(w, err.Error(), http.StatusForbidden)
+		return
+	}
+	if isUpgrade(r) {
+		s.connect(w, r)
+		return
+	}
+	if s.page.serve(w, r) {
+		return
+	}
+	w.Header().Set("Upgrade", "websocket")
+	w.Header().Set("Connection", "Upgrade")
+	http.Error(w, "This is the address of a document. Connect to it by WebSocket, with a Yjs provider such as y-websocket:\n\n"+
+		"    new WebsocketProvider('ws://"+r.Host+"', 'document name', doc)\n", http.StatusUpgradeRequired)
+}
+
+// checkLocal refuses requests that a page of another site makes, or that came
+// by a foreign name for this machine.
+func checkLocal(r *http.Request) error {
+	if err := auth.CheckHost(r.Host); err != nil {
+		return err
+	}
+	return auth.CheckOrigin(r.Header.Get("Origin"))
+}
+
+// connect answers a WebSocket handshake. Only overload is refused before the
+// upgrade: browsers hide the status of a refused one from the page, and the
+// provider would retry for ever without a reason to show.
+func (s *Server) connect(w http.ResponseWriter, r *http.Request) {
+	if s.draining.Load() {
+		s.overloaded(w, "draining", "the server is shutting down")
+		return
+	}
+	if !s.connections.reserve(s.options.MaxConnections) {
+		s.overloaded(w, "connections", "too many connections")
+		return
+	}
+	c := &conn{server: s, id: s.lastID.Add(1), remote: r.RemoteAddr, opened: s.now()}
+	refused := s.admit(c, r)
+	// Counted before the upgrade: until then, Shutdown waits for this request.
+	s.wait.Add(1)
+	if err := c.upgrade(w, r); err != nil {
+		s.wait.Done()
+		s.connections.release()
+		s.metrics.RefusedTotal.WithLabelValues("handshake").Inc()
+		s.log.Info("bad handshake", zap.Error(err), zap.String("remote", r.RemoteAddr))
+		return
+	}
+	s.metrics.Connections.Inc()
+	s.metrics.ConnectionsTotal.WithLabelValues("websocket").Inc()
+	s.connections.add(c)
+	if refused != nil {
+		if refused.Code == session.CloseForbidden {
+			c.deny(refused.Reason)
+		}
+		c.end(refused)
+	}
+	go c.read()
+	if s.draining.Load() {
+		// Shutdown may have passed over the connection before it was added.
+		c.end(closeRestart)
+	}
+}
+
+// admit fills in the connection's document and rights, or says why there are
+// none.
+func (s *Server) admit(c *conn, r *http.Request) *session.Close {
+	now := c.opened
+	name, err := session.ParseName(r.URL.EscapedPath())
+	if err != nil {
+		c.session = session.New(&s.options.Session, auth.Grant{}, now)
+		return session.Closef(session.CloseName, "%v", err)
+	}
+	c.document = name
+	remote, _ := netip.ParseAddrPort(r.RemoteAddr)
+	grant, err := s.options.Auth.Authorize(r.Context(), auth.Request{Document: name, Remote: remote, Now: now})
+	if err == nil && !(grant.Covers(name) && grant.Scope.CanRead() && !grant.Expired(now)) {
+		err = fmt.Errorf("%w: the grant does not cover the document", auth.ErrDenied)
+	}
+	c.session = session.New(&s.options.Session, grant, now)
+	if err != nil {
+		return session.Closef(session.CloseForbidden, "%v", err)
+	}
+	c.peer = hub.Peer{
+		Session:     c.id,
+		Subject:     grant.Subject,
+		CanWrite:    grant.Scope.CanWrite(),
+		CanPresence: grant.Scope.CanPresence(),
+		Echo:        r.URL.Query().Get("ack") == "echo",
+	}
+	return nil
+}
+
+// overloaded answers 503 and spreads the retries.
+func (s *Server) overloaded(w http.ResponseWriter, reason, text string) {
+	s.metrics.RefusedTotal.WithLabelValues(reason).Inc()
+	w.Header().Set("Retry-After", strconv.Itoa(1+rand.IntN(10)))
+	http.Error(w, text, http.StatusServiceUnavailable)
+}

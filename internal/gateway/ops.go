@@ -1,0 +1,110 @@
+package gateway
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/pprof"
+	"runtime"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Status is what /status tells, as JSON.
+type Status struct {
+	Version       string  `json:"version"`
+	UptimeSeconds float64 `json:"uptime_seconds"`
+	Draining      bool    `json:"draining"`
+	Connections   int64   `json:"connections"`
+	Documents     int     `json:"documents"`
+	Subscriptions int     `json:"subscriptions"`
+	// UncommittedBytes are applied but not durable yet.
+	UncommittedBytes int64 `json:"uncommitted_bytes"`
+	LogStalled       bool  `json:"log_stalled"`
+	Quarantined      int   `json:"quarantined"`
+	HeapBytes        int64 `json:"heap_bytes"`
+	Goroutines       int   `json:"goroutines"`
+}
+
+// Status returns the figures of now. version is the program's.
+func (s *Server) Status(version string) Status {
+	var memory runtime.MemStats
+	runtime.ReadMemStats(&memory)
+	stats := s.hub.Stats()
+	return Status{
+		Version:          version,
+		UptimeSeconds:    s.now().Sub(s.started).Seconds(),
+		Draining:         s.draining.Load(),
+		Connections:      s.connections.count.Load(),
+		Documents:        stats.Documents,
+		Subscriptions:    stats.Subscriptions,
+		UncommittedBytes: stats.UncommittedBytes,
+		LogStalled:       stats.LogStalled,
+		Quarantined:      stats.Quarantined,
+		HeapBytes:        int64(memory.HeapAlloc),
+		Goroutines:       runtime.NumGoroutine(),
+	}
+}
+
+// ready says why the server should get no new connections, or "".
+func (s *Server) ready() string {
+	switch {
+	case s.draining.Load():
+		return "draining"
+	case s.connections.count.Load() >= int64(s.options.MaxConnections):
+		return "too many connections"
+	case s.hub.Stats().LogStalled:
+		return "the update log does not commit"
+	default:
+		return ""
+	}
+}
+
+// Operations serves what operators need and strangers must not see: /healthz,
+// /readyz, /metrics, /status and /debug/pprof/. It belongs on a listener of
+// its own.
+func (s *Server) Operations(g prometheus.Gatherer, version string) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte("ok\n"))
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if why := s.ready(); why != "" {
+			http.Error(w, why, http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = w.Write([]byte("ok\n"))
+	})
+	mux.Handle("GET /metrics", promhttp.HandlerFor(g, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(s.Status(version))
+	})
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// A page of another site must not read these by DNS rebinding either.
+		if err := checkLocal(r); err != nil {
+			http.Error(w, err.Error(), http.StatusForbidden)
+			return
+		}
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Cache-Control", "no-store")
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// OperationsServer serves h with the bounds of the operations listener. Profiles take as long as
+// they are asked to, so there is no write deadline.
+func OperationsServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    maxHeaderSize,
+	}
+}

@@ -1,0 +1,65 @@
+package gateway
+
+import (
+	"errors"
+	"io/fs"
+	"time"
+
+	"go.uber.org/zap"
+
+	"ysync/internal/auth"
+	"ysync/internal/hub"
+	"ysync/internal/metrics"
+	"ysync/internal/session"
+)
+
+// Options configure a Server.
+type Options struct {
+	// Hub owns the documents. Required.
+	Hub *hub.Hub
+	// Auth grants access. Required.
+	Auth auth.Authorizer
+	// Metrics and Logger are required.
+	Metrics *metrics.Metrics
+	Logger  *zap.Logger
+	// Page is served to browsers at "/": index.html and what it refers to.
+	// Nil serves none.
+	Page fs.FS
+	// Session bounds each session.
+	Session session.Limits
+	// MaxConnections bounds open WebSockets; requests beyond it are answered
+	// 503. Default 50,000.
+	MaxConnections int
+	// LargeBudget is the memory, in bytes, that messages above 1 MiB may hold
+	// together while they are received. Default 256 MiB, and at least one
+	// message of the largest size.
+	LargeBudget int64
+	// Now reads the clock. Default time.Now.
+	Now func() time.Time
+}
+
+// largeBytes is the size from which a message draws on the budget.
+const largeBytes = 1 << 20
+
+func (o Options) withDefaults() (Options, error) {
+	switch {
+	case o.Hub == nil:
+		return o, errors.New("gateway: no hub")
+	case o.Auth == nil:
+		return o, errors.New("gateway: no authoriser")
+	case o.Metrics == nil || o.Logger == nil:
+		return o, errors.New("gateway: no metrics or no logger")
+	}
+	o.Session = o.Session.WithDefaults()
+	if o.MaxConnections <= 0 {
+		o.MaxConnections = 50_000
+	}
+	if o.LargeBudget <= 0 {
+		o.LargeBudget = 256 << 20
+	}
+	o.LargeBudget = max(o.LargeBudget, int64(o.Session.MessageBytes))
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o, nil
+}

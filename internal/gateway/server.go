@@ -1,0 +1,165 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/semaphore"
+
+	"ysync/internal/hub"
+	"ysync/internal/metrics"
+	"ysync/internal/session"
+)
+
+// Bounds on HTTP, before anything is known of the peer.
+const (
+	headerTimeout = 5 * time.Second
+	idleTimeout   = 30 * time.Second
+	maxHeaderSize = 16 << 10
+	// sweepEvery is how often each connection is looked at.
+	sweepEvery = time.Second
+	// closeGrace is how long a shutdown waits for peers to answer the close.
+	closeGrace = time.Second
+)
+
+// Server serves documents to WebSocket clients, and the start page.
+type Server struct {
+	// Static.
+	options Options
+	hub     *hub.Hub
+	metrics *metrics.Metrics
+	log     *zap.Logger
+	now     func() time.Time
+	page    *page
+	http    *http.Server
+	large   *semaphore.Weighted
+	started time.Time
+
+	// ctx ends when connections must not wait for documents any more.
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	connections registry
+	lastID      atomic.Uint64
+	draining    atomic.Bool
+
+	// wait counts the readers of open connections.
+	wait     sync.WaitGroup
+	sweeper  sync.Once
+	sweeping sync.WaitGroup
+}
+
+// New prepares a server. It serves nothing until Serve.
+func New(o Options) (*Server, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	p, err := newPage(o.Page)
+	if err != nil {
+		return nil, fmt.Errorf("start page: %w", err)
+	}
+	s := &Server{
+		options: o, hub: o.Hub, metrics: o.Metrics, log: o.Logger, now: o.Now, page: p,
+		large: semaphore.NewWeighted(o.LargeBudget), started: o.Now(),
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.http = &http.Server{
+		Handler:           http.HandlerFunc(s.route),
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderSize,
+		ErrorLog:          zap.NewStdLog(o.Logger),
+	}
+	return s, nil
+}
+
+// Serve accepts connections until Shutdown. It returns nil after it.
+func (s *Server) Serve(l net.Listener) error {
+	s.sweeper.Do(func() {
+		s.sweeping.Add(1)
+		go s.sweep()
+	})
+	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// sweep looks at every connection once in sweepEvery, shard by shard.
+func (s *Server) sweep() {
+	defer s.sweeping.Done()
+	ticker := time.NewTicker(sweepEvery / shards)
+	defer ticker.Stop()
+	for i := 0; ; i = (i + 1) % shards {
+		select {
+		case <-ticker.C:
+		case <-s.ctx.Done():
+			return
+		}
+		now := s.now()
+		s.connections.visit(i, func(c *conn) { c.tick(now) })
+	}
+}
+
+// Shutdown stops accepting, closes the hub, so that everything is committed
+// and every acknowledgement that is due is sent, then closes all connections
+// with 1012. What is not done when ctx ends is cut off. The error is the
+// hub's: data may be missing from the log only if the hub says so.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.draining.Store(true)
+	// Idle HTTP connections are closed; upgraded ones are ours.
+	if err := s.http.Shutdown(ctx); err != nil {
+		_ = s.http.Close()
+	}
+	err := s.hub.Close(ctx)
+	s.cancel()
+	s.sweeping.Wait()
+	s.connections.each(func(c *conn) { c.end(closeRestart) })
+	done := make(chan struct{})
+	go func() {
+		s.wait.Wait()
+		close(done)
+	}()
+	grace := time.NewTimer(closeGrace)
+	defer grace.Stop()
+	select {
+	case <-done:
+		return err
+	case <-grace.C:
+	case <-ctx.Done():
+	}
+	s.connections.each(func(c *conn) { _ = c.socket.Conn.Close() })
+	<-done
+	return err
+}
+
+// closed records the end of a connection.
+func (s *Server) closed(c *conn, why *session.Close) {
+	s.metrics.Connections.Dec()
+	s.metrics.ClosesTotal.WithLabelValues(closeLabel(why.Code)).Inc()
+	level := zap.DebugLevel
+	if why.Code >= 4000 || why.Code == session.CloseTooBig || why.Code == session.CloseUnsupportedData {
+		level = zap.InfoLevel
+	}
+	s.log.Log(level, "connection closed", c.fields(zap.Int("code", why.Code), zap.String("reason", why.Reason))...)
+}
+
+// closeLabel keeps codes that a peer makes up out of the metrics.
+func closeLabel(code int) string {
+	switch {
+	case code >= 1000 && code <= 1013, code >= 4400 && code < 4600:
+		return strconv.Itoa(code)
+	default:
+		return "other"
+	}
+}

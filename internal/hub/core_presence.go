@@ -1,0 +1,158 @@
+package hub
+
+import (
+	"slices"
+
+	"ysync/awareness"
+	"ysync/syncproto"
+)
+
+// said is what one step changed of the presence.
+type said struct {
+	count int
+	// from sent the only message and relay is what was accepted of it; both nil
+	// when there were several.
+	from  *Subscription
+	relay []byte
+	ids   []uint64 // each once
+}
+
+// awareness takes in an awareness update.
+func (c *core) awareness(s *Subscription, update []byte) {
+	if !s.peer.CanPresence {
+		return
+	}
+	before := c.presence.Len()
+	out, err := c.presence.Apply(s.peer.Session, s.peer.Subject, update, c.now)
+	if err != nil {
+		c.garble(s)
+		return
+	}
+	c.opt.count.presence.Add(float64(c.presence.Len() - before))
+	if out.Repair != nil {
+		frame := syncproto.AppendAwareness(nil, out.Repair)
+		c.fx.out = append(c.fx.out, delivery{s, item{frame: frame, class: classPresence}})
+	}
+	if out.Relay == nil {
+		return
+	}
+	b := &c.said
+	b.count++
+	if b.count == 1 {
+		b.from, b.relay = s, out.Relay
+	} else {
+		b.from, b.relay = nil, nil
+	}
+	for _, id := range out.Accepted {
+		if !slices.Contains(b.ids, id) {
+			b.ids = append(b.ids, id)
+		}
+	}
+}
+
+// relayPresence tells everybody what changed: the newest state of each client,
+// once. A session does not hear what it said itself, unless others spoke too.
+func (c *core) relayPresence() {
+	if next := c.presence.NextExpiry(); !next.IsZero() && !c.now.Before(next) {
+		before := c.presence.Len()
+		if removed := c.presence.Expire(c.now); removed != nil {
+			d := awareness.NewDecoder(removed)
+			for e, ok := d.Next(); ok; e, ok = d.Next() {
+				c.notePresence(e.ClientID)
+			}
+			c.tellPresence(syncproto.AppendAwareness(nil, removed), nil)
+		}
+		c.opt.count.presence.Add(float64(c.presence.Len() - before))
+	}
+	b := &c.said
+	if b.count == 0 {
+		return
+	}
+	relay := b.relay
+	if relay == nil {
+		relay = c.presence.AppendStates(nil, b.ids...)
+	}
+	c.notePresence(b.ids...)
+	c.tellPresence(syncproto.AppendAwareness(make([]byte, 0, len(relay)+8), relay), b.from)
+	*b = said{ids: b.ids[:0]}
+}
+
+func (c *core) tellPresence(frame []byte, but *Subscription) {
+	for _, s := range c.subs {
+		if s != but && s.at.lag == nil {
+			c.fx.out = append(c.fx.out, delivery{s, item{frame: frame, class: classPresence}})
+		}
+	}
+}
+
+// showPresence sends s everybody's state, or does so when s has caught up.
+func (c *core) showPresence(s *Subscription) {
+	if s.at.lag != nil {
+		s.at.presenceLag = 0
+		return
+	}
+	frame := syncproto.AppendAwareness(nil, c.presence.AppendAll(nil, c.now))
+	c.fx.out = append(c.fx.out, delivery{s, item{frame: frame, class: classPresence}})
+}
+
+// presenceChange says that a client's presence changed.
+type presenceChange struct {
+	seq    uint64
+	client uint64
+}
+
+// maxPresenceChanges is how many changes are noted before those that newer ones
+// replace are taken out.
+const maxPresenceChanges = 1024
+
+// notePresence notes whose presence changed for those who lag.
+func (c *core) notePresence(clients ...uint64) {
+	l := &c.lag
+	l.seq++
+	if l.lagging == 0 {
+		return
+	}
+	for _, id := range clients {
+		l.changes = append(l.changes, presenceChange{l.seq, id})
+	}
+	if len(l.changes) < l.tidyAt {
+		return
+	}
+	seen := make(map[uint64]struct{}, len(l.changes))
+	n := len(l.changes)
+	for i := n - 1; i >= 0; i-- {
+		if _, newer := seen[l.changes[i].client]; !newer {
+			seen[l.changes[i].client] = struct{}{}
+			n--
+			l.changes[n] = l.changes[i]
+		}
+	}
+	l.changes = slices.Delete(l.changes, 0, n)
+	l.tidyAt = max(maxPresenceChanges, 2*len(l.changes))
+}
+
+// showMissedPresence sends a reader that lagged the newest state of those whose
+// presence changed meanwhile.
+func (c *core) showMissedPresence(s *Subscription) {
+	l := &c.lag
+	var update []byte
+	if s.at.presenceLag == 0 {
+		update = c.presence.AppendAll(nil, c.now)
+	} else {
+		var ids []uint64
+		seen := make(map[uint64]struct{})
+		for _, ch := range l.changes {
+			if _, twice := seen[ch.client]; ch.seq > s.at.presenceLag && !twice {
+				seen[ch.client] = struct{}{}
+				ids = append(ids, ch.client)
+			}
+		}
+		if len(ids) == 0 {
+			return
+		}
+		update = c.presence.AppendStates(nil, ids...)
+	}
+	s.at.presenceLag = l.seq
+	frame := syncproto.AppendAwareness(nil, update)
+	c.fx.out = append(c.fx.out, delivery{s, item{frame: frame, class: classPresence}})
+}

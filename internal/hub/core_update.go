@@ -1,0 +1,262 @@
+package hub
+
+import (
+	"errors"
+	"slices"
+
+	"ysync/crdt"
+	"ysync/persistence"
+	"ysync/syncproto"
+)
+
+// maxGarbled is how many malformed messages a session may send.
+const maxGarbled = 3
+
+// windowClosed tells whether too much is applied and not committed.
+func (c *core) windowClosed() bool {
+	return c.draining || len(c.open) > 0 && (c.openBytes >= c.limits.DocumentUncommittedBytes ||
+		c.now.Sub(c.open[0].at) >= c.limits.UncommittedTime)
+}
+
+// update takes in an update. Its fate is one of five:
+//
+//   - it changes the document and leaves nothing pending: logged and relayed;
+//   - it leaves something pending: logged, not acknowledged, and what it lacks
+//     is asked of its sender. What it changed meanwhile is relayed as that;
+//   - it holds nothing new: neither logged nor relayed, or every joiner's delete
+//     set would grow the log;
+//   - it is refused;
+//   - it is discarded unread because the log does not commit.
+func (c *core) update(s *Subscription, kind syncproto.Kind, update []byte) {
+	c.opt.count.updateBytes.Add(float64(len(update)))
+	switch {
+	case emptyUpdate(update):
+		c.heard(s, kind)
+		c.opt.count.known.Inc()
+		return
+	case !s.peer.CanWrite:
+		c.readerUpdate(s, update)
+		return
+	case c.discarding || c.openBytes >= c.limits.DocumentUncommittedBytes:
+		c.discarding = true
+		c.opt.count.discarded.Inc()
+		if !s.at.owes {
+			s.at.owes = true
+			c.chaseLater(s)
+		}
+		return
+	case c.tooLarge(update):
+		c.refuse(s, update, endLarge)
+		return
+	}
+	commit, err := c.doc.Apply(s, crdt.V1, update)
+	switch {
+	case errors.Is(err, crdt.ErrLimit):
+		c.refuse(s, update, endRefused)
+		return
+	case err != nil:
+		c.garble(s)
+		return
+	}
+	changed, left := !commit.Empty(), commit.LeftPending()
+	switch {
+	case left:
+		c.opt.count.pending.Inc()
+		if !changed && !c.pendingGrew() {
+			break
+		}
+		c.append(s, update)
+		if changed {
+			c.batch.add(c, s, commit, nil)
+		}
+	case changed:
+		c.opt.count.applied.Inc()
+		c.append(s, update)
+		if commit.Relayable() {
+			c.batch.add(c, s, commit, update)
+		} else {
+			c.batch.add(c, s, commit, nil)
+		}
+	default:
+		c.opt.count.known.Inc()
+	}
+	if left {
+		c.leftPending(s)
+	} else {
+		c.heard(s, kind)
+	}
+	if changed && c.pendings > 0 {
+		c.settlePending()
+	}
+}
+
+// emptyUpdate tells whether an update V1 has neither blocks nor deletes.
+func emptyUpdate(update []byte) bool {
+	return len(update) == 2 && update[0] == 0 && update[1] == 0
+}
+
+// append gives an update to the log under the next version.
+func (c *core) append(s *Subscription, update []byte) {
+	at := c.now
+	if at.Before(c.lastTime) {
+		at = c.lastTime
+	}
+	c.lastTime = at
+	c.version++
+	c.logged += len(update)
+	c.open = append(c.open, openEntry{len(update), c.now})
+	c.openBytes += len(update)
+	c.stored.grow(len(update))
+	c.fx.log = append(c.fx.log, persistence.NewEntry{Time: at, Author: s.peer.Subject, Update: update})
+}
+
+// heard notes that an update of s was judged and nothing of it is missing. A
+// SyncStep2 holds all that the client has, so it makes up for what of this
+// session was discarded; what waits for an acknowledgement is now as durable
+// as what was just applied.
+func (c *core) heard(s *Subscription, kind syncproto.Kind) {
+	if s.at.owes && kind == syncproto.KindSyncStep2 && !c.discarding {
+		s.at.owes = false
+		s.at.tries = 0
+		c.raiseAcks(s)
+	}
+}
+
+// leftPending notes that something that s sent waits for what is missing. s
+// holds it: its client made the update on top of it.
+func (c *core) leftPending(s *Subscription) {
+	if !s.at.pending {
+		s.at.pending = true
+		s.at.tries = 0
+		c.pendings++
+		c.chaseLater(s)
+	}
+	if c.doc.Pending().Bytes > c.limits.PendingBytes {
+		c.end(s, endPending)
+	}
+}
+
+// pendingGrew tells whether what is pending changed since the last look. The
+// same update again would otherwise grow the log.
+func (c *core) pendingGrew() bool {
+	p := c.doc.Pending()
+	now := pendingSize{p.Blocks, p.Deletes, p.Bytes}
+	grew := now != c.pendingSeen
+	c.pendingSeen = now
+	return grew
+}
+
+type pendingSize struct{ blocks, deletes, bytes int }
+
+// settlePending forgets who waits when nothing is pending any more.
+func (c *core) settlePending() {
+	if !c.doc.Pending().Empty() {
+		return
+	}
+	for _, s := range c.subs {
+		if s.at.pending {
+			s.at.pending = false
+			c.pendings--
+			c.raiseAcks(s)
+		}
+	}
+}
+
+// readerUpdate judges what a session without the right to write sent. Joiners
+// send all that they have, so nothing is wrong as long as nothing is new.
+func (c *core) readerUpdate(s *Subscription, update []byte) {
+	c.opt.count.refused.Inc()
+	if s.at.refused {
+		return
+	}
+	rest, err := crdt.Diff(crdt.V1, update, c.doc.StateVector())
+	if err != nil {
+		c.garble(s)
+		return
+	}
+	if rest[0] == 0 {
+		if deletes, err := crdt.DecodeIDSet(crdt.V1, rest[1:]); err == nil {
+			have := c.doc.Deletes()
+			deletes.Subtract(&have)
+			s.at.refused = !deletes.Empty()
+			return
+		}
+	}
+	s.at.refused = true
+}
+
+// tooLarge tells whether an update would grow a document that is at its size
+// limit. Deletions are taken, and so is what the document has already.
+func (c *core) tooLarge(update []byte) bool {
+	if c.doc.Bytes()+len(update) <= c.limits.DocumentBytes {
+		return false
+	}
+	// The first number of an update is for how many clients it has blocks.
+	rest, err := crdt.Diff(crdt.V1, update, c.doc.StateVector())
+	return err == nil && rest[0] != 0
+}
+
+// refuse ends a session over a valid update that breaks a limit, and keeps the
+// update: what the client makes after it would be pending for ever.
+func (c *core) refuse(s *Subscription, update []byte, why *EndError) {
+	c.opt.count.refused.Inc()
+	c.fx.quarantine = append(c.fx.quarantine, refusal{s, why.Reason, update})
+	c.end(s, why)
+}
+
+// garble counts a message that could not be decoded. The client may have been
+// hit by one bad frame, so it is asked for its state; a client that keeps
+// sending garbage is sent away.
+func (c *core) garble(s *Subscription) {
+	c.opt.count.refused.Inc()
+	s.at.garbled++
+	if s.at.garbled > maxGarbled {
+		c.end(s, endGarbled)
+		return
+	}
+	if s.peer.CanWrite && !s.at.owes {
+		s.at.owes = true
+		c.chaseLater(s)
+	}
+}
+
+// commit takes in that this process is the writer and that the log has
+// committed up to rec.Head.
+func (c *core) commit(rec *persistence.Record) {
+	c.owned = true
+	c.record.Epoch, c.record.Owner, c.record.Generation = rec.Epoch, rec.Owner, rec.Generation
+	c.record.Document = rec.Document
+	if rec.Head <= c.committed {
+		return
+	}
+	n := int(rec.Head - c.committed)
+	for _, e := range c.open[:n] {
+		c.openBytes -= e.bytes
+	}
+	c.stored.committed(c, c.open[0].at)
+	c.open = slices.Delete(c.open, 0, n)
+	c.committed, c.record.Head = rec.Head, rec.Head
+	c.release()
+	c.answerAcks()
+}
+
+// release puts out the frames that waited for the commit.
+func (c *core) release() {
+	n := 0
+	for n < len(c.held) && c.held[n].version <= c.committed {
+		h := &c.held[n]
+		n++
+		if h.sub != nil {
+			if !h.sub.gone() {
+				c.fx.out = append(c.fx.out, delivery{h.sub, h.item})
+			}
+			continue
+		}
+		for _, s := range c.subs {
+			if s.peer.Echo && s.at.ready && h.version > s.at.from && (s.at.lag == nil || h.version <= s.at.lag.version) {
+				c.fx.out = append(c.fx.out, delivery{s, h.item})
+			}
+		}
+	}
+	c.held = slices.Delete(c.held, 0, n)
+}

@@ -1,0 +1,64 @@
+package hub
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Close codes of subscriptions that the hub ends. 4400 to 4499: trying again
+// does not help. 4500 to 4599 and 1012: it does.
+const (
+	// CodeRestart: the document moves or the process stops.
+	CodeRestart = 1012
+	// CodeMalformed: updates that can't be decoded, again and again.
+	CodeMalformed = 4400
+	// CodeErased: the document was erased.
+	CodeErased = 4404
+	// CodeTooLarge: the update would grow a document over its size limit.
+	CodeTooLarge = 4413
+	// CodeRefused: the update is valid but breaks a limit other than size.
+	CodeRefused = 4422
+	// CodeInternal: a fault of the server.
+	CodeInternal = 4500
+	// CodeUnavailable: the document could not be loaded.
+	CodeUnavailable = 4503
+	// CodeSlow: the reader drained nothing for too long.
+	CodeSlow = 4508
+)
+
+var (
+	// ErrEnded: the subscription is over. Subscription.End tells why.
+	ErrEnded = errors.New("the subscription has ended")
+	// ErrClosed: the hub takes no new work.
+	ErrClosed = errors.New("the hub is closed")
+	// ErrInvalidName: the log can't hold a document of this name.
+	ErrInvalidName = errors.New("invalid document name")
+	// ErrNotFound: the document was never written.
+	ErrNotFound = errors.New("the document does not exist")
+)
+
+// EndError is why the hub ended a subscription.
+type EndError struct {
+	// Code is the close code for the connection.
+	Code int
+	// Reason is a short text for the client. It quotes nothing that came in.
+	Reason string
+}
+
+func (e *EndError) Error() string { return fmt.Sprintf("subscription ended: %d %s", e.Code, e.Reason) }
+
+// Is makes every EndError an ErrEnded.
+func (e *EndError) Is(target error) bool { return target == ErrEnded }
+
+var (
+	endClosed  = &EndError{Code: 1000, Reason: "closed"}
+	endRestart = &EndError{Code: CodeRestart, Reason: "restarting"}
+	endFenced  = &EndError{Code: CodeRestart, Reason: "the document has moved"}
+	endErased  = &EndError{Code: CodeErased, Reason: "the document was erased"}
+	endLoad    = &EndError{Code: CodeUnavailable, Reason: "the document could not be loaded"}
+	endSlow    = &EndError{Code: CodeSlow, Reason: "nothing was read for too long"}
+	endGarbled = &EndError{Code: CodeMalformed, Reason: "malformed updates"}
+	endLarge   = &EndError{Code: CodeTooLarge, Reason: "the document is at its size limit"}
+	endRefused = &EndError{Code: CodeRefused, Reason: "the update breaks a limit"}
+	endPending = &EndError{Code: CodeRefused, Reason: "too much waits for what is missing"}
+)

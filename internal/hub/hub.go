@@ -1,0 +1,252 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"hash/maphash"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"ysync/crdt"
+	"ysync/internal/metrics"
+	"ysync/persistence"
+)
+
+// Snapshots loads documents and stores their states and history. It is what
+// the hub needs of package snapshots. All methods may be called from any
+// goroutine.
+type Snapshots interface {
+	// Load rebuilds a document: newest good snapshot and the log after it. A
+	// document that was never written is empty and its record does not exist.
+	Load(ctx context.Context, document string) (*crdt.Doc, persistence.Record, persistence.Tail, error)
+	// Save stores state (update V2), which holds the log up to position, and
+	// verifies it.
+	Save(ctx context.Context, rec persistence.Record, position persistence.Position, at time.Time, label string, state []byte) (persistence.Pointer, error)
+	// Segment stores the log after rec.Segmented, up to position to, as
+	// history. It returns how far it came.
+	Segment(ctx context.Context, rec persistence.Record, to persistence.Position) (persistence.Position, error)
+	// Trimmable returns up to which position the log of rec may be trimmed,
+	// given that what must remain was read back.
+	Trimmable(ctx context.Context, rec persistence.Record) persistence.Position
+}
+
+// Options configure a Hub. Log, Snapshots, Logger and Metrics are required.
+type Options struct {
+	Log       persistence.Log
+	Snapshots Snapshots
+	// Boot names this run of the process, never used before: it is the owner
+	// in claims.
+	Boot string
+	// Now is the clock; nil for time.Now.
+	Now func() time.Time
+	// Seed is where the randomness of back-offs starts.
+	Seed   uint64
+	Limits Limits
+	// SnapshotInterval makes a changed document due for a snapshot by time; 0
+	// for by size and on unload only.
+	SnapshotInterval time.Duration
+	// SegmentInterval is how long entries may wait for a history segment; 0
+	// for 60 s.
+	SegmentInterval time.Duration
+	// IdleUnload is how long a document without subscriptions stays in memory;
+	// 0 for 30 s.
+	IdleUnload time.Duration
+	Logger     *zap.Logger
+	Metrics    *metrics.Metrics
+	// Runners is the number of goroutines that step documents; 0 for one per
+	// processor.
+	Runners int
+}
+
+// Hub holds the documents of this process. Its methods may be called from any
+// goroutine.
+type Hub struct {
+	// Static after New.
+	opt    Options
+	limits Limits
+	seed   maphash.Seed
+	count  *counters
+	shards [64]shard
+
+	queue  runQueue
+	commit committer
+	timers timers
+	sick   quarantine
+
+	// ctx ends when Close gives up waiting; jobs and loads run under it.
+	ctx    context.Context
+	cancel context.CancelFunc
+	loads  chan struct{} // a slot per load
+	jobs   chan struct{} // a slot per job
+	work   sync.WaitGroup
+
+	subscriptions atomic.Int64
+	documents     atomic.Int64
+
+	closing   atomic.Bool
+	closeOnce sync.Once
+	closeErr  error
+	emptied   sync.Once
+	empty     chan struct{} // closed when the last document went while closing
+}
+
+// New starts a hub.
+func New(opt Options) (*Hub, error) {
+	switch {
+	case opt.Log == nil:
+		return nil, errors.New("hub: no log given")
+	case opt.Snapshots == nil:
+		return nil, errors.New("hub: no snapshots given")
+	case opt.Logger == nil:
+		return nil, errors.New("hub: no logger given")
+	case opt.Metrics == nil:
+		return nil, errors.New("hub: no metrics given")
+	case opt.Boot == "":
+		return nil, errors.New("hub: no boot ID given")
+	}
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	if opt.SegmentInterval <= 0 {
+		opt.SegmentInterval = time.Minute
+	}
+	if opt.IdleUnload <= 0 {
+		opt.IdleUnload = 30 * time.Second
+	}
+	if opt.Runners <= 0 {
+		opt.Runners = runtime.GOMAXPROCS(0)
+	}
+	opt.Limits = opt.Limits.withDefaults()
+	h := &Hub{
+		opt:    opt,
+		limits: opt.Limits,
+		seed:   maphash.MakeSeed(),
+		count:  newCounters(opt.Metrics),
+		loads:  make(chan struct{}, opt.Limits.Loads),
+		jobs:   make(chan struct{}, opt.Limits.Jobs),
+		empty:  make(chan struct{}),
+	}
+	h.ctx, h.cancel = context.WithCancel(context.Background())
+	h.sick.limit = opt.Limits.QuarantineBytes
+	h.queue.init()
+	h.commit.init(h)
+	h.timers.init(h)
+	for range opt.Runners {
+		h.work.Go(h.run)
+	}
+	h.work.Go(h.commit.run)
+	h.work.Go(h.timers.run)
+	return h, nil
+}
+
+// Subscribe attaches a session to a document. It returns at once; the document
+// loads in the background. wake is called, from any goroutine and without
+// locks, when Next has something after it had nothing, and when the
+// subscription ends; it must not block. It fails with ErrClosed or ErrInvalidName.
+func (h *Hub) Subscribe(document string, p Peer, wake func()) (*Subscription, error) {
+	if !persistence.ValidName(document) {
+		return nil, ErrInvalidName
+	}
+	s := &Subscription{peer: p, wake: wake}
+	s.at.index = -1
+	if !h.enter(document, command{kind: cmdSubscribe, sub: s}) {
+		return nil, ErrClosed
+	}
+	return s, nil
+}
+
+// Stats are figures of a moment.
+type Stats struct {
+	Documents     int
+	Subscriptions int
+	// UncommittedBytes are applied but not durable yet.
+	UncommittedBytes int64
+	// LogStalled: commits fail, or the log is read-only.
+	LogStalled bool
+	// Quarantined is how many refused updates are kept.
+	Quarantined int
+}
+
+// Stats returns the figures of now.
+func (h *Hub) Stats() Stats {
+	return Stats{
+		Documents:        int(h.documents.Load()),
+		Subscriptions:    int(h.subscriptions.Load()),
+		UncommittedBytes: h.commit.uncommitted.Load(),
+		LogStalled:       h.commit.stalled.Load(),
+		Quarantined:      h.sick.len(),
+	}
+}
+
+// State is a copy of a document.
+type State struct {
+	// Position is the newest log entry that Update holds. It may not be
+	// committed yet.
+	Position persistence.Position
+	// Update is the whole state as an update V2, with what is pending.
+	Update []byte
+}
+
+// Document returns a copy of a document, loading it as needed. It writes
+// nothing. The error is ErrNotFound for a document that was never written.
+func (h *Hub) Document(ctx context.Context, document string) (State, error) {
+	if !persistence.ValidName(document) {
+		return State{}, ErrInvalidName
+	}
+	r := &request{done: make(chan struct{})}
+	if !h.enter(document, command{kind: cmdRead, request: r}) {
+		return State{}, ErrClosed
+	}
+	select {
+	case <-r.done:
+		return r.state, r.err
+	case <-ctx.Done():
+		return State{}, ctx.Err()
+	}
+}
+
+// Snapshot stores a snapshot of a document now, under a label (may be empty),
+// and returns when it is verified and on record.
+func (h *Hub) Snapshot(ctx context.Context, document, label string) (persistence.Pointer, error) {
+	if !persistence.ValidName(document) {
+		return persistence.Pointer{}, ErrInvalidName
+	}
+	r := &request{done: make(chan struct{}), label: label}
+	if !h.enter(document, command{kind: cmdSnapshot, request: r}) {
+		return persistence.Pointer{}, ErrClosed
+	}
+	select {
+	case <-r.done:
+		return r.pointer, r.err
+	case <-ctx.Done():
+		return persistence.Pointer{}, ctx.Err()
+	}
+}
+
+// request is a question that the core answers once, by finish.
+type request struct {
+	label   string
+	done    chan struct{}
+	state   State
+	pointer persistence.Pointer
+	err     error
+}
+
+func (r *request) finish(err error) {
+	r.err = err
+	close(r.done)
+}
+
+// Close takes no more messages, waits until the log has everything that was
+// sent, ends all subscriptions with 1012, stores the snapshots and segments
+// that are worth it, and stops. When ctx ends first it stops at once and
+// returns ctx's error: what was not acknowledged may then be lost here, and
+// comes back from its clients. A second call waits for the first.
+func (h *Hub) Close(ctx context.Context) error {
+	h.closeOnce.Do(func() { h.closeErr = h.shutdown(ctx) })
+	return h.closeErr
+}

@@ -1,0 +1,77 @@
+package hub
+
+import (
+	"errors"
+
+	"go.uber.org/zap"
+
+	"ysync/internal/metrics"
+	"ysync/persistence"
+)
+
+const (
+	ok     = metrics.OK
+	failed = metrics.Failed
+)
+
+// persistenceErased is how a load reports a tombstone.
+var persistenceErased = persistence.ErrErased
+
+func erased(err error) bool { return errors.Is(err, persistence.ErrErased) }
+
+// doJob stores a snapshot or segments. Every pointer is written through the
+// log's epoch check, after what it points to was verified, so a job that
+// outlives its document's ownership changes nothing.
+func (h *Hub) doJob(d *document, j *job) {
+	fail := func(what string, err error) {
+		if j.err == nil {
+			j.err = err
+		}
+		h.opt.Logger.Error(what, zap.String("document", d.name), zap.Uint64("position", uint64(j.position)), zap.Error(err))
+	}
+	if j.kind == jobSnapshot {
+		start := h.opt.Now()
+		p, err := h.opt.Snapshots.Save(h.ctx, j.record, j.position, j.at, j.label, j.state)
+		if err == nil && j.position > j.record.Snapshot.Position {
+			err = h.opt.Log.SetSnapshot(h.ctx, d.name, j.record.Epoch, p)
+		}
+		if err != nil {
+			h.opt.Metrics.SnapshotSeconds.WithLabelValues(failed).Observe(since(h, start))
+			fail("the snapshot could not be stored", err)
+		} else {
+			h.opt.Metrics.SnapshotSeconds.WithLabelValues(ok).Observe(since(h, start))
+			h.opt.Metrics.SnapshotBytes.Add(float64(len(j.state)))
+			j.pointer = p
+		}
+	}
+	j.state = nil
+	if j.position > j.record.Segmented {
+		start := h.opt.Now()
+		to, err := h.opt.Snapshots.Segment(h.ctx, j.record, j.position)
+		if err == nil && to > j.record.Segmented {
+			err = h.opt.Log.SetSegmented(h.ctx, d.name, j.record.Epoch, to)
+		}
+		if err != nil {
+			h.opt.Metrics.SegmentSeconds.WithLabelValues(failed).Observe(since(h, start))
+			fail("the history segment could not be stored", err)
+		} else {
+			h.opt.Metrics.SegmentSeconds.WithLabelValues(ok).Observe(since(h, start))
+			j.segmented = to
+		}
+	}
+	if j.pointer.Position <= j.record.Snapshot.Position || j.record.Snapshot.IsZero() {
+		return
+	}
+	rec := j.record
+	rec.Previous, rec.Snapshot = rec.Snapshot, j.pointer
+	rec.Segmented = max(rec.Segmented, j.segmented)
+	upTo := h.opt.Snapshots.Trimmable(h.ctx, rec)
+	if upTo <= rec.Trimmed {
+		return
+	}
+	if err := h.opt.Log.Trim(h.ctx, d.name, j.record.Epoch, upTo); err != nil {
+		fail("the log could not be trimmed", err)
+		return
+	}
+	j.trimmed = upTo
+}

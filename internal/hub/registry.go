@@ -1,0 +1,168 @@
+package hub
+
+import (
+	"hash/maphash"
+	"sync"
+
+	"go.uber.org/zap"
+)
+
+// shard is a part of the registry. Its lock comes before that of a document.
+type shard struct {
+	mu   sync.Mutex
+	docs map[string]*document
+}
+
+func (h *Hub) shard(name string) *shard {
+	return &h.shards[maphash.String(h.seed, name)%uint64(len(h.shards))]
+}
+
+// enter posts a command to a document, which it loads unless it is there. It
+// returns false when the hub is closing. A document that is in the registry is
+// not gone, so no command gets lost between an unload and a load.
+func (h *Hub) enter(name string, c command) bool {
+	sh := h.shard(name)
+	sh.mu.Lock()
+	if h.closing.Load() {
+		sh.mu.Unlock()
+		return false
+	}
+	d := sh.docs[name]
+	fresh := d == nil
+	if fresh {
+		d = &document{hub: h, name: name}
+		if sh.docs == nil {
+			sh.docs = make(map[string]*document)
+		}
+		sh.docs[name] = d
+		h.documents.Add(1)
+		h.opt.Metrics.Documents.Inc()
+	}
+	d.mu.Lock()
+	if c.kind == cmdSubscribe {
+		c.sub.doc = d
+		h.subscriptions.Add(1)
+		h.opt.Metrics.Subscriptions.Inc()
+	}
+	queue := d.push(c)
+	d.mu.Unlock()
+	if fresh {
+		// Under the lock, so that Close waits for it.
+		h.work.Go(func() { h.load(d) })
+	}
+	sh.mu.Unlock()
+	if queue {
+		h.queue.push(d)
+	}
+	return true
+}
+
+// remove takes a document out of the registry. Unless it must go, it stays
+// when commands came in meanwhile; remove tells whether it went. Commands that
+// it leaves behind are turned away with why.
+func (h *Hub) remove(d *document, why *EndError, must removal) bool {
+	sh := h.shard(d.name)
+	sh.mu.Lock()
+	d.mu.Lock()
+	if must == ifIdle && len(d.inbox) > 0 {
+		d.mu.Unlock()
+		sh.mu.Unlock()
+		return false
+	}
+	d.phase = gone
+	left := d.inbox
+	d.inbox = nil
+	d.releaseSenders()
+	d.mu.Unlock()
+	delete(sh.docs, d.name)
+	sh.mu.Unlock()
+
+	h.timers.drop(d)
+	for _, c := range left {
+		switch {
+		case c.kind == cmdSubscribe:
+			h.finish(c.sub, why)
+		case c.request != nil:
+			c.request.finish(why)
+		}
+	}
+	h.opt.Metrics.Documents.Dec()
+	if h.documents.Add(-1) == 0 {
+		h.whenEmpty()
+	}
+	return true
+}
+
+// removal says what remove does about commands that wait.
+type removal uint8
+
+const (
+	ifIdle removal = iota
+	always
+)
+
+// finish ends a subscription, once, and wakes its session.
+func (h *Hub) finish(s *Subscription, why *EndError) {
+	if s.out.close(why) {
+		h.subscriptions.Add(-1)
+		h.opt.Metrics.Subscriptions.Dec()
+		s.wake()
+	}
+}
+
+// each calls f with every document of the registry.
+func (h *Hub) each(f func(*document)) {
+	for i := range h.shards {
+		sh := &h.shards[i]
+		sh.mu.Lock()
+		docs := make([]*document, 0, len(sh.docs))
+		for _, d := range sh.docs {
+			docs = append(docs, d)
+		}
+		sh.mu.Unlock()
+		for _, d := range docs {
+			f(d)
+		}
+	}
+}
+
+// load brings a document up. It runs in a goroutine of its own.
+func (h *Hub) load(d *document) {
+	select {
+	case h.loads <- struct{}{}:
+	case <-h.ctx.Done():
+		h.remove(d, endRestart, always)
+		return
+	}
+	start := h.opt.Now()
+	doc, rec, tail, err := h.opt.Snapshots.Load(h.ctx, d.name)
+	<-h.loads
+	if err == nil && !rec.Tombstone.IsZero() {
+		err = persistenceErased
+	}
+	if err != nil {
+		h.opt.Metrics.LoadSeconds.WithLabelValues(failed).Observe(h.opt.Now().Sub(start).Seconds())
+		why := endLoad
+		switch {
+		case erased(err):
+			why = endErased
+		case h.ctx.Err() != nil:
+			why = endRestart
+		default:
+			h.opt.Logger.Error("the document could not be loaded", zap.String("document", d.name), zap.Error(err))
+		}
+		h.remove(d, why, always)
+		return
+	}
+	now := h.opt.Now()
+	h.opt.Metrics.LoadSeconds.WithLabelValues(ok).Observe(now.Sub(start).Seconds())
+	h.commit.loaded(d, rec)
+	d.mu.Lock()
+	d.core = newCore(h.coreOptions(), doc, rec, tail, now)
+	d.phase = live
+	queue := len(d.inbox) > 0 && d.schedule()
+	d.mu.Unlock()
+	if queue {
+		h.queue.push(d)
+	}
+}

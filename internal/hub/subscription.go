@@ -1,0 +1,150 @@
+package hub
+
+import (
+	"context"
+	"time"
+
+	"ysync/persistence"
+	"ysync/syncproto"
+)
+
+// Peer is who subscribes. Its rights hold for the life of the subscription.
+type Peer struct {
+	// Session names the session in logs and in presence. Two subscriptions of
+	// one document never share it.
+	Session uint64
+	// Subject is the subject of the grant; empty in open mode. It becomes the
+	// author of log entries.
+	Subject string
+	// CanWrite: updates are accepted. CanPresence: presence is accepted.
+	CanWrite, CanPresence bool
+	// Echo: the client takes its own update coming back for the
+	// acknowledgement. It gets every update after the commit, its own too.
+	Echo bool
+}
+
+// Subscription is one session's place at one document. Its methods may be
+// called from any goroutine; Next from one at a time.
+type Subscription struct {
+	// Static after construction.
+	peer Peer
+	doc  *document
+	wake func()
+
+	// Has a lock of its own.
+	out outbox
+
+	// Guarded by doc.mu.
+	queued int // bytes of this session in the document's inbox
+
+	// Owned by the core.
+	at member
+}
+
+// Send hands a message from the client to the document. It takes over m's
+// payload, which must not change afterwards. It waits while the document's
+// inbox, or this session's part of it, is full, and while the client does not
+// read the answers to what it asked. Kinds other than SyncStep1, SyncStep2,
+// Update, Awareness, QueryAwareness and Ack are ignored. After the end it
+// returns ErrEnded.
+func (s *Subscription) Send(ctx context.Context, m syncproto.Message) error {
+	switch m.Kind {
+	case syncproto.KindSyncStep1, syncproto.KindSyncStep2, syncproto.KindUpdate,
+		syncproto.KindAwareness, syncproto.KindQueryAwareness, syncproto.KindAck:
+	default:
+		return nil
+	}
+	if err := s.out.admit(ctx); err != nil {
+		return err
+	}
+	return s.doc.send(ctx, s, command{kind: cmdMessage, message: m.Kind, sub: s, payload: m.Payload})
+}
+
+// Next returns the next message to write, encoded for y-websocket, shared with
+// other subscriptions and never to be modified. It returns false when there is
+// nothing now; wake is called when that changes. Messages queued before the
+// end still come out.
+func (s *Subscription) Next() ([]byte, bool) {
+	frame, drained, ok := s.out.next()
+	if drained {
+		s.doc.post(command{kind: cmdDrained, sub: s})
+	}
+	return frame, ok
+}
+
+// Progress tells that the connection took bytes of a message that Next
+// returned, so that a slow reader is not taken for a dead one. Next itself
+// counts as progress; only writers that learn of partial writes need this.
+func (s *Subscription) Progress(bytes int) {
+	if bytes > 0 {
+		s.out.progress()
+	}
+}
+
+// End returns why the subscription is over, an *EndError, and nil while it
+// lives. After Close it is not nil.
+func (s *Subscription) End() error {
+	if e := s.out.end(); e != nil {
+		return e
+	}
+	return nil
+}
+
+// Close detaches the session. Its presence is removed after a grace period.
+// Closing again does nothing.
+func (s *Subscription) Close() {
+	if s.out.close(endClosed) {
+		s.doc.post(command{kind: cmdDetach, sub: s})
+		s.doc.wakeSenders()
+	}
+}
+
+// Peer returns who subscribed.
+func (s *Subscription) Peer() Peer { return s.peer }
+
+// member is the core's side of a subscription.
+type member struct {
+	index   int32 // in core.subs; -1 when not among them
+	waiting bool  // in core.acking
+	chased  bool  // in core.chasing
+	author  bool  // contributed to the batch under way
+
+	// ready: its first SyncStep1 was answered, with what the document had at
+	// version from. Until then it is sent no updates: its client could not
+	// place them.
+	ready bool
+	from  persistence.Position
+
+	// pending: something that this session sent waits for what is missing.
+	// owes: something that it sent was set aside unread; nothing is
+	// acknowledged until a SyncStep2 of this session has been applied.
+	// refused: it sent something new without the right to write; nothing is
+	// acknowledged any more.
+	pending bool
+	owes    bool
+	refused bool
+	// final: the next catch-up goes out as the SyncStep2 that ends a sync.
+	final bool
+
+	garbled uint8 // malformed messages
+	tries   uint8 // of asking for what is missing
+
+	// lag is what the reader is known to have; nil when it keeps up.
+	lag *mark
+	// presenceLag is the presence change up to which it was told, while lag
+	// is set.
+	presenceLag uint64
+	holds       int // bytes of a diff that was made for it alone
+
+	acks      []ackWait // in order of request
+	keepalive time.Time // when acks were last kept waiting
+
+	// wantSync is the vector of a SyncStep1 that is to be answered later.
+	wantSync []byte
+	// credit is how many bytes SyncStep2 answers may take, as of creditAt.
+	credit   int64
+	creditAt time.Time
+	asked    time.Time // when SyncStep1 went out last
+}
+
+func (s *Subscription) gone() bool { return s.at.index < 0 }

@@ -1,0 +1,183 @@
+// Package metrics names every metric of the process, in one file, on a
+// registry that the caller gives. Labels take values from short fixed lists,
+// never from outside: no document, subject or address is ever a label.
+package metrics
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Values of the label "result" of UpdatesTotal.
+const (
+	// UpdateApplied changed the document and left nothing pending.
+	UpdateApplied = "applied"
+	// UpdateKnown held nothing that the document did not have.
+	UpdateKnown = "known"
+	// UpdatePending waits, in part or whole, for what it depends on.
+	UpdatePending = "pending"
+	// UpdateRefused was malformed or over a limit.
+	UpdateRefused = "refused"
+	// UpdateDiscarded was set aside unread because the log did not commit.
+	UpdateDiscarded = "discarded"
+)
+
+// Values of the label "result" of work that ends well or not.
+const (
+	OK     = "ok"
+	Failed = "failed"
+)
+
+// Metrics holds the metrics of one process. All of them may be used from any
+// goroutine.
+type Metrics struct {
+	// The owner of documents.
+
+	Documents     prometheus.Gauge
+	Subscriptions prometheus.Gauge
+	// PresenceStates is the number of presences held.
+	PresenceStates prometheus.Gauge
+	// LoadSeconds is the time from the first subscription to a live document.
+	LoadSeconds *prometheus.HistogramVec // result
+	// QueueSeconds is how long a document with work waited for a runner.
+	QueueSeconds prometheus.Histogram
+	// UpdatesTotal counts updates received from clients by their fate.
+	UpdatesTotal *prometheus.CounterVec // result
+	UpdateBytes  prometheus.Counter
+	// UpdateFramesTotal counts update frames encoded for readers; each is
+	// shared by all of its receivers.
+	UpdateFramesTotal prometheus.Counter
+	// DeliveriesTotal counts frames put into outboxes.
+	DeliveriesTotal prometheus.Counter
+	AcksTotal       prometheus.Counter
+	// AckSeconds is the time from an acknowledgement request to its answer.
+	AckSeconds prometheus.Histogram
+	// CatchUpsTotal counts diffs computed for readers that fell behind.
+	CatchUpsTotal prometheus.Counter
+	// SlowReadersTotal counts subscriptions ended for not reading at all.
+	SlowReadersTotal prometheus.Counter
+	// QuarantinedTotal counts refused but valid updates that were set aside.
+	QuarantinedTotal prometheus.Counter
+
+	// The way to the log.
+
+	// UncommittedBytes is the size of the updates that are applied but not
+	// committed yet, over all documents.
+	UncommittedBytes prometheus.Gauge
+	CommitSeconds    *prometheus.HistogramVec // result
+	CommitDocuments  prometheus.Histogram
+	CommitEntries    prometheus.Histogram
+	// FencedTotal counts documents dropped because another owner claimed them.
+	FencedTotal prometheus.Counter
+	// LogStalled is 1 while commits fail or the log is read-only.
+	LogStalled prometheus.Gauge
+
+	// Snapshots and history.
+
+	SnapshotSeconds *prometheus.HistogramVec // result
+	SnapshotBytes   prometheus.Counter
+	SegmentSeconds  *prometheus.HistogramVec // result
+	// UnsegmentedSeconds is the age of the oldest log entry that no history
+	// segment holds yet.
+	UnsegmentedSeconds prometheus.Gauge
+
+	// Connections.
+
+	Connections      prometheus.Gauge
+	ConnectionsTotal *prometheus.CounterVec // transport
+	// RefusedTotal counts requests turned away before the upgrade.
+	RefusedTotal     *prometheus.CounterVec // reason
+	HandshakeSeconds prometheus.Histogram
+	FramesIn         prometheus.Counter
+	FramesOut        prometheus.Counter
+	BytesIn          prometheus.Counter
+	BytesOut         prometheus.Counter
+	// ClosesTotal counts closed connections by close code.
+	ClosesTotal *prometheus.CounterVec // code
+	// MalformedTotal counts messages that could not be decoded.
+	MalformedTotal prometheus.Counter
+	// LimitedTotal counts messages refused or delayed by a limit.
+	LimitedTotal *prometheus.CounterVec // limit
+}
+
+const namespace = "ysync"
+
+// New makes the metrics and registers them. It panics when r already has
+// metrics of these names.
+func New(r prometheus.Registerer) *Metrics {
+	f := factory{r}
+	fast := []float64{.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
+	slow := []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}
+	counts := prometheus.ExponentialBuckets(1, 2, 14)
+	return &Metrics{
+		Documents:         f.gauge("hub_documents", "Documents held in memory."),
+		Subscriptions:     f.gauge("hub_subscriptions", "Subscriptions to documents."),
+		PresenceStates:    f.gauge("hub_presence_states", "Presences held."),
+		LoadSeconds:       f.histograms("hub_load_seconds", "Time to load a document.", slow, "result"),
+		QueueSeconds:      f.histogram("hub_queue_seconds", "Time that a document with work waited for a runner.", fast),
+		UpdatesTotal:      f.counters("hub_updates_total", "Updates received, by fate.", "result"),
+		UpdateBytes:       f.counter("hub_update_bytes_total", "Bytes of updates received."),
+		UpdateFramesTotal: f.counter("hub_update_frames_total", "Update frames encoded for readers."),
+		DeliveriesTotal:   f.counter("hub_deliveries_total", "Frames put into outboxes."),
+		AcksTotal:         f.counter("hub_acks_total", "Acknowledgements sent."),
+		AckSeconds:        f.histogram("hub_ack_seconds", "Time from an acknowledgement request to its answer.", fast),
+		CatchUpsTotal:     f.counter("hub_catch_ups_total", "Diffs computed for readers that fell behind."),
+		SlowReadersTotal:  f.counter("hub_slow_readers_total", "Subscriptions ended because nothing was read."),
+		QuarantinedTotal:  f.counter("hub_quarantined_total", "Refused but valid updates that were set aside."),
+
+		UncommittedBytes: f.gauge("log_uncommitted_bytes", "Bytes of updates applied but not yet committed."),
+		CommitSeconds:    f.histograms("log_commit_seconds", "Time of one commit.", fast, "result"),
+		CommitDocuments:  f.histogram("log_commit_documents", "Documents in one commit.", counts),
+		CommitEntries:    f.histogram("log_commit_entries", "Entries in one commit.", counts),
+		FencedTotal:      f.counter("log_fenced_total", "Documents dropped because of a newer claim."),
+		LogStalled:       f.gauge("log_stalled", "1 while commits fail or the log is read-only."),
+
+		SnapshotSeconds:    f.histograms("snapshot_seconds", "Time to store a snapshot.", slow, "result"),
+		SnapshotBytes:      f.counter("snapshot_bytes_total", "Bytes of document state stored in snapshots, before compression."),
+		SegmentSeconds:     f.histograms("segment_seconds", "Time to store a history segment.", slow, "result"),
+		UnsegmentedSeconds: f.gauge("segment_unsegmented_seconds", "Age of the oldest log entry that no segment holds."),
+
+		Connections:      f.gauge("connections", "Open connections."),
+		ConnectionsTotal: f.counters("connections_total", "Connections accepted.", "transport"),
+		RefusedTotal:     f.counters("connections_refused_total", "Requests turned away before the upgrade.", "reason"),
+		HandshakeSeconds: f.histogram("handshake_seconds", "Time from the upgrade to the first answered message.", slow),
+		FramesIn:         f.counter("frames_in_total", "Frames received."),
+		FramesOut:        f.counter("frames_out_total", "Frames sent."),
+		BytesIn:          f.counter("bytes_in_total", "Payload bytes received."),
+		BytesOut:         f.counter("bytes_out_total", "Payload bytes sent."),
+		ClosesTotal:      f.counters("closes_total", "Connections closed, by code.", "code"),
+		MalformedTotal:   f.counter("malformed_messages_total", "Messages that could not be decoded."),
+		LimitedTotal:     f.counters("limited_messages_total", "Messages refused or delayed by a limit.", "limit"),
+	}
+}
+
+type factory struct{ r prometheus.Registerer }
+
+func (f factory) gauge(name, help string) prometheus.Gauge {
+	m := prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help})
+	f.r.MustRegister(m)
+	return m
+}
+
+func (f factory) counter(name, help string) prometheus.Counter {
+	m := prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help})
+	f.r.MustRegister(m)
+	return m
+}
+
+func (f factory) counters(name, help string, labels ...string) *prometheus.CounterVec {
+	m := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
+	f.r.MustRegister(m)
+	return m
+}
+
+func (f factory) histogram(name, help string, buckets []float64) prometheus.Histogram {
+	m := prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets})
+	f.r.MustRegister(m)
+	return m
+}
+
+func (f factory) histograms(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+	m := prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets}, labels)
+	f.r.MustRegister(m)
+	return m
+}

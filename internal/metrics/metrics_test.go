@@ -1,0 +1,42 @@
+package metrics_test
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"ysync/internal/metrics"
+)
+
+// A field that New forgets would be a nil pointer at its first use.
+func TestEveryMetricIsRegistered(t *testing.T) {
+	r := prometheus.NewRegistry()
+	m := metrics.New(r)
+	v := reflect.ValueOf(*m)
+	for i := range v.NumField() {
+		if v.Field(i).IsNil() {
+			t.Errorf("%s is not set", v.Type().Field(i).Name)
+			continue
+		}
+		switch c := v.Field(i).Interface().(type) {
+		case *prometheus.CounterVec:
+			c.WithLabelValues(metrics.OK)
+		case *prometheus.HistogramVec:
+			c.WithLabelValues(metrics.OK)
+		}
+	}
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(families) != v.NumField() {
+		t.Errorf("%d metrics gathered, %d fields", len(families), v.NumField())
+	}
+	for _, f := range families {
+		if !strings.HasPrefix(f.GetName(), "ysync_") {
+			t.Errorf("%s lacks the prefix", f.GetName())
+		}
+	}
+}

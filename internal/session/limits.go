@@ -1,0 +1,72 @@
+package session
+
+import "time"
+
+// Limits bounds what one client may do. The zero value of a field means its
+// default.
+type Limits struct {
+	// MessageBytes bounds one message. Default 32 MiB: an author who comes back
+	// after a long time offline sends all of it as one SyncStep2.
+	MessageBytes int
+	// SilentFor is how long the server waits for the first frame before it
+	// speaks. Default 5 s.
+	SilentFor time.Duration
+	// KeepaliveAfter is how long the server may send nothing. Default 20 s:
+	// stock clients drop a connection on which no data message came for 30 s,
+	// and look every 3 s.
+	KeepaliveAfter time.Duration
+	// StallFor is how long a reader may take no byte at all. Default 30 s.
+	StallFor time.Duration
+	// LargeBytesPerSecond is the rate, from LargeGrace after its start on, that
+	// a message must keep which draws on the budget for large messages.
+	// Default 16 KiB/s.
+	LargeBytesPerSecond int
+	// LargeGrace is how long a large message may take in any case. Default 15 s.
+	LargeGrace time.Duration
+}
+
+// WithDefaults returns l with its zero fields replaced by their defaults.
+func (l Limits) WithDefaults() Limits {
+	fill(&l.MessageBytes, 32<<20)
+	fill(&l.SilentFor, 5*time.Second)
+	fill(&l.KeepaliveAfter, 20*time.Second)
+	fill(&l.StallFor, 30*time.Second)
+	fill(&l.LargeBytesPerSecond, 16<<10)
+	fill(&l.LargeGrace, 15*time.Second)
+	return l
+}
+
+func fill[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// How much misbehaviour is overlooked. A stock client sends none; a client
+// with handlers of its own may send messages that this server does not know,
+// at a low rate, for ever.
+const (
+	malformedAllowed = 4
+	malformedForgive = 10 * time.Second
+	unknownAllowed   = 64
+	unknownForgive   = time.Second
+)
+
+// bucket counts strikes and forgives one every so often.
+type bucket struct {
+	strikes int
+	since   time.Time // when strikes was last brought up to date
+}
+
+// strike adds one at now and reports whether more than allowed stand.
+func (b *bucket) strike(now time.Time, allowed int, forgive time.Duration) (over bool) {
+	if forgiven := int(now.Sub(b.since) / forgive); b.strikes == 0 || forgiven >= b.strikes {
+		b.strikes, b.since = 0, now
+	} else if forgiven > 0 {
+		b.strikes -= forgiven
+		b.since = b.since.Add(time.Duration(forgiven) * forgive)
+	}
+	b.strikes++
+	return b.strikes > allowed
+}

@@ -1,0 +1,204 @@
+package session
+
+import (
+	"errors"
+	"time"
+
+	"ysync/internal/auth"
+	"ysync/syncproto"
+)
+
+// Session is one client on one document. It is confined to one goroutine at a
+// time: its driver holds a lock around every call.
+type Session struct {
+	// Static.
+	limits *Limits // shared by all sessions of a server, never written
+	scope  auth.Scope
+
+	state state
+	// unsaved: a write was refused for lack of the right. No acknowledgement
+	// may follow, as it would say that the write is durable.
+	unsaved bool
+
+	opened time.Time
+	// sent is when a frame was last handed to the transport in full.
+	sent time.Time
+
+	malformed, unknown bucket
+
+	// The write under way; zero when there is none.
+	writing time.Time // start, or when it last made progress
+	// The large message under way; zero when there is none.
+	large     time.Time
+	largeRead int
+}
+
+type state uint8
+
+const (
+	silent state = iota
+	attached
+	closed
+)
+
+// New starts a session at now. limits has its defaults filled in and is
+// retained.
+func New(limits *Limits, grant auth.Grant, now time.Time) Session {
+	return Session{limits: limits, scope: grant.Scope, opened: now, sent: now}
+}
+
+// Step is what the driver has to do after a call, in the order of the fields.
+type Step struct {
+	// Attach: subscribe to the document before anything else.
+	Attach bool
+	// Messages go to the document's owner, in order. Payloads alias the frame.
+	Messages []syncproto.Message
+	// Frame is to be written to the client, nil for none. It is shared and
+	// must not be modified.
+	Frame []byte
+	// Probe: find out whether the write under way makes progress, and tell by
+	// Progress.
+	Probe bool
+	// Close ends the connection, nil for not yet.
+	Close *Close
+
+	// Malformed is why the frame was set aside whole, nil if it was not.
+	Malformed error
+	// Unknown and Refused count messages ignored as of unknown type, and
+	// dropped for lack of the right.
+	Unknown, Refused int
+}
+
+// Receive takes a whole frame of the client. Messages are appended to into,
+// which lets the driver reuse its space.
+func (s *Session) Receive(frame []byte, into []syncproto.Message, now time.Time) Step {
+	step := Step{Messages: into}
+	if s.state == closed {
+		return step
+	}
+	first := s.state == silent
+	if first && syncproto.Sniff(frame) == syncproto.Hocuspocus {
+		return s.close(step, Closef(CloseDialect,
+			"Hocuspocus is not supported yet: connect with y-websocket"))
+	}
+	if err := check(frame); err != nil {
+		step.Malformed = err
+		if first || s.malformed.strike(now, malformedAllowed, malformedForgive) {
+			return s.close(step, Closef(CloseMalformed, "%v", err))
+		}
+		return step
+	}
+	messages := syncproto.NewDecoder(frame)
+	for m, ok := messages.Next(); ok; m, ok = messages.Next() {
+		switch s.judge(m) {
+		case pass:
+			step.Messages = append(step.Messages, m)
+		case unknown:
+			step.Unknown++
+			if s.unknown.strike(now, unknownAllowed, unknownForgive) {
+				return s.close(step, Closef(CloseMalformed,
+					"too many messages of unknown type %d", m.Type))
+			}
+		case refuse:
+			step.Refused++
+		case unconfirmed:
+			// The client's timer for an answer must not run out (y-sweet
+			// reconnects after 3 s), and any message stops it.
+			step.Frame = syncproto.Keepalive
+		}
+	}
+	if first && len(step.Messages) > 0 {
+		s.state = attached
+		step.Attach = true
+	}
+	return step
+}
+
+// check decodes the whole frame, so that a malformed one has no effect at all.
+// A message of unknown type is no fault: it takes the rest of its frame.
+func check(frame []byte) error {
+	messages := syncproto.NewDecoder(frame)
+	for _, ok := messages.Next(); ok; _, ok = messages.Next() {
+	}
+	if err := messages.Err(); err != nil && !errors.Is(err, syncproto.ErrUnknownType) {
+		return err
+	}
+	return nil
+}
+
+type judgement uint8
+
+const (
+	pass judgement = iota
+	ignore
+	unknown
+	refuse
+	unconfirmed
+)
+
+// judge decides on one message by its kind and the scope. What is not listed
+// may not come from a client.
+func (s *Session) judge(m syncproto.Message) judgement {
+	switch m.Kind {
+	case syncproto.KindSyncStep1, syncproto.KindSyncStep2:
+		// Every client answers the server's SyncStep1 with its whole delete
+		// set. Whether that adds anything, and may, the document's owner knows.
+		return pass
+	case syncproto.KindUpdate:
+		if s.scope.CanWrite() {
+			return pass
+		}
+		s.unsaved = true
+		return refuse
+	case syncproto.KindAwareness, syncproto.KindQueryAwareness:
+		if s.scope.CanPresence() {
+			return pass
+		}
+		return refuse
+	case syncproto.KindAck:
+		if s.unsaved {
+			return unconfirmed
+		}
+		return pass
+	case syncproto.KindAuth:
+		// A fresh token; without keys there is nothing to renew.
+		return ignore
+	default:
+		return unknown
+	}
+}
+
+// Tick looks at what is overdue at now. It is called about once a second.
+func (s *Session) Tick(now time.Time) Step {
+	var step Step
+	switch {
+	case s.state == closed:
+	case s.tooSlow(now):
+		return s.close(step, Closef(CloseSlowSender, "a large message came too slowly"))
+	case !s.writing.IsZero():
+		step.Probe = now.Sub(s.writing) >= s.limits.StallFor
+	case s.state == silent:
+		if now.Sub(s.opened) >= s.limits.SilentFor {
+			s.state = attached
+			step.Attach = true
+		}
+	case now.Sub(s.sent) >= s.limits.KeepaliveAfter:
+		// Set here as well as when it is written: it is asked for once.
+		s.sent = now
+		step.Frame = syncproto.Keepalive
+	}
+	return step
+}
+
+func (s *Session) close(step Step, reason *Close) Step {
+	s.state = closed
+	step.Messages = step.Messages[:0]
+	step.Close = reason
+	return step
+}
+
+// Attached reports whether the session has a subscription.
+func (s *Session) Attached() bool { return s.state == attached }
+
+// Closed ends the session from outside: nothing comes out of it any more.
+func (s *Session) Closed() { s.state = closed }

@@ -1,0 +1,62 @@
+// Package snapshots keeps the stored states and the history of documents in a
+// blob store, and rebuilds documents from them and the update log.
+//
+// A snapshot is the full state of a document at one position of its log. A
+// segment is a row of log entries with their times and authors. Both are
+// written once, never changed, verified by reading back before anything points
+// at them, and self-describing: with every other store lost, a folder of these
+// files still tells which documents there were and what they held.
+//
+// # Envelope
+//
+// Both files have one envelope. Integers outside the header are big-endian.
+//
+//	 offset   bytes
+//	+------+ 0
+//	| magic    8     "YSYNCSNP" or "YSYNCSEG"
+//	| version  4     format version, 1
+//	| H        4     length of the header, at most 64 KiB
+//	+------+ 16
+//	| header   H     fields, see below
+//	+------+ 16+H
+//	| crc      4     CRC-32C of bytes 0 … 16+H
+//	+------+ 20+H
+//	| body     B     one zstd frame, window at most 8 MiB
+//	+------+ 20+H+B
+//	| digest   32    SHA-256 of everything before it
+//	+------+ 52+H+B
+//
+// Magic, version, header length, header and crc keep their places in every
+// later version, so that a file of a newer format is told from a damaged one
+// and refused by name. The crc lets a listing trust a header without reading
+// the body; the digest finds any flipped or missing byte of the file.
+//
+// # Header fields
+//
+// uvarint and varint are those of encoding/binary; a string is a uvarint length
+// and its bytes; times are varint milliseconds since 1970 UTC.
+//
+//	snapshot                          segment
+//	string   document                 string   document
+//	uvarint  generation               uvarint  generation
+//	uvarint  epoch of the writer      uvarint  epoch of the writer
+//	uvarint  position                 uvarint  from (exclusive)
+//	varint   time                     uvarint  to (inclusive)
+//	string   label                    varint   time of the first entry
+//	byte     encoding, 2 = update V2  varint   time of the last entry
+//	uvarint  raw size R               uvarint  raw size R
+//	uvarint  stored size B            uvarint  stored size B
+//	32 bytes SHA-256 of the raw body  32 bytes SHA-256 of the raw body
+//
+// # Bodies
+//
+// The raw body of a snapshot is one update V2 with everything the document
+// holds, what is pending included. That of a segment is its entries from+1 … to:
+//
+//	uvarint  epoch under which it was appended, less that of the entry before
+//	uvarint  milliseconds since the entry before
+//	string   author
+//	string   update (update V1)
+//
+// The first entry counts from epoch 0 and from the header's first time.
+package snapshots

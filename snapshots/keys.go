@@ -1,0 +1,65 @@
+package snapshots
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"ysync/persistence"
+)
+
+const (
+	snapshotExt = ".snapshot"
+	segmentExt  = ".segment"
+)
+
+// Folder is the key prefix of a document's files, "/" included. It is made of
+// the digest of the name, so that no name can reach outside the store or
+// collide with another; the name itself is in every file's header.
+func Folder(document string) string {
+	sum := sha256.Sum256([]byte(document))
+	return hex.EncodeToString(sum[:]) + "/"
+}
+
+// SnapshotKey is the key of a snapshot whose stored bytes have digest sum.
+// Keys of one document sort by generation, then position.
+func SnapshotKey(h SnapshotHeader, sum [sha256.Size]byte) string {
+	return fmt.Sprintf("%s%020d-%020d-%020d-%s%s",
+		Folder(h.Document), h.Generation, h.Position, h.Epoch, hex.EncodeToString(sum[:8]), snapshotExt)
+}
+
+// SegmentKey is the key of a segment whose stored bytes have digest sum. Keys
+// of one document sort by generation, then position.
+func SegmentKey(h SegmentHeader, sum [sha256.Size]byte) string {
+	return fmt.Sprintf("%s%020d-%020d-%020d-%020d-%s%s",
+		Folder(h.Document), h.Generation, h.From, h.To, h.Epoch, hex.EncodeToString(sum[:8]), segmentExt)
+}
+
+// keyRange is what a segment's key tells without opening the file.
+type keyRange struct {
+	generation persistence.Generation
+	from, to   persistence.Position
+}
+
+// segmentRange reads the range out of a key; ok is false for other files.
+func segmentRange(key string) (r keyRange, ok bool) {
+	name, ok := strings.CutSuffix(key[strings.LastIndexByte(key, '/')+1:], segmentExt)
+	if !ok {
+		return keyRange{}, false
+	}
+	parts := strings.Split(name, "-")
+	if len(parts) != 5 {
+		return keyRange{}, false
+	}
+	var n [3]uint64
+	for i := range n {
+		v, err := strconv.ParseUint(parts[i], 10, 64)
+		if err != nil {
+			return keyRange{}, false
+		}
+		n[i] = v
+	}
+	return keyRange{persistence.Generation(n[0]), persistence.Position(n[1]), persistence.Position(n[2])}, true
+}

@@ -1,0 +1,169 @@
+package snapshots
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"go.uber.org/zap"
+
+	"ysync/crdt"
+	"ysync/persistence"
+)
+
+// loadAttempts is how often Load starts over because the log was trimmed
+// between reading the record and the entries.
+const loadAttempts = 3
+
+// Load rebuilds a document from its newest good snapshot and the log after it,
+// entirely or not at all. A newest snapshot that is missing or damaged is
+// logged as an error and passed over: the one before it serves, or the whole
+// log when nothing of it was trimmed, or at last the history segments and the
+// log after them. A document that was never written is
+// empty, with a Record of generation 0.
+//
+// Errors: persistence.ErrErased, ErrNewerFormat (never passed over),
+// ErrUnrecoverable with all causes, and those of reading the log. The Record's
+// Head is that of the newest entry in the document.
+func (k *Keeper) Load(ctx context.Context, document string) (*crdt.Doc, persistence.Record, persistence.Tail, error) {
+	for attempt := 1; ; attempt++ {
+		rec, err := k.log.Open(ctx, document)
+		if err != nil {
+			return nil, rec, persistence.Tail{}, &DocumentError{"load", document, err}
+		}
+		if !rec.Tombstone.IsZero() {
+			return nil, rec, persistence.Tail{}, &DocumentError{"load", document, persistence.ErrErased}
+		}
+		doc, tail, err := k.rebuild(ctx, &rec)
+		if err == nil {
+			return doc, rec, tail, nil
+		}
+		if errors.Is(err, persistence.ErrTrimmed) && attempt < loadAttempts {
+			continue
+		}
+		return nil, rec, persistence.Tail{}, &DocumentError{"load", document, err}
+	}
+}
+
+func (k *Keeper) rebuild(ctx context.Context, rec *persistence.Record) (*crdt.Doc, persistence.Tail, error) {
+	if !rec.Exists() {
+		return replayDoc(), persistence.Tail{}, nil
+	}
+	doc, after, err := k.base(ctx, *rec)
+	if err != nil {
+		return nil, persistence.Tail{}, err
+	}
+	tail, err := k.replay(ctx, doc, rec, after)
+	if err != nil {
+		return nil, persistence.Tail{}, err
+	}
+	return doc, tail, nil
+}
+
+// base returns the document at the position from which the log is to be
+// replayed: that of the newest good snapshot, or 0.
+func (k *Keeper) base(ctx context.Context, rec persistence.Record) (*crdt.Doc, persistence.Position, error) {
+	var causes []error
+	for _, p := range []persistence.Pointer{rec.Snapshot, rec.Previous} {
+		if p.IsZero() {
+			continue
+		}
+		if p.Position < rec.Trimmed {
+			causes = append(causes, fmt.Errorf("%s: the log reaches back to %d only", p.Key, rec.Trimmed))
+			continue
+		}
+		doc, err := k.open(ctx, rec, p)
+		if err == nil {
+			return doc, p.Position, nil
+		}
+		if ctx.Err() != nil || errors.Is(err, ErrNewerFormat) {
+			return nil, 0, err
+		}
+		k.damaged(rec.Document, p, err, "snapshot unusable, falling back to an older one")
+		causes = append(causes, err)
+	}
+	if rec.Trimmed == 0 {
+		if len(causes) > 0 {
+			k.logger.Error("no usable snapshot, replaying the whole log",
+				zap.String("document", rec.Document), zap.Uint64("entries", uint64(rec.Head)))
+		}
+		return replayDoc(), 0, nil
+	}
+	doc, err := k.fromHistory(ctx, rec)
+	if err != nil {
+		return nil, 0, errors.Join(append([]error{ErrUnrecoverable}, append(causes, err)...)...)
+	}
+	return doc, rec.Trimmed, nil
+}
+
+// fromHistory replays the segments from the beginning up to where the log
+// begins: the last resort when every snapshot is damaged.
+func (k *Keeper) fromHistory(ctx context.Context, rec persistence.Record) (*crdt.Doc, error) {
+	k.logger.Error("no usable snapshot and a trimmed log, replaying the history",
+		zap.String("document", rec.Document), zap.Uint64("entries", uint64(rec.Trimmed)))
+	doc := replayDoc()
+	for e, err := range k.History(ctx, rec.Document, rec.Generation, 0, rec.Trimmed) {
+		if err != nil {
+			return nil, err
+		}
+		if _, err := doc.Apply(nil, crdt.V1, e.Update); err != nil {
+			return nil, fmt.Errorf("%w: entry %d does not apply: %w", ErrCorrupt, e.Position, err)
+		}
+	}
+	return doc, nil
+}
+
+// open decodes the snapshot at p into a fresh document.
+func (k *Keeper) open(ctx context.Context, rec persistence.Record, p persistence.Pointer) (*crdt.Doc, error) {
+	h, state, err := k.fetch(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	if h.Document != rec.Document || h.Generation != rec.Generation || h.Position != p.Position {
+		return nil, &FileError{p.Key, corrupt("it holds %q, generation %d, position %d", h.Document, h.Generation, h.Position)}
+	}
+	doc := replayDoc()
+	if _, err := doc.Apply(nil, crdt.V2, state); err != nil {
+		return nil, &FileError{p.Key, corrupt("its state does not apply: %v", err)}
+	}
+	return doc, nil
+}
+
+// replay applies the log after a position and moves rec.Head to the newest
+// entry applied.
+func (k *Keeper) replay(
+	ctx context.Context, doc *crdt.Doc, rec *persistence.Record, after persistence.Position,
+) (persistence.Tail, error) {
+	var tail persistence.Tail
+	last := after
+	for e, err := range k.log.Read(ctx, rec.Document, after) {
+		if err != nil {
+			return tail, err
+		}
+		if e.Position != last+1 {
+			return tail, gap(rec.Document, last+1)
+		}
+		if _, err := doc.Apply(nil, crdt.V1, e.Update); err != nil {
+			return tail, &persistence.Error{
+				Op: "replay", Document: rec.Document, Position: e.Position,
+				Err: fmt.Errorf("%w: %w", persistence.ErrCorrupt, err),
+			}
+		}
+		last = e.Position
+		tail.Entries++
+		tail.Bytes += len(e.Update)
+	}
+	if last < rec.Head {
+		return tail, gap(rec.Document, last+1)
+	}
+	rec.Head = last
+	return tail, nil
+}
+
+// gap is the error for an entry that should be in the log and is not.
+func gap(document string, at persistence.Position) error {
+	return &persistence.Error{
+		Op: "read", Document: document, Position: at,
+		Err: fmt.Errorf("%w: the entry is missing", persistence.ErrCorrupt),
+	}
+}

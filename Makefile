@@ -41,3 +41,12 @@ conformance: ## the vectors made by real Yjs, counted by family
 
 web: ## rebuild the start page's bundle (needs Node)
 	@cd examples/editor && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build
+
+bench: ## the server against @y/websocket-server and a bare echo, in one run (RUNS=3, JOBS=a,b)
+	@.ci/prepare && go build -trimpath -o bin/bench ./internal/bench && bin/bench -runs $(or $(RUNS),3) -only "$(JOBS)" -out "$(OUT)"
+
+crash: ## kill -9 the server KILLS times under load (KILLS=200), then prove the audit with planted bugs
+	@CRASH_KILLS=$(KILLS) go test -count=1 -timeout 0 -tags crash -v -run 'TestManyKills|TestPlantedBugs' ./internal/crashtest | grep -v '^=== '
+
+faults: ## power losses and failing disks, with planted bugs that have to be caught
+	@go test -count=1 -tags faults ./internal/crashtest ./persistence/pebble ./snapshots/... -run 'Power|Fault'

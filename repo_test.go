@@ -42,10 +42,13 @@ var places = map[string]place{
 	"internal/lib0":      {0, map[string]string{"net": noSockets, "time": noClock, "sync": noLocks}},
 	"internal/invariant": {0, nil},
 	"internal/fault":     {0, nil},
-	"internal/vectors":   {0, nil},
 	"internal/metrics":   {0, nil},
 	"internal/auth":      {0, nil},
 	"persistence":        {0, map[string]string{"net": noSockets}},
+
+	"internal/vectors":         {1, nil},
+	"internal/vectors/replica": {2, nil},
+	"crdt/differential":        {2, nil},
 
 	"crdt":      {1, map[string]string{"net": noSockets, "net/http": noSockets, "time": noClock, "log": "the engine returns errors", "sync": noLocks, "os": "the engine does no I/O"}},
 	"awareness": {1, map[string]string{"net": noSockets, "net/http": noSockets, "sync": noLocks}},
@@ -55,18 +58,19 @@ var places = map[string]place{
 	"persistence/pebble":          {1, map[string]string{"net/http": noSockets}},
 	"persistence/persistencetest": {1, nil},
 
-	"snapshots":     {2, map[string]string{"net/http": noSockets}},
-	"snapshots/dir": {2, map[string]string{"net/http": noSockets}},
-	"internal/hub":  {2, map[string]string{"net": noSockets, "net/http": noSockets, "github.com/coder/websocket": noSockets}},
+	"snapshots":           {2, map[string]string{"net/http": noSockets}},
+	"snapshots/dir":       {2, map[string]string{"net/http": noSockets}},
+	"snapshots/storetest": {2, nil},
+	"internal/hub":        {2, map[string]string{"net": noSockets, "net/http": noSockets, "github.com/coder/websocket": noSockets}},
 
 	"internal/session": {3, map[string]string{"net": noSockets, "net/http": noSockets, "github.com/coder/websocket": noSockets}},
 	"examples/editor":  {3, nil},
 	"internal/gateway": {4, map[string]string{module + "/crdt": noEngine, module + "/persistence": noEngine}},
 	"cmd/ysync":        {5, nil},
 
-	"internal/crashtest": {6, nil},
 	"internal/e2e":       {6, nil},
-	"internal/bench":     {6, nil},
+	"internal/crashtest": {7, nil},
+	"internal/bench":     {7, nil},
 }
 
 // child reports whether one package may import another of its own rank: a

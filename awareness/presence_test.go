@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -124,6 +125,11 @@ func (s server) check() {
 	if n != len(s.entries) || size != s.bytes {
 		s.t.Fatalf("%d entries of %d bytes, counted %d and %d", n, size, len(s.entries), s.bytes)
 	}
+	for _, e := range s.entries {
+		if e.owner != nil && !slices.Contains(slices.Collect(maps.Values(s.sessions)), e.owner) {
+			s.t.Fatalf("entry %d belongs to a session that left", e.id)
+		}
+	}
 	for key, session := range s.sessions {
 		for _, e := range session.entries {
 			if e.owner != session {
@@ -168,6 +174,7 @@ func TestAStaleStateIsDroppedBeforeItsJSONIsLookedAt(t *testing.T) {
 	for _, bad := range []string{`{`, "\xff", strings.Repeat("[", 1000), ``} {
 		s.want(2, "", one(7, 3, bad), start, "", "")
 		s.want(2, "", one(7, 2, bad), start, "", "")
+		s.want(2, "", one(8, 0, bad), start, "", "")
 		if _, err := s.Apply(2, "", one(7, 4, bad), start); err == nil {
 			t.Fatalf("new state %q was accepted", bad)
 		}
@@ -292,6 +299,23 @@ func TestAnotherSubjectCannotTakeAClient(t *testing.T) {
 	s.want(2, "bob", one(7, 3, `{}`), at(DefaultGrace), "", "")
 	s.wantExpired(at(DefaultGrace+ForgetAfter), "")
 	s.want(2, "bob", one(7, 5, `{}`), at(DefaultGrace+ForgetAfter), `7@5={}`, "")
+}
+
+func TestASessionMayGoOnUnderAnotherSubject(t *testing.T) {
+	s := newServer(t, Options{})
+	s.want(1, "ann", one(7, 3, `{}`), start, `7@3={}`, "")
+	s.want(1, "ann-marie", one(7, 4, `{}`), start, `7@4={}`, "")
+	s.want(2, "ann", one(7, 5, `{}`), start, "", "")
+	s.want(2, "ann-marie", one(7, 5, `{}`), start, `7@5={}`, "")
+}
+
+func TestALeavingSessionKeepsNoHoldOnWhatItRemoved(t *testing.T) {
+	s := newServer(t, Options{})
+	s.want(1, "", many(entry1(7, 3, `{}`), entry1(8, 3, `{}`)), start, `7@3={} 8@3={}`, "")
+	s.want(1, "", one(7, 3, `null`), start, `7@3=null`, "")
+	s.Leave(1, start)
+	s.check()
+	s.want(2, "", one(7, 4, `{}`), start, `7@4={}`, "")
 }
 
 func TestInOpenModeAnySessionMayTakeAClient(t *testing.T) {

@@ -3,6 +3,8 @@ package crdt
 import (
 	"fmt"
 	"slices"
+
+	"ysync/internal/invariant"
 )
 
 // Apply integrates an update of another replica, entirely or not at all: after
@@ -11,75 +13,49 @@ import (
 // that completes it. Apply keeps nothing of the slice. It must not be called
 // within a transaction. (Yjs: applyUpdate, readUpdateV2.)
 func (d *Doc) Apply(origin any, v Version, update []byte) (*Commit, error) {
-	sum, err := d.validate(v, update)
-	if err != nil {
+	in := incomings.Get().(*incoming)
+	defer in.release()
+	if err := in.read(v, update, d.limits.BlocksPerUpdate); err != nil {
 		return nil, err
 	}
-	sections, err := d.readSections(v, update, sum)
-	if err != nil {
+	if err := d.admit(v, update, in); err != nil {
 		return nil, err
 	}
-	r, err := newUpdateReader(v, update, d.limits.BlocksPerUpdate)
-	if err != nil {
-		return nil, err
-	}
+	whole := in.skips == 0 && in.rest == 0
 	tx := d.begin(origin)
-	ap := applier{tx: tx, d: d}
-	ap.integrate(sections)
-	ap.deletes(r)
+	ap := applier{tx: tx, d: d, in: in}
+	ap.integrate()
+	in.eachDelete(ap.deleteOrWait)
 	ap.retryDeletes()
 	if ap.retry {
 		ap.retryBlocks()
 		ap.retryDeletes()
 	}
 	tx.commit.leftPending = ap.leftBlocks || ap.leftDeletes
-	tx.commit.relayable = sum.skips == 0 && !ap.known && !ap.retried && !tx.commit.leftPending && sum.rest == 0
+	tx.commit.relayable = whole && !ap.known && !ap.retried && !tx.commit.leftPending
 	d.tx = nil
 	d.finish(tx)
 	return &tx.commit, nil
 }
 
-// summary is what validation learnt about an update.
-type summary struct {
-	blocks, skips, types, payload int
-	// rest is how many bytes follow the update.
-	rest int
-}
-
-// validate decodes a whole update and checks it against the limits, without
-// changing anything and nearly without allocating.
-func (d *Doc) validate(v Version, update []byte) (summary, error) {
-	var sum summary
-	r, err := newUpdateReader(v, update, d.limits.BlocksPerUpdate)
-	if err != nil {
-		return sum, err
+// admit checks a valid update against the limits of the document.
+func (d *Doc) admit(v Version, update []byte, in *incoming) error {
+	if len(d.arena.buf)+4*in.r.payload > maxArena {
+		return &UpdateError{-1, fmt.Errorf("%w: document beyond %d bytes", ErrLimit, maxArena)}
 	}
-	var b rawBlock
-	for r.next(&b) {
-	}
-	var run deleteRun
-	for r.nextDelete(&run) {
-	}
-	if err := r.check(); err != nil {
-		return sum, err
-	}
-	sum = summary{blocks: r.total, skips: r.skips, types: r.types, payload: r.payload, rest: r.dec.rest().Len()}
-	if len(d.arena.buf)+4*sum.payload > maxArena {
-		return sum, &UpdateError{-1, fmt.Errorf("%w: document beyond %d bytes", ErrLimit, maxArena)}
-	}
-	deep := d.maxDepth+sum.types+d.pending.types > d.limits.TypeDepth
+	deep := d.maxDepth+in.r.types+d.pending.types > d.limits.TypeDepth
 	full := d.pending.bytes+4*len(update) > d.limits.PendingBytes
 	if deep || full {
-		return sum, d.rehearse(v, update)
+		return d.rehearse(v, update)
 	}
-	return sum, nil
+	return nil
 }
 
 // rehearse applies an update that may exceed a limit to a copy of the document,
 // and tells whether it does.
 func (d *Doc) rehearse(v Version, update []byte) error {
 	lim := d.limits
-	lim.TypeDepth, lim.PendingBytes = 1<<30, 1<<60
+	lim.TypeDepth, lim.PendingBytes = 1<<40, 1<<60
 	copied := New(Options{KeepDeleted: d.opts.KeepDeleted, NoFormatCleanup: true, Limits: lim})
 	if _, err := copied.Apply(nil, V1, d.AppendState(nil, V1)); err != nil {
 		return err
@@ -87,7 +63,7 @@ func (d *Doc) rehearse(v Version, update []byte) error {
 	if _, err := copied.Apply(nil, v, update); err != nil {
 		return err
 	}
-	if copied.maxDepth > d.limits.TypeDepth {
+	if copied.maxDepth > d.limits.TypeDepth && copied.maxDepth > d.maxDepth {
 		return &UpdateError{-1, fmt.Errorf("%w: types nested deeper than %d", ErrLimit, d.limits.TypeDepth)}
 	}
 	if n := copied.pending.bytes; n > d.limits.PendingBytes && n > d.pending.bytes {
@@ -96,62 +72,14 @@ func (d *Doc) rehearse(v Version, update []byte) error {
 	return nil
 }
 
-// section is what an update holds of one client.
-type section struct {
-	client ClientID
-	blocks []rawBlock
-	i      int // next block to integrate
-	done   bool
-}
-
-// readSections decodes the blocks of a valid update.
-func (d *Doc) readSections(v Version, update []byte, sum summary) ([]section, error) {
-	r, err := newUpdateReader(v, update, d.limits.BlocksPerUpdate)
-	if err != nil {
-		return nil, err
-	}
-	blocks := make([]rawBlock, 0, sum.blocks)
-	var out []section
-	var b rawBlock
-	at := 0
-	for r.next(&b) {
-		if r.section != at {
-			at = r.section
-			out = append(out, section{client: b.client})
-		}
-		blocks = append(blocks, b)
-		s := &out[len(out)-1]
-		s.i++ // counts for now
-	}
-	at = 0
-	for i := range out {
-		out[i].blocks = blocks[at : at+out[i].i : at+out[i].i]
-		at += out[i].i
-		out[i].i = 0
-	}
-	slices.SortStableFunc(out, compareSections)
-	for i := 1; i < len(out); i++ {
-		if out[i].client == out[i-1].client {
-			return nil, &UpdateError{-1, malformed("two sections of one client")}
-		}
-	}
-	return out, nil
-}
-
-func compareSections(a, b section) int {
-	switch {
-	case a.client < b.client:
-		return -1
-	case a.client > b.client:
-		return 1
-	}
-	return 0
-}
-
 // applier integrates one update.
 type applier struct {
 	tx *Txn
 	d  *Doc
+	in *incoming
+
+	stack []waiting
+	top   waiting // the one taken off the stack last
 
 	known       bool // the update holds something known before
 	retry       bool // pending blocks may be complete
@@ -160,110 +88,155 @@ type applier struct {
 	leftDeletes bool
 }
 
-// integrate integrates the blocks of sections, which are in ascending order of
-// their clients, taking dependencies within the update first; blocks that lack
-// one go to the pending blocks (Yjs: integrateStructs).
-func (ap *applier) integrate(sections []section) {
-	d := ap.d
-	hadPending := d.pending.blocks > 0
-	defer func() {
-		if hadPending && d.due() {
-			ap.retry = true
-		}
-	}()
-	type entry struct{ section, block int }
-	var stack []entry
-	cur := len(sections) - 1
-	find := func(c ClientID) int {
-		i, ok := slices.BinarySearchFunc(sections, section{client: c}, compareSections)
-		if !ok || sections[i].done || sections[i].i == len(sections[i].blocks) {
-			return -1
-		}
-		return i
-	}
-	giveUp := func() {
-		for _, e := range stack {
-			s := &sections[e.section]
-			if s.done && s.i <= e.block {
-				continue
+// waiting is a block whose dependency is integrated first.
+type waiting struct {
+	section int
+	block   rawBlock
+}
+
+// integrate integrates the blocks of the update, those of the highest client
+// first, taking dependencies within the update before what needs them. Blocks
+// that lack one are left for later (Yjs: integrateStructs).
+func (ap *applier) integrate() {
+	in, d := ap.in, ap.d
+	waited := d.pending.missing
+	d.pending.missing = nil
+	for cur := len(in.sections) - 1; cur >= 0; cur-- {
+		for in.sections[cur].left > 0 && !in.sections[cur].done {
+			b, at := in.next(cur), cur
+			for b != nil {
+				b, at = ap.step(b, at)
 			}
-			s.done, s.i = true, e.block
 		}
-		stack = stack[:0]
-	}
-	for cur >= 0 {
-		s := &sections[cur]
-		if s.done || s.i == len(s.blocks) {
-			cur--
-			continue
-		}
-		head := entry{cur, s.i}
-		s.i++
-		for {
-			hs := &sections[head.section]
-			b := &hs.blocks[head.block]
-			if b.kind != kindSkip {
-				state := uint64(d.state(b.client))
-				if state < b.clock {
-					stack = append(stack, head)
-					d.pending.wait(b.client, b.clock-1, b.clock-1)
-					giveUp()
-				} else if c, clock, lacks := d.lacks(b); lacks {
-					stack = append(stack, head)
-					if i := find(c); i >= 0 {
-						head = entry{i, sections[i].i}
-						sections[i].i++
-						continue
-					}
-					d.pending.wait(c, clock, uint64(d.state(c)))
-					giveUp()
-				} else if state < b.end() {
-					if state > b.clock {
-						ap.known = true
-					}
-					ap.tx.integrateRaw(b, uint32(state-b.clock))
-				} else {
-					ap.known = true
-				}
-			}
-			if len(stack) == 0 {
-				break
-			}
-			head = stack[len(stack)-1]
-			stack = stack[:len(stack)-1]
+		for in.sections[cur].left > 0 {
+			ap.leave(in.next(cur))
 		}
 	}
-	for i := range sections {
-		s := &sections[i]
-		if !s.done {
-			continue
-		}
-		for j := s.i; j < len(s.blocks); j++ {
-			if s.blocks[j].kind != kindSkip {
-				ap.leftBlocks = true
-				d.pending.add(&s.blocks[j])
-			}
-		}
+	for c, clock := range waited {
+		ap.retry = ap.retry || clock < uint64(d.state(c))
+		d.pending.wait(c, clock)
 	}
 }
 
-// lacks finds a unit that a block depends on and that is not known
-// (Yjs: getMissing).
-func (d *Doc) lacks(b *rawBlock) (ClientID, uint64, bool) {
-	for _, dep := range [...]struct {
-		set bool
-		id  ID
-	}{{b.hasOrigin, b.origin}, {b.hasRight, b.right}, {b.hasParent, b.parent}} {
-		if dep.set && dep.id.Client != b.client && uint64(dep.id.Clock) >= uint64(d.state(dep.id.Client)) {
-			return dep.id.Client, uint64(dep.id.Clock), true
+// step integrates b, the last block read of section at, or goes to what it
+// needs. It returns the next block to try: that one, or what waits for b; nil
+// when nothing waits any more.
+func (ap *applier) step(b *rawBlock, at int) (*rawBlock, int) {
+	in, d := ap.in, ap.d
+	if b.kind != kindSkip {
+		state := uint64(d.state(b.client))
+		if state < b.clock {
+			d.pending.wait(b.client, b.clock-1)
+			ap.giveUp(b, at)
+		} else if c, lacks := d.lacks(b); lacks {
+			if i := ap.find(c); i >= 0 {
+				in.sections[at].open = true
+				ap.stack = append(ap.stack, waiting{at, *b})
+				return in.next(i), i
+			}
+			d.pending.wait(c, uint64(d.state(c)))
+			ap.giveUp(b, at)
+		} else if state < b.end() {
+			ap.known = ap.known || state > b.clock
+			ap.tx.integrateRaw(b, uint32(state-b.clock))
+		} else {
+			ap.known = true
+			ap.tx.cutPairs(b)
 		}
 	}
-	return 0, 0, false
+	n := len(ap.stack) - 1
+	if n < 0 {
+		return nil, 0
+	}
+	ap.top, ap.stack[n] = ap.stack[n], waiting{}
+	ap.stack = ap.stack[:n]
+	in.sections[ap.top.section].open = false
+	return &ap.top.block, ap.top.section
 }
 
-// known turns the ID of a known unit into an interned one.
+// find returns the section in which something of a client may come; -1 if none.
+func (ap *applier) find(c ClientID) int {
+	in := ap.in
+	i, ok := slices.BinarySearchFunc(in.sections, section{client: c}, compareSections)
+	if !ok || in.sections[i].done || in.sections[i].open || in.sections[i].left == 0 {
+		return -1
+	}
+	if !in.ready(i) {
+		err := in.toV1()
+		invariant.Assert(err == nil, "an update that was read cannot be read again")
+	}
+	return i
+}
+
+// giveUp leaves b and all that waits for it, with what follows it in its section.
+func (ap *applier) giveUp(b *rawBlock, at int) {
+	ap.in.sections[at].done = true
+	ap.leave(b)
+	for i := range ap.stack {
+		w := &ap.stack[i]
+		s := &ap.in.sections[w.section]
+		s.done, s.open = true, false
+		ap.leave(&w.block)
+		*w = waiting{}
+	}
+	ap.stack = ap.stack[:0]
+}
+
+// leave puts a block with those that wait.
+func (ap *applier) leave(b *rawBlock) {
+	if b.kind != kindSkip {
+		ap.leftBlocks = true
+		ap.d.pending.add(b)
+	}
+}
+
+// lacks finds the client of a unit that a block depends on and that is not
+// known (Yjs: getMissing).
+func (d *Doc) lacks(b *rawBlock) (ClientID, bool) {
+	switch {
+	case b.hasOrigin && d.unknown(b, b.origin):
+		return b.origin.Client, true
+	case b.hasRight && d.unknown(b, b.right):
+		return b.right.Client, true
+	case b.hasParent && d.unknown(b, b.parent):
+		return b.parent.Client, true
+	}
+	return 0, false
+}
+
+func (d *Doc) unknown(b *rawBlock, id ID) bool {
+	return id.Client != b.client && id.Clock >= Clock(d.state(id.Client))
+}
+
+// internID turns the ID of a known unit into an interned one.
 func (d *Doc) internID(id ID) unitID {
 	return unitID{d.findClient(id.Client), uint32(id.Clock)}
+}
+
+// cutPairs cuts text where a block that is known already says it was cut. Yjs
+// does so before it looks whether it knows the block, and a cut inside a
+// surrogate pair changes the text. It matters if the block was known as a gc
+// block only, which cuts nothing.
+func (tx *Txn) cutPairs(b *rawBlock) {
+	if b.hasOrigin {
+		tx.cutPair(b.origin.Client, uint32(b.origin.Clock)+1)
+	}
+	if b.hasRight {
+		tx.cutPair(b.right.Client, uint32(b.right.Clock))
+	}
+}
+
+// cutPair cuts before a clock, unless the text there has no surrogate pair.
+func (tx *Txn) cutPair(client ClientID, clock uint32) {
+	d := tx.doc
+	c := d.findClient(client)
+	if clock >= d.clients[c].state {
+		return
+	}
+	u := unitID{c, clock}
+	if it := d.item(d.blockAt(u)); it.kind == kindString && it.clock < clock && it.size > it.length {
+		tx.cleanStart(u)
+	}
 }
 
 // integrateRaw integrates a received block from its unit offset on; everything
@@ -303,10 +276,10 @@ func (tx *Txn) integrateRaw(b *rawBlock, offset uint32) {
 	}
 	if offset > 0 && ch != 0 {
 		origin = unitID{c, clock - 1}
+		// The place of the units known before decides. A sound update says the
+		// same; Yjs would believe the update and spoil its links.
 		left = tx.cleanEnd(origin)
-		if d.item(left).isGC() {
-			ch = 0
-		}
+		ch = d.item(left).chain
 	}
 	if ch == 0 {
 		tx.addGC(c, clock, length)
@@ -349,18 +322,12 @@ func (tx *Txn) addGC(c clientRef, clock, length uint32) {
 	d.clients[c].deleted.add(clock, clock+length)
 }
 
-// deletes applies the delete set of an update; what is beyond the known clocks
-// waits (Yjs: readAndApplyDeleteSet).
-func (ap *applier) deletes(r *updateReader) {
-	var b rawBlock
-	for r.next(&b) {
-	}
-	var run deleteRun
-	for r.nextDelete(&run) {
-		if rest := ap.delete(run); rest.From < rest.To {
-			ap.leftDeletes = true
-			ap.d.pending.deletes.Add(run.client, rest)
-		}
+// deleteOrWait applies a range of the delete set; what is beyond the known
+// clocks waits (Yjs: readAndApplyDeleteSet).
+func (ap *applier) deleteOrWait(run deleteRun) {
+	if rest := ap.delete(run); rest.From < rest.To {
+		ap.leftDeletes = true
+		ap.d.pending.deletes.Add(run.client, rest)
 	}
 }
 
@@ -426,12 +393,8 @@ func (ap *applier) retryDeletes() {
 func (ap *applier) retryBlocks() {
 	ap.retried = true
 	left := ap.leftBlocks
-	waiting := ap.d.pending.take()
-	sections := make([]section, 0, len(waiting))
-	for c, blocks := range waiting {
-		sections = append(sections, section{client: c, blocks: blocks})
-	}
-	slices.SortFunc(sections, compareSections)
-	ap.integrate(sections)
-	ap.leftBlocks = left
+	held := ap.in
+	ap.in = ap.d.pending.take()
+	ap.integrate()
+	ap.in, ap.leftBlocks = held, left
 }

@@ -10,14 +10,13 @@ type rawBlock struct {
 	kind contentKind
 	// hasOrigin and hasRight: origin and right are set. With neither, the parent
 	// is given: a root by name or a type by the ID of its item.
-	hasOrigin  bool
-	hasRight   bool
-	hasRoot    bool
-	hasParent  bool
-	hasKey     bool
-	typeKind   TypeKind
-	jsonText   bool // Embed and Format: data is JSON text, not Any (V1)
-	stringsRaw bool // JSON: data is varint-counted strings
+	hasOrigin bool
+	hasRight  bool
+	hasRoot   bool
+	hasParent bool
+	hasKey    bool
+	typeKind  TypeKind
+	jsonText  bool // Embed and Format: data is JSON text, not Any (V1)
 	origin     ID
 	right      ID
 	parent     ID
@@ -28,7 +27,7 @@ type rawBlock struct {
 	// subdocument.
 	name []byte
 	// data is the payload: text (WTF-8), the encoded values, the bytes, the
-	// JSON text.
+	// JSON text; for legacy JSON content the counted strings.
 	data []byte
 }
 

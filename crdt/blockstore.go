@@ -205,6 +205,11 @@ func (tx *Txn) splitAt(r itemRef, i int, diff uint32) itemRef {
 	if d.branches[d.chains[right.chain].branch].flags&branchIndexed != 0 {
 		d.types.itemSplit(d, r, n)
 	}
+	if d.chain(right.chain).key != 0 {
+		// Values of a key with several units are deleted, or about to be by the
+		// update that brought them; a damaged update may forget to.
+		tx.deleteItem(r)
+	}
 	return n
 }
 

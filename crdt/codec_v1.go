@@ -8,9 +8,12 @@ import (
 // (Yjs: UpdateDecoderV1).
 type decoderV1 struct {
 	r lib0.Reader
+	// own says that the bytes were made here from V2 and keep what V1 cannot
+	// say: lone surrogates in text, and values that JSON lacks.
+	own bool
 }
 
-func newDecoderV1(b []byte) *decoderV1 { return &decoderV1{lib0.NewReader(b)} }
+func newDecoderV1(b []byte) *decoderV1 { return &decoderV1{r: lib0.NewReader(b)} }
 
 func (d *decoderV1) rest() *lib0.Reader { return &d.r }
 func (d *decoderV1) client() uint64     { return d.r.Uvarint() }
@@ -20,15 +23,20 @@ func (d *decoderV1) leftID() ID {
 func (d *decoderV1) rightID() ID { return d.leftID() }
 func (d *decoderV1) info() uint8 { return d.r.Uint8() }
 func (d *decoderV1) text() ([]byte, int) {
-	b := d.r.StringBytes()
+	b := d.key()
 	return b, lib0.UTF16Len(b)
 }
-func (d *decoderV1) parentInfo() bool     { return d.r.Uvarint() == 1 }
-func (d *decoderV1) typeRef() uint64      { return d.r.Uvarint() }
-func (d *decoderV1) length() uint64       { return d.r.Uvarint() }
-func (d *decoderV1) key() []byte          { return d.r.StringBytes() }
-func (d *decoderV1) json() []byte         { return d.r.StringBytes() }
-func (d *decoderV1) jsonIsText() bool     { return true }
+func (d *decoderV1) parentInfo() bool { return d.r.Uvarint() == 1 }
+func (d *decoderV1) typeRef() uint64  { return d.r.Uvarint() }
+func (d *decoderV1) length() uint64   { return d.r.Uvarint() }
+func (d *decoderV1) key() []byte {
+	if d.own {
+		return d.r.Bytes()
+	}
+	return d.r.StringBytes()
+}
+func (d *decoderV1) json() []byte         { return d.key() }
+func (d *decoderV1) jsonIsText() bool     { return !d.own }
 func (d *decoderV1) resetDeletes()        {}
 func (d *decoderV1) deleteClock() uint64  { return d.r.Uvarint() }
 func (d *decoderV1) deleteLength() uint64 { return d.r.Uvarint() }
@@ -38,6 +46,9 @@ func (d *decoderV1) finish() error        { return d.r.Err() }
 // encoderV1 writes update V1 (Yjs: UpdateEncoderV1).
 type encoderV1 struct {
 	buf []byte
+	// own keeps what V1 cannot say, for bytes that are read here again: see
+	// decoderV1.
+	own bool
 }
 
 func (e *encoderV1) uvarint(v uint64) { e.buf = lib0.AppendUvarint(e.buf, v) }
@@ -60,7 +71,9 @@ func (e *encoderV1) text(s []byte, _ int) {
 	e.buf = lib0.AppendUvarint(e.buf, uint64(len(s)))
 	start := len(e.buf)
 	e.buf = append(e.buf, s...)
-	replaceSurrogates(e.buf[start:])
+	if !e.own {
+		replaceSurrogates(e.buf[start:])
+	}
 }
 func (e *encoderV1) str(s string) {
 	e.buf = lib0.AppendUvarint(e.buf, uint64(len(s)))
@@ -68,10 +81,8 @@ func (e *encoderV1) str(s string) {
 	e.buf = append(e.buf, s...)
 	replaceSurrogates(e.buf[start:])
 }
-func (e *encoderV1) key(s []byte) { e.text(s, 0) }
-func (e *encoderV1) finish(dst []byte) []byte {
-	return append(dst, e.buf...)
-}
+func (e *encoderV1) key(s []byte)   { e.text(s, 0) }
+func (e *encoderV1) finish() []byte { return e.buf }
 func (e *encoderV1) bytes(b []byte) {
 	e.buf = lib0.AppendBytes(e.buf, b)
 }
@@ -79,6 +90,10 @@ func (e *encoderV1) any(b []byte) { e.buf = append(e.buf, b...) }
 
 // json writes one value, given in the Any encoding, as JSON text.
 func (e *encoderV1) json(b []byte) {
+	if e.own {
+		e.bytes(b)
+		return
+	}
 	if len(b) == 1 {
 		switch lib0.Tag(b[0]) {
 		case lib0.TagNull:

@@ -1,6 +1,8 @@
 package crdt
 
 import (
+	"unsafe"
+
 	"ysync/internal/lib0"
 )
 
@@ -23,10 +25,10 @@ type decoderV2 struct {
 	neg    bool
 }
 
-func newDecoderV2(b []byte) *decoderV2 {
+func (d *decoderV2) start(b []byte) {
 	r := lib0.NewReader(b)
 	r.Uvarint() // feature flag, unused in Yjs 13
-	d := &decoderV2{
+	*d = decoderV2{
 		keyClock:   lib0.NewIntDiffOptRleDecoder(r.Sub()),
 		clients:    lib0.NewUintOptRleDecoder(r.Sub()),
 		leftClock:  lib0.NewIntDiffOptRleDecoder(r.Sub()),
@@ -38,7 +40,6 @@ func newDecoderV2(b []byte) *decoderV2 {
 		lens:       lib0.NewUintOptRleDecoder(r.Sub()),
 	}
 	d.r = r
-	return d
 }
 
 func (d *decoderV2) rest() *lib0.Reader { return &d.r }
@@ -104,6 +105,7 @@ func (d *decoderV2) finish() error {
 
 // encoderV2 writes update V2 (Yjs: UpdateEncoderV2).
 type encoderV2 struct {
+	dst        []byte
 	rest       []byte
 	keyClock   lib0.IntDiffOptRleEncoder
 	nextKey    int64
@@ -136,7 +138,7 @@ func (e *encoderV2) text(s []byte, units int) {
 	if units < 0 {
 		units = lib0.UTF16Len(s)
 	}
-	e.strings.WriteUnits(string(s), units)
+	e.strings.WriteUnits(view(s), units)
 }
 func (e *encoderV2) str(s string) { e.strings.Write(s) }
 
@@ -144,7 +146,7 @@ func (e *encoderV2) str(s string) { e.strings.Write(s) }
 func (e *encoderV2) key(s []byte) {
 	e.keyClock.Write(e.nextKey)
 	e.nextKey++
-	e.strings.Write(string(s))
+	e.strings.Write(view(s))
 }
 func (e *encoderV2) bytes(b []byte) { e.rest = lib0.AppendBytes(e.rest, b) }
 func (e *encoderV2) any(b []byte)   { e.rest = append(e.rest, b...) }
@@ -160,8 +162,8 @@ func (e *encoderV2) deleteLength(v uint64) {
 }
 
 // finish appends the columns and the rest (Yjs: toUint8Array).
-func (e *encoderV2) finish(dst []byte) []byte {
-	dst = append(dst, 0) // feature flag
+func (e *encoderV2) finish() []byte {
+	dst := append(e.dst, 0) // feature flag
 	var col []byte
 	put := func(b []byte) {
 		dst = lib0.AppendBytes(dst, b)
@@ -178,3 +180,6 @@ func (e *encoderV2) finish(dst []byte) []byte {
 	put(e.lens.AppendTo(col))
 	return append(dst, e.rest...)
 }
+
+// view is the bytes as a string, for a callee that copies them.
+func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

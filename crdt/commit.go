@@ -27,12 +27,30 @@ func (d *Doc) Transact(origin any, fn func(*Txn)) (*Commit, error) {
 // begin opens a transaction.
 func (d *Doc) begin(origin any) *Txn {
 	d.epoch++
-	tx := &Txn{Origin: origin, doc: d, epoch: d.epoch}
+	tx := d.spare
+	if tx == nil || len(d.cleanups) > 0 {
+		tx = new(Txn)
+		if len(d.cleanups) == 0 {
+			d.spare = tx
+		}
+	}
+	*tx = Txn{
+		Origin: origin, doc: d, epoch: d.epoch,
+		touched: reuse(tx.touched), deletes: reuse(tx.deletes), mergeIDs: reuse(tx.mergeIDs),
+	}
 	tx.commit.tx = tx
 	tx.tracked = !d.opts.NoFormatCleanup || d.types.tracks(d)
 	d.tx = tx
 	d.cleanups = append(d.cleanups, tx)
 	return tx
+}
+
+// reuse empties a slice and keeps its memory, if that is little.
+func reuse[T any](s []T) []T {
+	if cap(s) > 256 {
+		return nil
+	}
+	return s[:0]
 }
 
 // followUp runs fn in a transaction that a commit phase of another one asks

@@ -5,7 +5,7 @@ package crdt
 // block. It needs no document, so what the updates depend on may be elsewhere.
 // The result may hold skips and then is not for clients.
 func Compact(v Version, updates ...[]byte) ([]byte, error) {
-	return mergeUpdates(v, updates, rawWriter{e: newEncoder(v), joins: true})
+	return mergeUpdates(v, updates, rawWriter{e: newEncoder(v, nil), joins: true})
 }
 
 // continues tells whether b is the next part of the run that a began

@@ -36,6 +36,10 @@ type updateDecoder interface {
 // nothing but what a decoder needs.
 type updateReader struct {
 	dec updateDecoder
+	v1  decoderV1 // dec is one of these
+	v2  *decoderV2
+	// isV1 says that calls may go straight to v1.
+	isV1 bool
 
 	// maxBlocks bounds the blocks of the update.
 	maxBlocks int
@@ -45,7 +49,8 @@ type updateReader struct {
 	client   ClientID
 	clock    uint64
 
-	section int // sections begun
+	section int // sections begun that hold blocks
+	origin  int // of this section's first block, in the rest
 	total   int // blocks read
 	skips   int
 	types   int
@@ -69,20 +74,44 @@ func malformed(msg string) error { return fmt.Errorf("%w: %s", ErrMalformed, msg
 // is the default.
 func newUpdateReader(v Version, update []byte, maxBlocks int) (*updateReader, error) {
 	r := &updateReader{}
+	err := r.start(v, update, maxBlocks)
+	return r, err
+}
+
+// start is newUpdateReader for a reader that is used again.
+func (r *updateReader) start(v Version, update []byte, maxBlocks int) error {
+	*r = updateReader{v2: r.v2}
 	switch v {
 	case V1:
-		r.dec = newDecoderV1(update)
+		r.v1.r = lib0.NewReader(update)
+		r.dec = &r.v1
+		r.isV1 = true
 		r.maxBlocks = len(update)
 	case V2:
-		r.dec = newDecoderV2(update)
+		if r.v2 == nil {
+			r.v2 = new(decoderV2)
+		}
+		r.v2.start(update)
+		r.dec = r.v2
 		if r.maxBlocks = maxBlocks; maxBlocks <= 0 {
 			r.maxBlocks = 4096 + 16*len(update)
 		}
 	default:
-		return nil, &UpdateError{0, malformed("unknown encoding version")}
+		return &UpdateError{0, malformed("unknown encoding version")}
 	}
 	r.sections = r.dec.rest().Uvarint()
-	return r, r.check()
+	if r.dec.rest().Err() != nil {
+		return r.check()
+	}
+	return nil
+}
+
+// forget drops what leads to the update.
+func (r *updateReader) forget() {
+	r.v1.r = lib0.Reader{}
+	if r.v2 != nil {
+		*r.v2 = decoderV2{}
+	}
 }
 
 // fail notes the first failure.
@@ -145,49 +174,87 @@ func (r *updateReader) nextSection() bool {
 		return false
 	}
 	r.sections--
-	r.section++
+	if n > 0 {
+		r.section++
+	}
 	r.blocks, r.client, r.clock = n, c, clock
+	r.origin = rest.Off()
 	return true
+}
+
+// reset prepares a block for reading. The rest of its fields are only
+// meaningful where a flag or the kind says so, save for the slices.
+func (b *rawBlock) reset(c ClientID, clock uint64, kind contentKind) {
+	b.client, b.clock, b.kind = c, clock, kind
+	b.hasOrigin, b.hasRight, b.hasRoot, b.hasParent, b.hasKey = false, false, false, false, false
+	b.jsonText = false
+	b.origin, b.right, b.parent = ID{}, ID{}, ID{}
+	b.root, b.key, b.name, b.data = nil, nil, nil, nil
 }
 
 // read reads one block at r.client and r.clock.
 func (r *updateReader) read(b *rawBlock) bool {
-	dec := r.dec
-	info := dec.info()
-	*b = rawBlock{client: r.client, clock: r.clock, kind: contentKind(info & 0x1f)}
+	var info uint8
+	if r.isV1 {
+		info = r.v1.r.Uint8()
+	} else {
+		info = r.dec.info()
+	}
+	b.reset(r.client, r.clock, contentKind(info&0x1f))
 	switch b.kind {
 	case kindGC:
-		b.length = dec.length()
+		b.length = r.dec.length()
 	case kindSkip:
-		b.length = dec.rest().Uvarint()
+		b.length = r.dec.rest().Uvarint()
 		r.skips++
 	default:
 		b.hasOrigin, b.hasRight = info&0x80 != 0, info&0x40 != 0
-		if b.hasOrigin {
-			b.origin = dec.leftID()
-		}
-		if b.hasRight {
-			b.right = dec.rightID()
-		}
-		if !b.hasOrigin && !b.hasRight {
-			if dec.parentInfo() {
-				b.hasRoot = true
-				b.root, _ = dec.text()
-			} else {
-				b.hasParent = true
-				b.parent = dec.leftID()
+		switch {
+		case info&0xc0 == 0:
+			r.readParent(b, info)
+		case r.isV1:
+			if b.hasOrigin {
+				b.origin = r.v1.leftID()
 			}
-			if info&0x20 != 0 {
-				b.hasKey = true
-				b.key, _ = dec.text()
+			if b.hasRight {
+				b.right = r.v1.leftID()
+			}
+		default:
+			if b.hasOrigin {
+				b.origin = r.dec.leftID()
+			}
+			if b.hasRight {
+				b.right = r.dec.rightID()
 			}
 		}
-		r.readContent(b)
+		if r.isV1 && b.kind == kindString {
+			var n int
+			b.data, n = r.v1.text()
+			b.length = uint64(n)
+			r.payload += len(b.data)
+		} else {
+			r.readContent(b)
+		}
 	}
-	if dec.failure() != nil || r.err != nil {
+	if r.dec.rest().Err() != nil || r.err != nil {
 		return false
 	}
 	return r.valid(b, info)
+}
+
+// readParent reads where a block without origins lives.
+func (r *updateReader) readParent(b *rawBlock, info uint8) {
+	if r.dec.parentInfo() {
+		b.hasRoot = true
+		b.root, _ = r.dec.text()
+	} else {
+		b.hasParent = true
+		b.parent = r.dec.leftID()
+	}
+	if info&0x20 != 0 {
+		b.hasKey = true
+		b.key, _ = r.dec.text()
+	}
 }
 
 // valid refuses what no replica can have made.
@@ -279,7 +346,6 @@ func (r *updateReader) readContent(b *rawBlock) {
 func (r *updateReader) readJSONs(b *rawBlock) {
 	n := r.dec.length()
 	b.length = n
-	b.stringsRaw = true
 	if n > uint64(r.maxBlocks) {
 		r.fail(fmt.Errorf("%w: %d values", ErrLimit, n))
 		return

@@ -48,6 +48,7 @@ type Doc struct {
 	// conflict resolution scratch, see integrate.go
 	stamps    []uint32
 	stampNext uint32
+	siblings  map[siblingKey]*siblings
 
 	maxDepth int // of all types ever integrated
 
@@ -62,6 +63,7 @@ type Doc struct {
 	tx       *Txn
 	cleanups []*Txn
 	epoch    uint64 // number of the newest transaction
+	spare    *Txn   // used again by the next transaction
 
 	types typeState
 }

@@ -27,15 +27,16 @@ type updateEncoder interface {
 	resetDeletes()
 	deleteClock(v uint64)
 	deleteLength(v uint64)
-	// finish appends the update to dst.
-	finish(dst []byte) []byte
+	// finish returns the dst of newEncoder with the update appended.
+	finish() []byte
 }
 
-func newEncoder(v Version) updateEncoder {
+// newEncoder starts an update that is appended to dst.
+func newEncoder(v Version, dst []byte) updateEncoder {
 	if v == V2 {
-		return &encoderV2{}
+		return &encoderV2{dst: dst}
 	}
-	return &encoderV1{}
+	return &encoderV1{buf: dst}
 }
 
 // writeBlock writes a block from its unit offset on (Yjs: Item.write, GC.write).
@@ -108,6 +109,10 @@ func (d *Doc) writeContent(e updateEncoder, it *item, offset, to uint32) {
 	case kindBinary:
 		e.bytes(data)
 	case kindString:
+		if it.size == it.length {
+			e.text(data[offset:to], int(to-offset))
+			return
+		}
 		text := textFrom(data, offset)
 		if to < it.length {
 			at, _ := cutText(text, to-offset)
@@ -266,19 +271,19 @@ func (d *Doc) writeRanges(e updateEncoder, ds []deleteRange) {
 // AppendDiff appends the blocks that sv lacks and the whole delete set. Pending
 // blocks are left out, so it never holds a skip.
 func (d *Doc) AppendDiff(dst []byte, v Version, sv StateVector) []byte {
-	e := newEncoder(v)
+	e := newEncoder(v, dst)
 	d.writeFrom(e, d.missingFrom(sv))
 	d.writeAllDeletes(e)
-	return e.finish(dst)
+	return e.finish()
 }
 
 // AppendUpdate appends the integrated blocks that sv lacks, and only these
 // deletes. It never holds a skip.
 func (d *Doc) AppendUpdate(dst []byte, v Version, sv StateVector, deletes IDSet) []byte {
-	e := newEncoder(v)
+	e := newEncoder(v, dst)
 	d.writeFrom(e, d.missingFrom(sv))
 	writeIDSet(e, &deletes)
-	return e.finish(dst)
+	return e.finish()
 }
 
 // AppendState appends the whole document with what is pending, for storage

@@ -31,12 +31,12 @@ type goldenExpect struct {
 }
 
 type goldenDoc struct {
-	Kind       string         `json:"kind"`
-	Name       string         `json:"name"`
-	GC         bool           `json:"gc"`
-	Updates    []goldenUpdate `json:"updates"`
-	Expect     goldenExpect   `json:"expect"`
-	Cleanup    []any          `json:"cleanup"`
+	Kind       string            `json:"kind"`
+	Name       string            `json:"name"`
+	GC         bool              `json:"gc"`
+	Updates    []goldenUpdate    `json:"updates"`
+	Expect     goldenExpect      `json:"expect"`
+	Roots      map[string]string `json:"roots"`
 	Deliveries []struct {
 		Name   string          `json:"name"`
 		V      int             `json:"v"`
@@ -95,8 +95,16 @@ func (u goldenUpdate) bytes(v Version) []byte {
 	return u.V1
 }
 
-func newGoldenDoc(gc bool) *Doc {
-	return New(Options{ClientID: 4294967290, KeepDeleted: !gc})
+func newGoldenDoc(gc bool, roots map[string]string) *Doc {
+	d := New(Options{ClientID: 4294967290, KeepDeleted: !gc})
+	kinds := map[string]TypeKind{
+		"text": KindText, "array": KindArray, "map": KindMap,
+		"xml": KindXMLFragment, "xmlelement": KindXMLElement, "xmltext": KindXMLText,
+	}
+	for name, kind := range roots {
+		d.root(name, kinds[kind])
+	}
+	return d
 }
 
 // compareState tells how a document differs from what is expected.
@@ -178,7 +186,7 @@ func TestGoldenDocuments(t *testing.T) {
 					return
 				}
 				cases++
-				d := newGoldenDoc(c.GC)
+				d := newGoldenDoc(c.GC, c.Roots)
 				for i, u := range c.Updates {
 					if _, err := d.Apply(nil, V1, u.V1); err != nil {
 						fail(&c, fmt.Sprint("update ", i), err)
@@ -195,7 +203,7 @@ func TestGoldenDocuments(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					d := newGoldenDoc(c.GC)
+					d := newGoldenDoc(c.GC, c.Roots)
 					for _, group := range order {
 						var parts [][]byte
 						for _, i := range group {

@@ -84,13 +84,19 @@ func (tx *Txn) integrateContent(r itemRef, it *item) {
 //
 // c are conflicting items, b are items between the origin and o; each c is a b.
 func (d *Doc) resolve(it *item, o itemRef) itemRef {
+	first := o
+	if d.siblings != nil {
+		o = d.scanFrom(it, o)
+	}
 	left := it.left
+	steps := 0
 	thisClient := d.clients[it.client].id
 	base := d.stampBase()
 	conflicting := base // stamps from here on are of conflicting items
 	for o != 0 && o != it.right {
 		ot := d.item(o)
 		d.stamp(o)
+		steps++
 		if it.origin == ot.origin {
 			if d.clients[ot.client].id < thisClient {
 				left = o
@@ -113,6 +119,9 @@ func (d *Doc) resolve(it *item, o itemRef) itemRef {
 			break
 		}
 		o = ot.right
+	}
+	if steps > longScan && d.siblings[it.siblingKey()] == nil {
+		d.indexSiblings(it, first)
 	}
 	return left
 }

@@ -11,11 +11,12 @@ import (
 )
 
 type goldenMalformed struct {
-	Kind     string         `json:"kind"`
-	Name     string         `json:"name"`
-	GC       bool           `json:"gc"`
-	Pre      []goldenUpdate `json:"pre"`
-	PreState goldenExpect   `json:"preState"`
+	Kind     string            `json:"kind"`
+	Name     string            `json:"name"`
+	GC       bool              `json:"gc"`
+	Roots    map[string]string `json:"roots"`
+	Pre      []goldenUpdate    `json:"pre"`
+	PreState goldenExpect      `json:"preState"`
 	Variants []struct {
 		Kind      string          `json:"kind"`
 		V         int             `json:"v"`
@@ -43,7 +44,7 @@ func TestMalformedUpdates(t *testing.T) {
 		for i, v := range c.Variants {
 			total++
 			name := fmt.Sprintf("%s/%d %s v%d", c.Name, i, v.Kind, v.V)
-			d := newGoldenDoc(c.GC)
+			d := newGoldenDoc(c.GC, c.Roots)
 			for _, u := range c.Pre {
 				if _, err := d.Apply(nil, V1, u.V1); err != nil {
 					t.Fatal(err)

@@ -132,7 +132,7 @@ func (w *rawWriter) write(b *rawBlock) {
 	}
 	if w.holds && w.held.continues(b) {
 		if !w.owned {
-			w.held, w.owned = w.held.clone(), true
+			w.held, w.owned = *w.held.clone(), true
 		}
 		w.held.extend(b)
 		return
@@ -204,7 +204,7 @@ func Merge(v Version, updates ...[]byte) ([]byte, error) {
 		}
 		return updates[0], r.drain()
 	}
-	return mergeUpdates(v, updates, rawWriter{e: newEncoder(v)})
+	return mergeUpdates(v, updates, rawWriter{e: newEncoder(v, nil)})
 }
 
 func mergeUpdates(v Version, updates [][]byte, w rawWriter) ([]byte, error) {
@@ -232,7 +232,7 @@ func mergeUpdates(v Version, updates [][]byte, w rawWriter) ([]byte, error) {
 	}
 	deletes.normalise()
 	writeIDSet(m.w.e, &deletes)
-	return m.w.e.finish(nil), nil
+	return m.w.e.finish(), nil
 }
 
 // noBlockLimit is for bytes that are only rewritten: a run of blocks costs
@@ -411,10 +411,10 @@ func (d *Doc) appendWithPending(dst []byte, v Version, sv StateVector) []byte {
 	parts := [][]byte{d.AppendDiff(nil, v, sv)}
 	p := &d.pending
 	if !p.deletes.Empty() {
-		e := newEncoder(v)
+		e := newEncoder(v, nil)
 		e.uvarint(0)
 		writeIDSet(e, &p.deletes)
-		parts = append(parts, e.finish(nil))
+		parts = append(parts, e.finish())
 	}
 	if p.blocks > 0 {
 		part, err := Diff(v, p.update(v), sv)
@@ -443,7 +443,7 @@ func (p *pending) update(v Version) []byte {
 		}
 		return 1
 	})
-	w := rawWriter{e: newEncoder(v)}
+	w := rawWriter{e: newEncoder(v, nil)}
 	for _, c := range ids {
 		list := p.clients[c]
 		for i := range list {
@@ -451,10 +451,10 @@ func (p *pending) update(v Version) []byte {
 				end := list[i-1].end()
 				w.write(&rawBlock{client: c, clock: end, length: list[i].clock - end, kind: kindSkip})
 			}
-			w.write(&list[i])
+			w.write(list[i])
 		}
 	}
 	w.finish()
 	w.e.uvarint(0)
-	return w.e.finish(nil)
+	return w.e.finish()
 }

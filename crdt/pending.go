@@ -10,21 +10,16 @@ import (
 // pending are the blocks and deletes that wait for something they depend on
 // (Yjs: StructStore.pendingStructs, pendingDs).
 type pending struct {
-	clients map[ClientID][]rawBlock // by clock, not overlapping; bytes are owned
-	// missing says which clients are waited for.
-	missing map[ClientID]wait
+	clients map[ClientID][]*rawBlock // by clock, not overlapping; bytes are owned
+	// missing says which clients are waited for: a retry is due when a client's
+	// state is beyond its clock, which is where it stood when it was found
+	// missing. As in Yjs any progress counts, since what stays pending shows in
+	// the state.
+	missing map[ClientID]uint64
 	deletes IDSet
 	blocks  int
 	types   int
 	bytes   int
-}
-
-// wait is the first unit of a client that a waiting block needs.
-type wait struct {
-	need uint64 // a retry is due when the client's state is beyond this clock
-	// seen is where the client stood when it was found missing: the clock that
-	// Yjs notes.
-	seen uint64
 }
 
 // Pending describes what waits for a dependency.
@@ -49,8 +44,8 @@ func (d *Doc) Pending() Pending {
 		out.Deletes++
 	}
 	cs := make([]clientClock, 0, len(p.missing))
-	for c, w := range p.missing {
-		cs = append(cs, clientClock{c, Clock(w.seen + 1)})
+	for c, clock := range p.missing {
+		cs = append(cs, clientClock{c, Clock(clock + 1)})
 	}
 	out.Missing = newStateVector(cs)
 	return out
@@ -59,14 +54,13 @@ func (d *Doc) Pending() Pending {
 func (p *pending) empty() bool { return p.blocks == 0 && p.deletes.Empty() }
 
 // wait notes that something waits for a unit.
-func (p *pending) wait(c ClientID, need, seen uint64) {
+func (p *pending) wait(c ClientID, clock uint64) {
 	if p.missing == nil {
-		p.missing = make(map[ClientID]wait)
+		p.missing = make(map[ClientID]uint64)
 	}
-	if have, ok := p.missing[c]; ok {
-		need, seen = min(need, have.need), min(seen, have.seen)
+	if have, ok := p.missing[c]; !ok || clock < have {
+		p.missing[c] = clock
 	}
-	p.missing[c] = wait{need, seen}
 }
 
 // rawBytes is what a waiting block counts for.
@@ -77,7 +71,7 @@ const rawBytes = 200
 // (Yjs: mergeUpdatesV2).
 func (p *pending) add(b *rawBlock) {
 	if p.clients == nil {
-		p.clients = make(map[ClientID][]rawBlock)
+		p.clients = make(map[ClientID][]*rawBlock)
 	}
 	own := b.clone()
 	list := p.clients[b.client]
@@ -86,7 +80,7 @@ func (p *pending) add(b *rawBlock) {
 		i = sort.Search(i, func(i int) bool { return list[i].clock > own.clock })
 	}
 	if i > 0 {
-		prev := &list[i-1]
+		prev := list[i-1]
 		if prev.end() >= own.end() {
 			return
 		}
@@ -99,7 +93,7 @@ func (p *pending) add(b *rawBlock) {
 			return
 		}
 	}
-	p.count(&own, 1)
+	p.count(own, 1)
 	p.clients[b.client] = slices.Insert(list, i, own)
 	p.trimAfter(b.client, i)
 }
@@ -110,7 +104,7 @@ func (p *pending) trimAfter(c ClientID, i int) {
 	end := list[i].end()
 	j := i + 1
 	for j < len(list) && list[j].end() <= end {
-		p.count(&list[j], -1)
+		p.count(list[j], -1)
 		j++
 	}
 	list = slices.Delete(list, i+1, j)
@@ -128,27 +122,25 @@ func (p *pending) count(b *rawBlock, sign int) {
 	}
 }
 
-// take empties the waiting blocks.
-func (p *pending) take() map[ClientID][]rawBlock {
-	cs := p.clients
-	p.clients, p.missing = nil, nil
-	p.blocks, p.types, p.bytes = 0, 0, 0
-	return cs
-}
-
-// due tells whether something that was waited for is there.
-func (d *Doc) due() bool {
-	for c, w := range d.pending.missing {
-		if w.need < uint64(d.state(c)) {
-			return true
+// take empties the waiting blocks into an update to apply.
+func (p *pending) take() *incoming {
+	in := &incoming{small: true, current: -1, blocks: make([]rawBlock, 0, p.blocks)}
+	for c, list := range p.clients {
+		in.sections = append(in.sections, section{client: c, left: uint32(len(list)), at: len(in.blocks)})
+		for _, b := range list {
+			in.blocks = append(in.blocks, *b)
 		}
 	}
-	return false
+	slices.SortFunc(in.sections, compareSections)
+	p.clients, p.missing = nil, nil
+	p.blocks, p.types, p.bytes = 0, 0, 0
+	return in
 }
 
 // clone copies what aliases an update.
-func (b *rawBlock) clone() rawBlock {
-	out := *b
+func (b *rawBlock) clone() *rawBlock {
+	out := new(rawBlock)
+	*out = *b
 	buf := make([]byte, 0, len(b.root)+len(b.key)+len(b.name)+len(b.data))
 	for _, f := range []*[]byte{&out.root, &out.key, &out.name, &out.data} {
 		start := len(buf)

@@ -44,7 +44,7 @@ func (c *Commit) AppendUpdate(dst []byte, v Version) []byte {
 		return append(dst, f...)
 	}
 	d := c.tx.doc
-	e := newEncoder(v)
+	e := newEncoder(v, dst)
 	fs := make([]from, 0, 1)
 	for _, t := range c.tx.touched {
 		fs = append(fs, from{t.client, t.before})
@@ -54,7 +54,7 @@ func (c *Commit) AppendUpdate(dst []byte, v Version) []byte {
 	}
 	d.writeFrom(e, fs)
 	d.writeRanges(e, c.tx.deletes)
-	return e.finish(dst)
+	return e.finish()
 }
 
 // freeze encodes the commit while the blocks are as they were after it.

@@ -92,7 +92,15 @@ func (t Text) Delete(tx *Txn, at, n int) {
 		tx.fail(fmt.Errorf("%w: delete from an empty text", ErrRange))
 		return
 	}
-	p := tx.textNear(t.b, at)
+	r, units, ok := t.doc.types.find(t.doc, t.b, at)
+	if ok && tx.deleteAtBorder(t.b, r, units, at, n) {
+		return
+	}
+	p := textPos{right: t.doc.start(t.b)}
+	if ok {
+		p = textPos{left: t.doc.item(r).left, right: r, index: units}
+	}
+	p.advance(tx, at-p.index)
 	p.deleteText(tx, t.b, n)
 }
 

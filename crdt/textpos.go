@@ -188,6 +188,10 @@ func (p *textPos) insertText(tx *Txn, b branchRef, v Value, attrs Attrs) {
 		n = lib0.UTF16Len(v.str)
 	}
 	d.types.shift(d, b, p.index, n)
+	if v.kind == ValueString && p.extendText(tx, b, v.str, n) {
+		p.closeAttrs(tx, b, negated)
+		return
+	}
 	var r itemRef
 	switch v.kind {
 	case ValueString:

@@ -7,7 +7,7 @@ func Diff(v Version, update []byte, sv StateVector) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := rawWriter{e: newEncoder(v)}
+	w := rawWriter{e: newEncoder(v, nil)}
 	var b rawBlock
 	alive := r.next(&b)
 	for alive {
@@ -32,7 +32,10 @@ func Diff(v Version, update []byte, sv StateVector) ([]byte, error) {
 			alive = r.next(&b)
 		}
 	}
-	return finishRaw(&w, r)
+	if err := w.finishFrom(r); err != nil {
+		return nil, err
+	}
+	return w.e.finish(), nil
 }
 
 // Convert writes an update in another encoding (Yjs: convertUpdateFormat).
@@ -41,16 +44,24 @@ func Convert(from, to Version, update []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := rawWriter{e: newEncoder(to)}
+	w := rawWriter{e: newEncoder(to, nil)}
+	if err := w.copy(r); err != nil {
+		return nil, err
+	}
+	return w.e.finish(), nil
+}
+
+// copy writes all of an update.
+func (w *rawWriter) copy(r *updateReader) error {
 	var b rawBlock
 	for r.next(&b) {
 		w.write(&b)
 	}
-	return finishRaw(&w, r)
+	return w.finishFrom(r)
 }
 
-// finishRaw copies the delete set of an update and ends the copy.
-func finishRaw(w *rawWriter, r *updateReader) ([]byte, error) {
+// finishFrom ends the blocks and copies the delete set of an update.
+func (w *rawWriter) finishFrom(r *updateReader) error {
 	w.finish()
 	var deletes IDSet
 	var run deleteRun
@@ -58,11 +69,11 @@ func finishRaw(w *rawWriter, r *updateReader) ([]byte, error) {
 		deletes.push(run)
 	}
 	if err := r.check(); err != nil {
-		return nil, err
+		return err
 	}
 	deletes.normalise()
 	writeIDSet(w.e, &deletes)
-	return w.e.finish(nil), nil
+	return nil
 }
 
 // StateVectorOf is the state that an update alone gives: for each client whose

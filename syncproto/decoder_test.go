@@ -25,22 +25,38 @@ var golden = []struct {
 	load   string
 	encode func([]byte) []byte
 }{
-	{"SyncStep1 of an empty document", "00 00 01 00", KindSyncStep1, "00",
-		func(b []byte) []byte { return AppendSyncStep1(b, []byte{0}) }},
-	{"SyncStep2 of an empty document", "00 01 02 00 00", KindSyncStep2, "00 00",
-		func(b []byte) []byte { return AppendSyncStep2(b, []byte{0, 0}) }},
-	{"Update", "00 02 04 00 01 02 03", KindUpdate, "00 01 02 03",
-		func(b []byte) []byte { return AppendUpdate(b, []byte{0, 1, 2, 3}) }},
-	{"Awareness, a removal", "01 09 01 eb 07 00 04 6e 75 6c 6c", KindAwareness, "01 eb 07 00 04 6e 75 6c 6c",
-		func(b []byte) []byte { return AppendAwareness(b, []byte("\x01\xeb\x07\x00\x04null")) }},
-	{"keepalive", "01 01 00", KindAwareness, "00",
-		func(b []byte) []byte { return append(b, Keepalive...) }},
-	{"permission denied", "02 00 02 6e 6f", KindAuth, "6e 6f",
-		func(b []byte) []byte { return AppendPermissionDenied(b, "no") }},
-	{"QueryAwareness", "03", KindQueryAwareness, "",
-		AppendQueryAwareness},
-	{"Ack", "66 02 ac 02", KindAck, "ac 02",
-		func(b []byte) []byte { return AppendAck(b, []byte{0xac, 2}) }},
+	{
+		"SyncStep1 of an empty document", "00 00 01 00", KindSyncStep1, "00",
+		func(b []byte) []byte { return AppendSyncStep1(b, []byte{0}) },
+	},
+	{
+		"SyncStep2 of an empty document", "00 01 02 00 00", KindSyncStep2, "00 00",
+		func(b []byte) []byte { return AppendSyncStep2(b, []byte{0, 0}) },
+	},
+	{
+		"Update", "00 02 04 00 01 02 03", KindUpdate, "00 01 02 03",
+		func(b []byte) []byte { return AppendUpdate(b, []byte{0, 1, 2, 3}) },
+	},
+	{
+		"Awareness, a removal", "01 09 01 eb 07 00 04 6e 75 6c 6c", KindAwareness, "01 eb 07 00 04 6e 75 6c 6c",
+		func(b []byte) []byte { return AppendAwareness(b, []byte("\x01\xeb\x07\x00\x04null")) },
+	},
+	{
+		"keepalive", "01 01 00", KindAwareness, "00",
+		func(b []byte) []byte { return append(b, Keepalive...) },
+	},
+	{
+		"permission denied", "02 00 02 6e 6f", KindAuth, "6e 6f",
+		func(b []byte) []byte { return AppendPermissionDenied(b, "no") },
+	},
+	{
+		"QueryAwareness", "03", KindQueryAwareness, "",
+		AppendQueryAwareness,
+	},
+	{
+		"Ack", "66 02 ac 02", KindAck, "ac 02",
+		func(b []byte) []byte { return AppendAck(b, []byte{0xac, 2}) },
+	},
 }
 
 func TestGoldenFrames(t *testing.T) {

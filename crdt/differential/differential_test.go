@@ -19,7 +19,7 @@ import (
 
 var (
 	runFor = flag.Duration("for", 20*time.Second, "how long to try random histories")
-	seed   = flag.Uint64("seed", 0, "the one history to run; 0: random ones")
+	seed   = flag.Uint64("seed", 0, "the one history to run, compared after every step; 0: random ones")
 )
 
 func TestDifferential(t *testing.T) {
@@ -28,7 +28,7 @@ func TestDifferential(t *testing.T) {
 		return
 	}
 	if *seed != 0 {
-		if err := runHistory(p, *seed); err != nil {
+		if err := runHistory(p, *seed, true); err != nil {
 			t.Fatalf("seed %d: %v", *seed, err)
 		}
 		return
@@ -37,7 +37,7 @@ func TestDifferential(t *testing.T) {
 	t.Logf("seeds from %d", first)
 	ran := 0
 	for end := time.Now().Add(*runFor); time.Now().Before(end); ran++ {
-		if err := runHistory(p, first+uint64(ran)); err != nil {
+		if err := runHistory(p, first+uint64(ran), false); err != nil {
 			t.Fatalf("after %d histories, -seed %d: %v", ran, first+uint64(ran), err)
 		}
 	}
@@ -49,6 +49,7 @@ func TestDifferential(t *testing.T) {
 type history struct {
 	random
 	peer     *peer
+	careful  bool // compare after every step
 	roots    map[string]string
 	names    []string
 	replicas []*member
@@ -73,8 +74,8 @@ func (u update) bytes(version int) []byte {
 
 var rootTypes = map[string]string{"text": "text", "array": "array", "map": "map", "xml": "xml"}
 
-func runHistory(p *peer, seed uint64) error {
-	h := &history{random: random{rand.New(rand.NewPCG(seed, 1)), false}, peer: p}
+func runHistory(p *peer, seed uint64, careful bool) error {
+	h := &history{random: random{rand.New(rand.NewPCG(seed, 1)), false}, peer: p, careful: careful}
 	h.plainText = h.IntN(2) == 0
 	h.names = []string{"text", "array", "map", "xml"}
 	h.Shuffle(len(h.names), func(i, j int) { h.names[i], h.names[j] = h.names[j], h.names[i] })
@@ -158,7 +159,10 @@ func (h *history) edit(m *member) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", m.name, err)
 	}
-	return h.emitted(m, ours, "edit", arg{"ops", encoded})
+	if err := h.emitted(m, ours, "edit", arg{"ops", encoded}); err != nil || !h.careful {
+		return err
+	}
+	return h.compare(m)
 }
 
 // emitted runs a command in Yjs, compares the updates with ours, and hands
@@ -251,7 +255,10 @@ func (h *history) apply(m *member, version int, u []byte) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", m.name, err)
 	}
-	return h.emitted(m, ours, "apply", arg{"v", version}, arg{"u", b64(u)})
+	if err := h.emitted(m, ours, "apply", arg{"v", version}, arg{"u", b64(u)}); err != nil || !h.careful {
+		return err
+	}
+	return h.compare(m)
 }
 
 // sync gives to one replica what it lacks of another one.

@@ -39,7 +39,7 @@ func TestKill(t *testing.T) {
 		t.Error(f)
 	}
 	t.Log(r)
-	if r.kills < 5 || r.acked < 100 {
+	if r.crashes < 5 || r.acked < 100 {
 		t.Errorf("the run did too little: %v", r)
 	}
 }

@@ -8,18 +8,18 @@ import (
 // gate keeps the writers away while the server is down or audited.
 type gate struct {
 	mu   sync.Mutex
-	addr string
+	dial dialer
 	// open is closed while the gate is open; down is closed when it shuts.
 	open, down chan struct{}
 }
 
 func newGate() *gate { return &gate{open: make(chan struct{}), down: make(chan struct{})} }
 
-// lift lets the writers in, to the server at addr.
-func (g *gate) lift(addr string) {
+// lift lets the writers in.
+func (g *gate) lift(dial dialer) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.addr = addr
+	g.dial = dial
 	g.down = make(chan struct{})
 	close(g.open)
 }
@@ -33,7 +33,7 @@ func (g *gate) shut() {
 }
 
 // enter waits until the gate is open. down closes when it shuts again.
-func (g *gate) enter(ctx context.Context) (addr string, down <-chan struct{}, err error) {
+func (g *gate) enter(ctx context.Context) (dial dialer, down <-chan struct{}, err error) {
 	for {
 		g.mu.Lock()
 		open := g.open
@@ -41,14 +41,14 @@ func (g *gate) enter(ctx context.Context) (addr string, down <-chan struct{}, er
 		select {
 		case <-open:
 		case <-ctx.Done():
-			return "", nil, ctx.Err()
+			return nil, nil, ctx.Err()
 		}
 		g.mu.Lock()
-		addr, down = g.addr, g.down
+		dial, down = g.dial, g.down
 		still := open == g.open
 		g.mu.Unlock()
 		if still {
-			return addr, down, nil
+			return dial, down, nil
 		}
 	}
 }

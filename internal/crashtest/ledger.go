@@ -25,8 +25,6 @@ type ledger struct {
 type account struct {
 	edits  []*edit
 	tokens map[string]*edit
-	// latest is, by author, the newest acknowledged value of its key.
-	latest map[*author]int
 }
 
 func newLedger() *ledger { return &ledger{documents: make(map[string]*account)} }
@@ -34,7 +32,7 @@ func newLedger() *ledger { return &ledger{documents: make(map[string]*account)} 
 func (l *ledger) account(document string) *account {
 	a := l.documents[document]
 	if a == nil {
-		a = &account{tokens: make(map[string]*edit), latest: make(map[*author]int)}
+		a = &account{tokens: make(map[string]*edit)}
 		l.documents[document] = a
 	}
 	return a
@@ -63,10 +61,6 @@ func (l *ledger) settle(edits []*edit) {
 		}
 		e.acked = true
 		l.acked++
-		if e.kind == kindLatest {
-			a := l.account(e.document)
-			a.latest[e.author] = max(a.latest[e.author], e.n)
-		}
 	}
 }
 
@@ -112,8 +106,21 @@ const (
 	everything                // at the end, writers back and silent
 )
 
-// audit compares a document as a fresh client sees it with the ledger.
-func (l *ledger) audit(when, document string, doc *crdt.Doc, want scope) {
+// wanted returns the edits of a document that an audit from now on asks for.
+func (l *ledger) wanted(document string, s scope) []*edit {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var edits []*edit
+	for _, e := range l.account(document).edits {
+		if s == everything || e.acked {
+			edits = append(edits, e)
+		}
+	}
+	return edits
+}
+
+// audit compares a document with the edits that have to be in it.
+func (l *ledger) audit(when, document string, doc *crdt.Doc, want []*edit) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := l.account(document)
@@ -145,10 +152,7 @@ func (l *ledger) audit(when, document string, doc *crdt.Doc, want scope) {
 		}
 	}
 	states := doc.StateVector()
-	for _, e := range a.edits {
-		if want == acknowledged && !e.acked {
-			continue
-		}
+	for _, e := range want {
 		if have := uint64(states.Get(crdt.ClientID(e.author.client))); have < e.clock+e.length {
 			l.faultLocked("%s: %s: %v is lost: the state of its client is %d", when, document, e, have)
 			continue
@@ -162,4 +166,15 @@ func (l *ledger) audit(when, document string, doc *crdt.Doc, want scope) {
 			l.faultLocked("%s: %s: %v is lost: its token is not there", when, document, e)
 		}
 	}
+}
+
+// report returns what the ledger knows of a run.
+func (l *ledger) report() report {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r := report{acked: l.acked, faults: slices.Clone(l.faults)}
+	for _, a := range l.documents {
+		r.edits += len(a.edits)
+	}
+	return r
 }

@@ -13,9 +13,14 @@ import (
 	"ysync/syncproto"
 )
 
+// dialer connects to a document. What it starts ends with ctx or the link.
+type dialer func(ctx context.Context, document string) (*link, error)
+
 // link is one connection to one document, with what was asked on it.
 type link struct {
-	conn *websocket.Conn
+	// write sends a frame, hangUp ends the connection without a goodbye.
+	write  func(ctx context.Context, frame []byte) error
+	hangUp func()
 	// frames yields what arrives; it closes when the connection ends, and then
 	// err says why.
 	frames chan []byte
@@ -34,43 +39,46 @@ type request struct {
 
 const maxFrameBytes = 64 << 20
 
-// dial connects to a document. The reader ends with ctx or the connection.
-func dial(ctx context.Context, addr, document string) (*link, error) {
-	u := url.URL{Scheme: "ws", Host: addr, Path: "/" + document}
-	conn, _, err := websocket.Dial(ctx, u.String(), nil)
-	if err != nil {
-		return nil, err
-	}
-	conn.SetReadLimit(maxFrameBytes)
-	l := &link{conn: conn, frames: make(chan []byte, 64)}
-	go func() {
-		defer close(l.frames)
-		for {
-			_, frame, err := conn.Read(ctx)
-			if err != nil {
-				l.err = err
-				return
-			}
-			select {
-			case l.frames <- frame:
-			case <-ctx.Done():
-				l.err = ctx.Err()
-				return
-			}
+// dial returns how to connect to the server at addr.
+func dial(addr string) dialer {
+	return func(ctx context.Context, document string) (*link, error) {
+		u := url.URL{Scheme: "ws", Host: addr, Path: "/" + document}
+		conn, _, err := websocket.Dial(ctx, u.String(), nil)
+		if err != nil {
+			return nil, err
 		}
-	}()
-	return l, nil
-}
-
-func (l *link) send(ctx context.Context, frame []byte) error {
-	return l.conn.Write(ctx, websocket.MessageBinary, frame)
+		conn.SetReadLimit(maxFrameBytes)
+		l := &link{frames: make(chan []byte, 64)}
+		l.write = func(ctx context.Context, frame []byte) error {
+			return conn.Write(ctx, websocket.MessageBinary, frame)
+		}
+		// Both ends are about to go; how the goodbye fares matters to nobody.
+		l.hangUp = func() { _ = conn.CloseNow() }
+		go func() {
+			defer close(l.frames)
+			for {
+				_, frame, err := conn.Read(ctx)
+				if err != nil {
+					l.err = err
+					return
+				}
+				select {
+				case l.frames <- frame:
+				case <-ctx.Done():
+					l.err = ctx.Err()
+					return
+				}
+			}
+		}()
+		return l, nil
+	}
 }
 
 // ask requests an acknowledgement of edits, all of which went before on l.
 func (l *link) ask(ctx context.Context, edits []*edit) error {
 	l.asked++
 	l.requests = append(l.requests, request{l.asked, edits})
-	return l.send(ctx, syncproto.AppendAck(nil, lib0.AppendUvarint(nil, l.asked)))
+	return l.write(ctx, syncproto.AppendAck(nil, lib0.AppendUvarint(nil, l.asked)))
 }
 
 // answered returns the edits that an acknowledgement covers.
@@ -86,11 +94,6 @@ func (l *link) answered(payload []byte) ([]*edit, error) {
 		l.requests = l.requests[1:]
 	}
 	return edits, nil
-}
-
-func (l *link) close() {
-	// Both ends are about to go; how the goodbye fares matters to nobody.
-	_ = l.conn.CloseNow()
 }
 
 // closedByServer reports whether the server sent a goodbye, which a killed one
@@ -120,14 +123,16 @@ func messages(frame []byte, visit func(syncproto.Message) error) error {
 
 // fetch reads a document as a fresh client: everything up to and including the
 // server's SyncStep2.
-func fetch(ctx context.Context, addr, document string) (*crdt.Doc, error) {
-	l, err := dial(ctx, addr, document)
+func fetch(ctx context.Context, dial dialer, document string) (*crdt.Doc, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	l, err := dial(ctx, document)
 	if err != nil {
 		return nil, err
 	}
-	defer l.close()
+	defer l.hangUp()
 	doc := crdt.New(crdt.Options{})
-	if err := l.send(ctx, syncproto.AppendSyncStep1(nil, crdt.AppendStateVector(nil, doc.StateVector()))); err != nil {
+	if err := l.write(ctx, syncproto.AppendSyncStep1(nil, crdt.AppendStateVector(nil, doc.StateVector()))); err != nil {
 		return nil, err
 	}
 	for synced := false; !synced; {

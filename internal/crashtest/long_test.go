@@ -74,7 +74,7 @@ func TestPlantedBugsAreCaught(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				kills += r.kills
+				kills += r.crashes
 				if len(r.faults) > 0 {
 					t.Logf("seed %d: caught after %d kills: %s", seed, kills, r.faults[0])
 					return
@@ -84,4 +84,14 @@ func TestPlantedBugsAreCaught(t *testing.T) {
 			t.Errorf("not caught in %d kills", kills)
 		})
 	}
+}
+
+// add sums up reports.
+func (r *report) add(o report) {
+	r.crashes += o.crashes
+	r.edits += o.edits
+	r.acked += o.acked
+	r.damaged += o.damaged
+	r.fallbacks += o.fallbacks
+	r.faults = append(r.faults, o.faults...)
 }

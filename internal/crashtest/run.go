@@ -9,10 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
-	"ysync/crdt"
 	"ysync/snapshots"
 )
 
@@ -33,13 +31,13 @@ type config struct {
 
 // report is what a run did and found.
 type report struct {
-	kills, edits, acked, damaged, fallbacks int
-	faults                                  []string
+	crashes, edits, acked, damaged, fallbacks int
+	faults                                    []string
 }
 
 func (r report) String() string {
-	return fmt.Sprintf("%d kills, %d edits, %d acknowledged, %d snapshots damaged, %d fallbacks, %d faults",
-		r.kills, r.edits, r.acked, r.damaged, r.fallbacks, len(r.faults))
+	return fmt.Sprintf("%d crashes, %d edits, %d acknowledged, %d snapshots damaged, %d fallbacks, %d faults",
+		r.crashes, r.edits, r.acked, r.damaged, r.fallbacks, len(r.faults))
 }
 
 const (
@@ -72,49 +70,21 @@ func run(ctx context.Context, cfg config) (report, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	drain := make(chan struct{})
-	done := h.startWriters(ctx, drain)
+	done := startWriters(ctx, cfg, h.names, h.ledger, h.gate, drain)
 	err := h.kills(ctx)
 	if err == nil && !h.ledger.broken() {
 		err = h.finish(ctx, drain, done)
 	}
 	cancel()
 	<-done
-	h.count()
-	return h.report, err
-}
-
-// startWriters starts everybody; the channel closes when all have ended.
-func (h *harness) startWriters(ctx context.Context, drain <-chan struct{}) <-chan struct{} {
-	var wg sync.WaitGroup
-	for i := range h.writers + h.withholders {
-		w := &writer{
-			author:   newAuthor(i, uint64(h.rng.Uint32())),
-			document: h.names[i%len(h.names)],
-			rng:      rand.New(rand.NewPCG(h.seed, uint64(i)+1)),
-			ledger:   h.ledger, gate: h.gate, drain: drain,
-			doc:  crdt.New(crdt.Options{}),
-			open: make(map[*edit]struct{}),
-		}
-		if i >= h.writers {
-			w.habit = withhold
-		}
-		wg.Go(func() {
-			if err := w.run(ctx); err != nil && ctx.Err() == nil {
-				h.ledger.fault("writer %d: %v", w.author.id, err)
-			}
-		})
-	}
-	done := make(chan struct{})
-	go func() {
-		wg.Wait()
-		close(done)
-	}()
-	return done
+	r := h.ledger.report()
+	r.crashes, r.damaged, r.fallbacks = h.report.crashes, h.report.damaged, h.report.fallbacks
+	return r, err
 }
 
 // kills lets the server live and die.
 func (h *harness) kills(ctx context.Context) error {
-	for h.report.kills < h.config.kills {
+	for h.report.crashes < h.config.kills {
 		life := shortestLife + time.Duration(h.rng.Int64N(int64(h.longest-shortestLife)))
 		s, err := startServer(ctx, h.binary, h.data, h.env...)
 		if err != nil {
@@ -125,17 +95,17 @@ func (h *harness) kills(ctx context.Context) error {
 			s.kill()
 			return err
 		}
-		h.gate.lift(s.addr)
+		h.gate.lift(dial(s.addr))
 		select {
 		case <-time.After(life):
 		case <-s.done:
-			h.ledger.fault("after kill %d the server ended by itself:\n%s", h.report.kills, s.tail(30))
+			h.ledger.fault("after kill %d the server ended by itself:\n%s", h.report.crashes, s.tail(30))
 		case <-ctx.Done():
 		}
 		h.gate.shut()
 		s.kill()
 		h.inspect(s)
-		h.report.kills++
+		h.report.crashes++
 		if h.ledger.broken() || ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -156,7 +126,7 @@ func (h *harness) finish(ctx context.Context, drain chan<- struct{}, done <-chan
 	}
 	defer s.kill()
 	close(drain)
-	h.gate.lift(s.addr)
+	h.gate.lift(dial(s.addr))
 	defer h.gate.shut()
 	select {
 	case <-done:
@@ -177,14 +147,14 @@ func (h *harness) finish(ctx context.Context, drain chan<- struct{}, done <-chan
 func (h *harness) audit(ctx context.Context, s *server, want scope) error {
 	ctx, cancel := context.WithTimeout(ctx, auditTimeout)
 	defer cancel()
-	when := fmt.Sprintf("after kill %d", h.report.kills)
+	when := fmt.Sprintf("after kill %d", h.report.crashes)
 	for _, name := range h.names {
-		doc, err := fetch(ctx, s.addr, name)
+		doc, err := fetch(ctx, dial(s.addr), name)
 		if err != nil {
 			h.ledger.fault("%s: %s cannot be read: %v\n%s", when, name, err, s.tail(10))
 			continue
 		}
-		h.ledger.audit(when, name, doc, want)
+		h.ledger.audit(when, name, doc, h.ledger.wanted(name, want))
 	}
 	return ctx.Err()
 }
@@ -238,25 +208,4 @@ func (h *harness) damageSnapshot() error {
 		return errors.Join(os.Remove(path), os.WriteFile(path, b, 0o600))
 	}
 	return nil
-}
-
-// count fills in the report.
-func (h *harness) count() {
-	h.ledger.mu.Lock()
-	defer h.ledger.mu.Unlock()
-	for _, a := range h.ledger.documents {
-		h.report.edits += len(a.edits)
-	}
-	h.report.acked = h.ledger.acked
-	h.report.faults = h.ledger.faults
-}
-
-// add sums up reports.
-func (r *report) add(o report) {
-	r.kills += o.kills
-	r.edits += o.edits
-	r.acked += o.acked
-	r.damaged += o.damaged
-	r.fallbacks += o.fallbacks
-	r.faults = append(r.faults, o.faults...)
 }

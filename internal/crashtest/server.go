@@ -92,19 +92,9 @@ func (s *server) read(out io.ReadCloser, serving chan<- string) {
 
 // kill ends the process with SIGKILL and waits for its end.
 func (s *server) kill() {
-	// It may be gone already, which the caller learns from ended.
+	// It may be gone already.
 	_ = s.cmd.Process.Kill()
 	<-s.done
-}
-
-// ended reports whether the process ended by itself.
-func (s *server) ended() bool {
-	select {
-	case <-s.done:
-		return true
-	default:
-		return false
-	}
 }
 
 // tail returns the last n lines of the log.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"ysync/crdt"
@@ -68,11 +69,11 @@ func (w *writer) run(ctx context.Context) error {
 				w.edit()
 			}
 		}
-		addr, down, err := w.gate.enter(ctx)
+		dial, down, err := w.gate.enter(ctx)
 		if err != nil {
 			return err
 		}
-		err = w.connected(ctx, addr)
+		err = w.connected(ctx, dial)
 		w.release()
 		switch {
 		case ctx.Err() != nil:
@@ -100,22 +101,22 @@ func (w *writer) run(ctx context.Context) error {
 var errProtocol = errors.New("protocol")
 
 // connected plays one connection (or two). It returns nil when drained.
-func (w *writer) connected(ctx context.Context, addr string) error {
+func (w *writer) connected(ctx context.Context, dial dialer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	first, err := w.open1(ctx, addr)
+	first, err := w.join(ctx, dial)
 	if err != nil {
 		return err
 	}
-	defer first.close()
+	defer first.hangUp()
 	links := []*link{first}
 	var second <-chan []byte
 	if w.habit == withhold {
-		l, err := w.open1(ctx, addr)
+		l, err := w.join(ctx, dial)
 		if err != nil {
 			return err
 		}
-		defer l.close()
+		defer l.hangUp()
 		links, second = append(links, l), l.frames
 	}
 	next := time.NewTimer(w.pause())
@@ -159,14 +160,14 @@ func (w *writer) connected(ctx context.Context, addr string) error {
 	}
 }
 
-// open1 connects and starts the sync.
-func (w *writer) open1(ctx context.Context, addr string) (*link, error) {
-	l, err := dial(ctx, addr, w.document)
+// join connects and starts the sync.
+func (w *writer) join(ctx context.Context, dial dialer) (*link, error) {
+	l, err := dial(ctx, w.document)
 	if err != nil {
 		return nil, err
 	}
-	if err := l.send(ctx, syncproto.AppendSyncStep1(nil, crdt.AppendStateVector(nil, w.doc.StateVector()))); err != nil {
-		l.close()
+	if err := l.write(ctx, syncproto.AppendSyncStep1(nil, crdt.AppendStateVector(nil, w.doc.StateVector()))); err != nil {
+		l.hangUp()
 		return nil, err
 	}
 	return l, nil
@@ -220,7 +221,7 @@ func (w *writer) apply(e *edit) {
 }
 
 func (w *writer) send(ctx context.Context, l *link, e *edit) error {
-	if err := l.send(ctx, syncproto.AppendUpdate(nil, e.update)); err != nil {
+	if err := l.write(ctx, syncproto.AppendUpdate(nil, e.update)); err != nil {
 		return err
 	}
 	return l.ask(ctx, []*edit{e})
@@ -274,7 +275,7 @@ func (w *writer) answer(ctx context.Context, l *link, states []byte) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errProtocol, err)
 	}
-	if err := l.send(ctx, syncproto.AppendSyncStep2(nil, w.doc.AppendDiff(nil, crdt.V1, sv))); err != nil {
+	if err := l.write(ctx, syncproto.AppendSyncStep2(nil, w.doc.AppendDiff(nil, crdt.V1, sv))); err != nil {
 		return err
 	}
 	edits := make([]*edit, 0, len(w.open))
@@ -293,4 +294,34 @@ func (w *writer) settle(edits []*edit) {
 		delete(w.open, e)
 	}
 	w.ledger.settle(edits)
+}
+
+// startWriters starts everybody; the channel closes when all have ended.
+func startWriters(ctx context.Context, cfg config, names []string, l *ledger, g *gate, drain <-chan struct{}) <-chan struct{} {
+	var wg sync.WaitGroup
+	for i := range cfg.writers + cfg.withholders {
+		rng := rand.New(rand.NewPCG(cfg.seed, uint64(i)+1))
+		w := &writer{
+			author:   newAuthor(i, uint64(rng.Uint32())),
+			document: names[i%len(names)],
+			rng:      rng,
+			ledger:   l, gate: g, drain: drain,
+			doc:  crdt.New(crdt.Options{}),
+			open: make(map[*edit]struct{}),
+		}
+		if i >= cfg.writers {
+			w.habit = withhold
+		}
+		wg.Go(func() {
+			if err := w.run(ctx); err != nil && ctx.Err() == nil {
+				l.fault("writer %d: %v", w.author.id, err)
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() {
+		wg.Wait()
+		close(done)
+	}()
+	return done
 }

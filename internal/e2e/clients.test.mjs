@@ -8,10 +8,13 @@ import { acknowledged, close, connect, connect14, converged, synced, until, vers
 const newest = versions['3.1.0']
 const fresh = label => `${label}-${randomUUID()}`
 
+// A subdocument is its GUID.
+const plain = value => JSON.parse(JSON.stringify(value, (_key, v) => (v instanceof Y.Doc ? { guid: v.guid } : v)))
+
 const content = doc => ({
   text: doc.getText('text').toDelta(),
   array: doc.getArray('array').toJSON(),
-  map: doc.getMap('map').toJSON(),
+  map: Object.fromEntries([...doc.getMap('map')].map(([k, v]) => [k, plain({ list: v.get('list'), guid: v.get('child') })])),
   xml: doc.getXmlFragment('xml').toString(),
 })
 

@@ -169,7 +169,7 @@ func nodeCommand(t *testing.T, program, addr string, env ...string) *exec.Cmd {
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	t.Cleanup(cancel)
 	// The default reporter for a pipe is TAP in Node 20 and spec later: say it.
-	cmd := exec.CommandContext(ctx, "node", "--test-reporter=tap", program)
+	cmd := exec.CommandContext(ctx, "node", "--test-reporter=tap", "--test-force-exit", program)
 	cmd.Env = append(append(os.Environ(), "YSYNC_URL=ws://"+addr), env...)
 	return cmd
 }

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -54,13 +55,17 @@ const startTimeout = 20 * time.Second
 // Start runs `bin serve` on the folder data and waits until it serves. A listen
 // address among args replaces the default of any free loopback port.
 func Start(bin, data string, env []string, args ...string) (*Server, error) {
+	return StartUnder(nil, bin, data, env, args...)
+}
+
+// StartUnder is Start with the server run by another command: a prefix such as
+// `taskset -c 0` that executes the rest of its arguments in its own place.
+func StartUnder(prefix []string, bin, data string, env []string, args ...string) (*Server, error) {
 	if !strings.Contains(strings.Join(args, " "), "--listen") {
 		args = append(args, "--listen", "127.0.0.1:0")
 	}
-	s := &Server{
-		cmd:  exec.Command(bin, append([]string{"serve", "--data", data}, args...)...),
-		done: make(chan struct{}),
-	}
+	command := slices.Concat(prefix, []string{bin, "serve", "--data", data}, args)
+	s := &Server{cmd: exec.Command(command[0], command[1:]...), done: make(chan struct{})}
 	s.cmd.Env = append(os.Environ(), env...)
 	out, in := io.Pipe()
 	s.cmd.Stdout, s.cmd.Stderr = in, in

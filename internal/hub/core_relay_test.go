@@ -335,9 +335,8 @@ func TestRandomSessionsConverge(t *testing.T) {
 			r.read(live...)
 			r.pass(5 * time.Second)
 		}
-		for i, p := range live {
+		for _, p := range live {
 			p.sync()
-			_ = i
 		}
 		r.pass(5 * time.Second)
 		r.read(live...)

@@ -40,10 +40,8 @@ func (c *core) update(s *Subscription, kind syncproto.Kind, update []byte) {
 	case c.discarding || c.openBytes >= c.limits.DocumentUncommittedBytes:
 		c.discarding = true
 		c.opt.count.discarded.Inc()
-		if !s.at.owes {
-			s.at.owes = true
-			c.chaseLater(s)
-		}
+		s.at.owes, s.at.tries = true, 0
+		c.chaseLater(s)
 		return
 	case c.tooLarge(update):
 		c.refuse(s, update, endLarge)

@@ -26,18 +26,41 @@ func (l *faultyLog) refuse(err error) {
 	l.mu.Unlock()
 }
 
-// stall makes appends wait until the returned function is called.
+// stall makes appends wait until unstall, or the returned function, is called.
 func (l *faultyLog) stall() (release func()) {
-	gate := make(chan struct{})
 	l.mu.Lock()
-	l.gate = gate
-	l.mu.Unlock()
-	return func() {
-		l.mu.Lock()
-		l.gate = nil
-		l.mu.Unlock()
-		close(gate)
+	defer l.mu.Unlock()
+	if l.gate == nil {
+		l.gate = make(chan struct{})
 	}
+	return l.unstall
+}
+
+func (l *faultyLog) unstall() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.gate != nil {
+		close(l.gate)
+		l.gate = nil
+	}
+}
+
+// loseAnswer makes the outcome of the next append unknown.
+func (l *faultyLog) loseAnswer(happened bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if happened {
+		l.forget = 1
+	} else {
+		l.vanish = 1
+	}
+}
+
+// count is how many appends there were.
+func (l *faultyLog) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.appends
 }
 
 func (l *faultyLog) state() (error, chan struct{}) {

@@ -69,8 +69,9 @@ func putEntry(dst, key []byte, e *persistence.Entry) {
 	sealValue(key, dst)
 }
 
-// decodeEntry reads the entry stored under key. Its Update aliases value.
-func decodeEntry(key, value []byte) (persistence.Entry, error) {
+// decodeEntry reads the entry stored under key. Its Update aliases value; its
+// Author is the string given, if it is the same (most neighbours' are).
+func decodeEntry(key, value []byte, author string) (persistence.Entry, error) {
 	e := persistence.Entry{Position: keyPosition(key)}
 	fields, err := fieldsOf(key, value, entryVersion)
 	if err != nil {
@@ -79,7 +80,11 @@ func decodeEntry(key, value []byte) (persistence.Entry, error) {
 	r := reader{rest: fields}
 	e.Epoch = persistence.Epoch(r.uvarint())
 	e.Time = time.UnixMilli(r.varint()).UTC()
-	e.Author = r.string()
+	if b := r.take(r.uvarint()); string(b) == author {
+		e.Author = author
+	} else {
+		e.Author = string(b)
+	}
 	e.Update = r.rest
 	return e, r.err
 }

@@ -20,9 +20,6 @@ const (
 	escapeEnd  = 0x01 // 00 01 ends the name
 )
 
-// placeBytes is the length of the generation and position that end an entry's key.
-const placeBytes = 16
-
 var formatKey = []byte{keyMeta, 'f', 'o', 'r', 'm', 'a', 't'}
 
 // appendName appends a name such that two names compare as their encodings do,
@@ -72,9 +69,7 @@ func appendEntryPrefix(dst []byte, name string) []byte {
 }
 
 func appendEntryKey(dst []byte, name string, g persistence.Generation, p persistence.Position) []byte {
-	dst = appendEntryPrefix(dst, name)
-	dst = binary.BigEndian.AppendUint64(dst, uint64(g))
-	return binary.BigEndian.AppendUint64(dst, uint64(p))
+	return appendPlace(appendEntryPrefix(dst, name), g, p)
 }
 
 // keyPosition is the position at the end of an entry's key.
@@ -82,10 +77,13 @@ func keyPosition(key []byte) persistence.Position {
 	return persistence.Position(binary.BigEndian.Uint64(key[len(key)-8:]))
 }
 
-// entryBounds are the keys of all entries of one generation: lower is one of
-// them at most, upper none. Positions stay far below 2^64-1.
+// lastPosition is past every position.
+const lastPosition = ^persistence.Position(0)
+
+// entryBounds are a key before those of all entries of one generation, and one
+// after them.
 func entryBounds(name string, g persistence.Generation) (lower, upper []byte) {
-	return appendEntryKey(nil, name, g, 0), appendEntryKey(nil, name, g, ^persistence.Position(0))
+	return appendEntryKey(nil, name, g, 0), appendEntryKey(nil, name, g, lastPosition)
 }
 
 // documentBounds are the keys of all entries of all generations.
@@ -100,9 +98,4 @@ func documentBounds(name string) (lower, upper []byte) {
 func appendPlace(dst []byte, g persistence.Generation, p persistence.Position) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, uint64(g))
 	return binary.BigEndian.AppendUint64(dst, uint64(p))
-}
-
-// putPosition sets the position at the end of an entry's key.
-func putPosition(key []byte, p persistence.Position) {
-	binary.BigEndian.PutUint64(key[len(key)-8:], uint64(p))
 }

@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -131,7 +130,7 @@ func databaseOptions(o Options, l *Log, files vfs.FS) *pebble.Options {
 
 // makeFolder creates a folder and makes its entry in the parent durable.
 func makeFolder(files vfs.FS, dir string) error {
-	if _, err := files.Stat(dir); err == nil {
+	if info, err := files.Stat(dir); err == nil && info.IsDir() {
 		return nil
 	}
 	parent := files.PathDir(dir)
@@ -159,25 +158,14 @@ func canonical(dir string) (string, error) {
 	return filepath.EvalSymlinks(abs)
 }
 
-// lockError tells a folder in use from one that can't be used.
+// lockError tells a folder in use from one that can't be used: opening the
+// lock's file fails with a path, taking the lock without.
 func lockError(err error) error {
-	for _, other := range []error{fs.ErrPermission, fs.ErrNotExist, syscall.ENOSPC, syscall.EROFS, syscall.EIO, syscall.EMFILE, syscall.ENFILE} {
-		if errors.Is(err, other) && !errors.Is(err, syscall.EACCES) {
-			return err
-		}
+	var opening *fs.PathError
+	if errors.As(err, &opening) {
+		return err
 	}
 	return fmt.Errorf("%w (%w)", persistence.ErrLocked, err)
-}
-
-// openError classifies a failure to open the database.
-func openError(err error) error {
-	switch {
-	case isNewerDatabase(err):
-		return fmt.Errorf("%w: %w", persistence.ErrNewerFormat, err)
-	case pebble.IsCorruptionError(err):
-		return fmt.Errorf("%w: %w", persistence.ErrCorrupt, err)
-	}
-	return err
 }
 
 // checkFormat reads the version of the layout, and writes it to a new database.

@@ -57,7 +57,7 @@ func addHead(rec *persistence.Record, it *pebble.Iterator) error {
 	if err != nil {
 		return storeError(err)
 	}
-	e, err := decodeEntry(it.Key(), value)
+	e, err := decodeEntry(it.Key(), value, "")
 	if err == nil && e.Position <= rec.Trimmed {
 		err = fmt.Errorf("%w: an entry at or before position %d, which is trimmed", persistence.ErrCorrupt, rec.Trimmed)
 	}
@@ -66,25 +66,6 @@ func addHead(rec *persistence.Record, it *pebble.Iterator) error {
 	}
 	rec.Head, rec.Updated = e.Position, e.Time
 	return nil
-}
-
-// atPosition carries the place of a damaged entry to the error that the caller sees.
-type atPosition struct {
-	position persistence.Position
-	err      error
-}
-
-func (e *atPosition) Error() string { return e.err.Error() }
-func (e *atPosition) Unwrap() error { return e.err }
-
-// readError is the error of a reading method.
-func readError(op, name string, err error) error {
-	out := &persistence.Error{Op: op, Document: name, Err: err}
-	var at *atPosition
-	if errors.As(err, &at) {
-		out.Position, out.Err = at.position, at.err
-	}
-	return out
 }
 
 // Open implements persistence.Log.
@@ -145,18 +126,26 @@ func (l *Log) read(ctx context.Context, name string, after persistence.Position,
 			err = storeError(closing)
 		}
 	}()
-	if err := addHead(&rec, it); err != nil || after >= rec.Head {
+	damage := addHead(&rec, it)
+	switch {
+	case damage != nil && !errors.Is(damage, persistence.ErrCorrupt):
+		return damage
+	case damage != nil:
+		rec.Head = lastPosition // yield what can be read, up to the damage
+	case after >= rec.Head:
+		return nil
+	}
+	if err := l.walk(ctx, it, appendEntryKey(nil, name, rec.Generation, after+1), rec.Head, each); err != nil {
 		return err
 	}
-	return l.walk(ctx, it, after+1, rec.Head, lower[:len(lower)-placeBytes], each)
+	return damage
 }
 
-// walk yields the entries first … head, each of which must be there.
-func (l *Log) walk(ctx context.Context, it *pebble.Iterator, first, head persistence.Position, prefix []byte, each func(persistence.Entry) bool) error {
-	next := first
-	seek := append(bytes.Clone(it.Key()[:len(prefix)+8]), make([]byte, 8)...)
-	putPosition(seek, first)
-	for valid := it.SeekGE(seek); valid; valid = it.Next() {
+// walk yields the entries from the key on up to the head, each of which must
+// be there; for the head lastPosition, up to the last there is.
+func (l *Log) walk(ctx context.Context, it *pebble.Iterator, from []byte, head persistence.Position, each func(persistence.Entry) bool) error {
+	next, author := keyPosition(from), ""
+	for valid := it.SeekGE(from); valid; valid = it.Next() {
 		if err := l.alive(ctx); err != nil {
 			return err
 		}
@@ -167,10 +156,11 @@ func (l *Log) walk(ctx context.Context, it *pebble.Iterator, first, head persist
 		if err != nil {
 			return &atPosition{position: next, err: storeError(err)}
 		}
-		e, err := decodeEntry(it.Key(), value)
+		e, err := decodeEntry(it.Key(), value, author)
 		if err != nil {
 			return &atPosition{position: next, err: err}
 		}
+		author = e.Author
 		e.Update = bytes.Clone(e.Update)
 		if !each(e) {
 			return nil
@@ -180,14 +170,10 @@ func (l *Log) walk(ctx context.Context, it *pebble.Iterator, first, head persist
 	if err := it.Error(); err != nil {
 		return &atPosition{position: next, err: storeError(err)}
 	}
-	if next != head+1 {
+	if next != head+1 && head != lastPosition {
 		return missing(next)
 	}
 	return nil
-}
-
-func missing(p persistence.Position) error {
-	return &atPosition{position: p, err: fmt.Errorf("%w: the entry is missing", persistence.ErrCorrupt)}
 }
 
 // await waits for a commit. It ignores contexts: a commit takes as long as an

@@ -11,8 +11,6 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.uber.org/zap"
-
-	"ysync/persistence"
 )
 
 // stopper ends the process when the disk can't be trusted any more.
@@ -29,7 +27,7 @@ type stopper struct {
 func (s *stopper) stop(what string, err error) {
 	s.once.Do(func() {
 		s.log.Error("the log stops the process: the disk failed, and what it holds is known only after a restart",
-			zap.String("failed", what), zap.String("folder", s.dir), zap.Int("exit_code", ExitDiskFailed), zap.Error(oneLine(err)))
+			zap.String("failed", what), zap.String("folder", s.dir), zap.Int("exit_code", ExitDiskFailed), zap.String("error", flat{err}.Error()))
 		_ = s.log.Sync() // the process ends whether or not the line gets out
 		s.exit(ExitDiskFailed)
 	})
@@ -42,17 +40,12 @@ func (s *stopper) background(err error) {
 	switch {
 	case errors.Is(err, pebble.ErrCancelledCompaction), errors.Is(err, pebble.ErrClosed):
 	case errors.Is(err, syscall.ENOSPC):
-		s.log.Debug("background work met a full disk", zap.Error(oneLine(err)))
+		s.log.Debug("background work met a full disk", zap.String("error", flat{err}.Error()))
 	case pebble.IsCorruptionError(err):
-		s.log.Error("background work met a damaged file", zap.Error(oneLine(err)))
+		s.log.Error("background work met a damaged file", zap.String("error", flat{err}.Error()))
 	default:
 		s.stop("background work", err)
 	}
-}
-
-// oneLine is an error without the database's multi-line details.
-func oneLine(err error) error {
-	return errors.New(strings.Join(strings.Fields(err.Error()), " "))
 }
 
 // databaseLogger sends the database's messages to the log at debug level, and
@@ -166,18 +159,4 @@ func (f *stopFile) SyncData() error { return f.stopAt("fsync", f.File.SyncData()
 func (f *stopFile) SyncTo(n int64) (bool, error) {
 	full, err := f.File.SyncTo(n)
 	return full, f.stopAt("fsync", err)
-}
-
-// isNewerDatabase recognises the database's refusal of a folder in a format
-// that it does not know; it has no error value for it.
-func isNewerDatabase(err error) bool {
-	return strings.Contains(err.Error(), "unknown format major version")
-}
-
-// storeError classifies an error of the database.
-func storeError(err error) error {
-	if err != nil && pebble.IsCorruptionError(err) {
-		return fmt.Errorf("%w: %w", persistence.ErrCorrupt, err)
-	}
-	return err
 }

@@ -132,8 +132,9 @@ func (w *workload) work(worker int) {
 		var err error
 		switch dice := r.IntN(100); {
 		case rec.Epoch == 0 || dice < 3:
-			rec, err = w.claim(name, rec.Epoch)
-			records[name] = rec
+			if rec, err = w.claim(name, rec.Epoch); err == nil {
+				records[name] = rec
+			}
 		case dice < 8:
 			err = w.snapshot(rec)
 		case dice < 10:
@@ -151,7 +152,7 @@ func (w *workload) work(worker int) {
 }
 
 func (w *workload) claim(name string, seen persistence.Epoch) (persistence.Record, error) {
-	w.ledger.update(name, func(p *page) { p.epoch = seen + 1 })
+	w.ledger.update(name, func(p *page) { p.epoch = max(p.epoch, seen+1) })
 	rec, err := w.log.Claim(context.Background(), name, fmt.Sprint("boot", seen), seen)
 	if err == nil {
 		w.ledger.update(name, func(p *page) { p.told.epoch = rec.Epoch })

@@ -156,7 +156,7 @@ func putBatch(write *pebble.Batch, before persistence.Record, b *persistence.Bat
 // returns ends with land.
 func (l *Log) apply(write *pebble.Batch) (*commit, error) {
 	if err := l.db.ApplyNoSyncWait(write, pebble.Sync); err != nil {
-		return nil, fmt.Errorf("%w: %w", persistence.ErrUnknown, err)
+		return nil, fmt.Errorf("%w: %w", persistence.ErrUnknown, flat{err})
 	}
 	return &commit{done: make(chan struct{})}, nil
 }
@@ -166,7 +166,7 @@ func (l *Log) apply(write *pebble.Batch) (*commit, error) {
 func (l *Log) land(write *pebble.Batch, c *commit) error {
 	if err := write.SyncWait(); err != nil {
 		l.stopper.stop("commit", err)
-		c.err = fmt.Errorf("%w: %w", persistence.ErrUnknown, err)
+		c.err = fmt.Errorf("%w: %w", persistence.ErrUnknown, flat{err})
 	}
 	close(c.done)
 	if c.err != nil {
@@ -212,6 +212,15 @@ func (l *Log) changed(ctx context.Context, name string, rule func(persistence.Re
 		d.mu.Unlock()
 		return after, err
 	}
+	if onlyTrimmed(d.record, after) {
+		defer d.mu.Unlock()
+		if err := l.db.Apply(write, pebble.NoSync); err != nil {
+			d.loaded = false
+			return after, fmt.Errorf("%w: %w", persistence.ErrUnknown, flat{err})
+		}
+		d.record = after
+		return after, write.Close()
+	}
 	c, err := l.apply(write)
 	if err != nil {
 		d.loaded = false
@@ -221,6 +230,13 @@ func (l *Log) changed(ctx context.Context, name string, rule func(persistence.Re
 	d.record, d.last = after, c
 	d.mu.Unlock()
 	return after, l.land(write, c)
+}
+
+// onlyTrimmed reports whether a change is a trim, which needs no fsync of its
+// own: when the power fails before the next one, the entries are back.
+func onlyTrimmed(before, after persistence.Record) bool {
+	before.Trimmed = after.Trimmed
+	return before == after
 }
 
 // putChange adds a changed record to a write, and the removal of the entries

@@ -1,0 +1,266 @@
+package crdt
+
+import (
+	"slices"
+	"sync"
+
+	"ysync/internal/lib0"
+)
+
+// incoming is a validated update on its way into a document. A small one is
+// held decoded. Of a large one only the places of its sections are: its blocks
+// are decoded again as they are integrated, so that decoding hostile bytes
+// costs no memory in proportion to what they claim.
+type incoming struct {
+	r        updateReader
+	v        Version
+	update   []byte
+	sections []section
+
+	// small says that blocks and runs hold everything.
+	small  bool
+	blocks []rawBlock
+	runs   []deleteRun
+
+	deletes lib0.Reader // at the start of the delete set
+	rest    int         // bytes after the update
+	skips   int
+	current int // large: the section that r stands in
+	block   rawBlock
+}
+
+// smallUpdate is how many blocks and how many deletes an update may have to be
+// held decoded.
+const smallUpdate = 64
+
+// section is what an update holds of one client.
+type section struct {
+	client ClientID
+	clock  uint64 // of the next block
+	left   uint32 // blocks still to read
+	// at is where the next block is: an index into blocks in a small update, an
+	// offset in V1, the number of the section in V2.
+	at   int
+	done bool // what is left waits, or is waited for in vain
+	open bool // its last block read is on the stack
+}
+
+var incomings = sync.Pool{New: func() any { return new(incoming) }}
+
+// release gives the memory back.
+func (in *incoming) release() {
+	clear(in.blocks)
+	in.block = rawBlock{}
+	if cap(in.sections) > 1024 {
+		in.sections = nil
+	}
+	in.update = nil
+	in.r.forget()
+	incomings.Put(in)
+}
+
+// read decodes a whole update and checks all that can be checked without a
+// document. It changes nothing.
+func (in *incoming) read(v Version, update []byte, maxBlocks int) error {
+	in.v, in.update, in.small = v, update, true
+	in.sections, in.blocks, in.runs = in.sections[:0], in.blocks[:0], in.runs[:0]
+	r := &in.r
+	if err := r.start(v, update, maxBlocks); err != nil {
+		return err
+	}
+	for b := in.slot(); r.next(b); b = in.slot() {
+		if r.section != len(in.sections) {
+			in.sections = append(in.sections, section{client: b.client, clock: b.clock, left: uint32(r.blocks) + 1, at: r.origin})
+		}
+	}
+	in.small = r.total < smallUpdate
+	in.deletes = *r.dec.rest()
+	var run deleteRun
+	for r.nextDelete(&run) {
+		if len(in.runs) == smallUpdate {
+			in.small = false
+			break
+		}
+		in.runs = append(in.runs, run)
+	}
+	for r.nextDelete(&run) {
+	}
+	if err := r.check(); err != nil {
+		return err
+	}
+	in.rest, in.skips = r.dec.rest().Len(), r.skips
+	return in.arrange()
+}
+
+// slot is where the next block is decoded to: the first ones are kept.
+func (in *incoming) slot() *rawBlock {
+	if n := len(in.blocks); n < smallUpdate {
+		if n == cap(in.blocks) {
+			in.blocks = append(in.blocks, rawBlock{})
+		} else {
+			in.blocks = in.blocks[:n+1]
+		}
+		return &in.blocks[n]
+	}
+	return &in.blocks[smallUpdate-1]
+}
+
+// arrange puts the sections in ascending order of their clients, which Yjs
+// takes from the end.
+func (in *incoming) arrange() error {
+	at := 0
+	for i := range in.sections {
+		s := &in.sections[i]
+		switch {
+		case in.small:
+			s.at = at
+		case in.v == V2:
+			s.at = i
+		}
+		at += int(s.left)
+	}
+	slices.Reverse(in.sections)
+	if !slices.IsSortedFunc(in.sections, compareSections) {
+		slices.SortStableFunc(in.sections, compareSections)
+	}
+	for i := 1; i < len(in.sections); i++ {
+		if in.sections[i].client == in.sections[i-1].client {
+			return &UpdateError{-1, malformed("two sections of one client")}
+		}
+	}
+	in.current = -1
+	if !in.small && in.v == V2 {
+		return in.rewindV2()
+	}
+	return nil
+}
+
+func compareSections(a, b section) int {
+	switch {
+	case a.client < b.client:
+		return -1
+	case a.client > b.client:
+		return 1
+	}
+	return 0
+}
+
+// rewindV2 starts a second walk. The columns can only be read in the order of
+// the update: when sections are wanted in another, it is turned into V1.
+func (in *incoming) rewindV2() error {
+	n := len(in.sections)
+	for i := range in.sections {
+		if in.sections[i].at != n-1-i {
+			return in.toV1()
+		}
+	}
+	deletes := in.deletes
+	err := in.r.start(V2, in.update, noBlockLimit)
+	in.deletes = deletes
+	return err
+}
+
+// toV1 turns a large V2 update into V1 and goes on where the sections stand.
+func (in *incoming) toV1() error {
+	var r updateReader
+	if err := r.start(V2, in.update, noBlockLimit); err != nil {
+		return err
+	}
+	w := rawWriter{e: &encoderV1{own: true}}
+	if err := w.copy(&r); err != nil {
+		return err
+	}
+	was, last := slices.Clone(in.sections), in.block
+	if err := in.readOwn(w.e.finish()); err != nil {
+		return err
+	}
+	for i := range in.sections {
+		s := &in.sections[i]
+		for s.left > was[i].left {
+			in.next(i)
+		}
+		s.done, s.open = was[i].done, was[i].open
+	}
+	in.block = last
+	return nil
+}
+
+// readOwn reads V1 that was written here.
+func (in *incoming) readOwn(update []byte) error {
+	in.sections = in.sections[:0]
+	in.v, in.update, in.small = V1, update, false
+	r := &in.r
+	if err := r.start(V1, update, 0); err != nil {
+		return err
+	}
+	r.v1.own = true
+	var b rawBlock
+	for r.next(&b) {
+		if r.section != len(in.sections) {
+			in.sections = append(in.sections, section{client: b.client, clock: b.clock, left: uint32(r.blocks) + 1, at: r.origin})
+		}
+	}
+	if err := r.check(); err != nil {
+		return err
+	}
+	in.deletes = *r.dec.rest()
+	return in.arrange()
+}
+
+// next reads the next block of section i, which must have one left and be
+// ready. The block is valid until the next call.
+func (in *incoming) next(i int) *rawBlock {
+	s := &in.sections[i]
+	s.left--
+	if in.small {
+		s.at++
+		return &in.blocks[s.at-1]
+	}
+	r, b := &in.r, &in.block
+	if in.v == V2 {
+		r.next(b)
+		return b
+	}
+	if in.current != i {
+		if c := in.current; c >= 0 {
+			in.sections[c].at = len(in.update) - r.v1.r.Len()
+		}
+		in.current = i
+		r.v1.r = lib0.NewReader(in.update[s.at:])
+		r.client = s.client
+	}
+	r.clock = s.clock
+	r.read(b)
+	s.clock = b.end()
+	return b
+}
+
+// ready tells whether section i can be read now.
+func (in *incoming) ready(i int) bool {
+	if in.small || in.v == V1 {
+		return true
+	}
+	for j := i + 1; j < len(in.sections); j++ {
+		if in.sections[j].left > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// eachDelete calls fn with the ranges of the delete set.
+func (in *incoming) eachDelete(fn func(deleteRun)) {
+	if in.small {
+		for _, run := range in.runs {
+			fn(run)
+		}
+		return
+	}
+	r := &in.r
+	*r.dec.rest() = in.deletes
+	r.err, r.deletesOpen = nil, false
+	var run deleteRun
+	for r.nextDelete(&run) {
+		fn(run)
+	}
+}

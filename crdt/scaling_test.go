@@ -1,0 +1,205 @@
+package crdt
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+)
+
+// raw updates, written by hand: one client, blocks as given.
+type updateWriter struct {
+	w rawWriter
+}
+
+func newUpdateWriter() *updateWriter {
+	return &updateWriter{rawWriter{e: newEncoder(V1, nil)}}
+}
+
+func (u *updateWriter) done() []byte {
+	u.w.finish()
+	u.w.e.uvarint(0)
+	return u.w.e.finish()
+}
+
+func oneBlock(b rawBlock) []byte {
+	u := newUpdateWriter()
+	u.w.write(&b)
+	return u.done()
+}
+
+func textBlock(c ClientID, clock uint64, s string) rawBlock {
+	return rawBlock{
+		client: c, clock: clock, length: uint64(len(s)), kind: kindString,
+		hasRoot: true, root: []byte("t"), data: []byte(s),
+	}
+}
+
+func (b rawBlock) after(id ID) rawBlock {
+	b.hasOrigin, b.origin, b.hasRoot = true, id, false
+	return b
+}
+
+func (b rawBlock) before(id ID) rawBlock {
+	b.hasRight, b.right, b.hasRoot = true, id, false
+	return b
+}
+
+func (b rawBlock) under(key string) rawBlock {
+	b.hasKey, b.key = true, []byte(key)
+	return b
+}
+
+// order lists the items of a root's sequence.
+func order(d *Doc, root string) []ID {
+	var out []ID
+	for r := d.start(d.root(root, KindUndefined)); r != 0; r = d.item(r).right {
+		it := d.item(r)
+		for i := range it.length {
+			out = append(out, d.publicID(unitID{it.client, it.clock + i}))
+		}
+	}
+	return out
+}
+
+// Many clients write at one place, answer one another and go on typing; the
+// order of delivery must not show, with the siblings indexed or not.
+func TestSiblingsConverge(t *testing.T) {
+	for seed := range uint64(20) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		updates := [][]byte{oneBlock(textBlock(500, 0, "ab"))}
+		var tips []ID
+		n := 150 + r.IntN(150)
+		for i := range n {
+			c := ClientID(1000 - i)
+			b := textBlock(c, 0, "x").after(ID{500, 0}).before(ID{500, 1})
+			switch r.IntN(4) {
+			case 0:
+				if len(tips) > 0 {
+					tip := tips[r.IntN(len(tips))]
+					b = textBlock(c, 0, "x").after(tip).before(ID{500, 1})
+				}
+			case 1:
+				if len(tips) > 0 {
+					tip := tips[r.IntN(len(tips))]
+					b = textBlock(c, 0, "x").after(ID{500, 0}).before(tip)
+				}
+			}
+			updates = append(updates, oneBlock(b))
+			if r.IntN(3) == 0 {
+				updates = append(updates, oneBlock(textBlock(c, 1, "yz").after(ID{c, 0}).before(b.right)))
+			}
+			tips = append(tips, ID{c, 0})
+		}
+		var want []ID
+		for round := range 4 {
+			d := serverDoc()
+			for _, i := range r.Perm(len(updates)) {
+				if _, err := d.Apply(nil, V1, updates[i]); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := d.Check(); err != nil {
+				t.Fatalf("seed %d: %v", seed, err)
+			}
+			if !d.Pending().Empty() {
+				t.Fatalf("seed %d: something waits: %+v", seed, d.Pending())
+			}
+			if len(d.siblings) == 0 {
+				t.Fatalf("seed %d: no siblings were indexed", seed)
+			}
+			got := order(d, "t")
+			if round == 0 {
+				want = got
+			} else if !slices.Equal(got, want) {
+				t.Fatalf("seed %d, round %d: another order", seed, round)
+			}
+		}
+	}
+}
+
+// timeFor applies updates and tells how long it took.
+func timeFor(t *testing.T, updates [][]byte) time.Duration {
+	t.Helper()
+	d := serverDoc()
+	start := cpuTime()
+	for _, u := range updates {
+		if _, err := d.Apply(nil, V1, u); err != nil {
+			t.Fatal(err)
+		}
+	}
+	took := cpuTime() - start
+	if err := d.Check(); err != nil {
+		t.Fatal(err)
+	}
+	return took
+}
+
+func manyAtOnePlace(n int, order func(i int) int, make func(c ClientID) rawBlock) [][]byte {
+	out := [][]byte{oneBlock(textBlock(1, 0, "ab"))}
+	for i := range n {
+		out = append(out, oneBlock(make(ClientID(10+order(i)))))
+	}
+	return out
+}
+
+// Work that must not grow with the square of the number of updates. The factor
+// allows for noise and for the logarithm; quadratic growth gives 16.
+func TestScaling(t *testing.T) {
+	perm := rand.New(rand.NewPCG(1, 2)).Perm(16000)
+	between := func(c ClientID) rawBlock {
+		return textBlock(c, 0, "x").after(ID{1, 0}).before(ID{1, 1})
+	}
+	cases := map[string]func(n int) [][]byte{
+		"one origin, ascending": func(n int) [][]byte {
+			return manyAtOnePlace(n, func(i int) int { return i }, between)
+		},
+		"one origin, descending": func(n int) [][]byte {
+			return manyAtOnePlace(n, func(i int) int { return n - i }, between)
+		},
+		"one origin, any order": func(n int) [][]byte {
+			return manyAtOnePlace(n, func(i int) int { return perm[i] }, between)
+		},
+		"start of a type": func(n int) [][]byte {
+			return manyAtOnePlace(n, func(i int) int { return perm[i] }, func(c ClientID) rawBlock { return textBlock(c, 0, "x") })
+		},
+		"one key": func(n int) [][]byte {
+			return manyAtOnePlace(n, func(i int) int { return perm[i] }, func(c ClientID) rawBlock {
+				b := textBlock(c, 0, "x").under("k")
+				b.kind, b.data = kindAny, []byte{126}
+				return b
+			})
+		},
+		"behind a missing update": func(n int) [][]byte {
+			var out [][]byte
+			for i := n; i >= 0; i-- {
+				b := textBlock(7, uint64(i), "x")
+				if i > 0 {
+					b = b.after(ID{7, Clock(i - 1)})
+				}
+				out = append(out, oneBlock(b))
+			}
+			return out
+		},
+		"behind a missing update, in order": func(n int) [][]byte {
+			var out [][]byte
+			for i := 1; i <= n; i++ {
+				out = append(out, oneBlock(textBlock(7, uint64(i), "x").after(ID{7, Clock(i - 1)})))
+			}
+			return append(out, oneBlock(textBlock(7, 0, "x")))
+		},
+	}
+	for name, make := range cases {
+		t.Run(name, func(t *testing.T) {
+			few, many := make(2000), make(8000)
+			small, large := timeFor(t, few), timeFor(t, many)
+			for range 4 {
+				if large <= 8*small+10*time.Millisecond {
+					return
+				}
+				small, large = max(small, timeFor(t, few)), min(large, timeFor(t, many))
+			}
+			t.Errorf("2,000 took %v, 8,000 took %v", small, large)
+		})
+	}
+}

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+
+	"ysync/internal/e2e"
+)
+
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == "echo" {
+		fmt.Fprintln(os.Stderr, serveEcho())
+		os.Exit(1)
+	}
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// bench is one run of the program.
+type bench struct {
+	bin, work, rivalDir string
+	runs                int
+	report              report
+}
+
+// report is what is kept as evidence.
+type report struct {
+	Machine string `json:"machine"`
+	Rival   string `json:"rival"`
+	Rows    []row  `json:"rows"`
+}
+
+// row is one line of the result: a job, what was measured and what must be.
+type row struct {
+	Job    string    `json:"job"`
+	Figure string    `json:"figure"`
+	Ours   []float64 `json:"ours"`
+	Rival  []float64 `json:"rival,omitempty"`
+	Must   string    `json:"must"`
+	OK     bool      `json:"ok"`
+}
+
+func run() error {
+	only := flag.String("only", "", "comma-separated jobs to run (default: all): "+strings.Join(jobNames(), ", "))
+	runs := flag.Int("runs", 3, "runs of each job; medians are judged")
+	out := flag.String("out", "", "write the figures to this JSON file")
+	rivalDir := flag.String("rival", "internal/bench", "folder whose node_modules hold @y/websocket-server")
+	bin := flag.String("bin", "", "the ysync binary (default: built now)")
+	flag.Parse()
+	if err := pinSelf(); err != nil {
+		return err
+	}
+	// The clients must not be what limits: they collect garbage rarely.
+	debug.SetGCPercent(400)
+
+	work, err := os.MkdirTemp("", "ysync-bench")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+	b := &bench{bin: *bin, work: work, rivalDir: *rivalDir, runs: *runs}
+	if b.bin == "" {
+		if b.bin, err = e2e.Build(work, "-trimpath"); err != nil {
+			return err
+		}
+	}
+	b.report.Machine = fmt.Sprintf("%s/%s, %s, server and clients on one core each", runtime.GOOS, runtime.GOARCH, runtime.Version())
+	b.report.Rival = "@y/websocket-server 0.1.1 on Node, in memory alone; ours: log on disk, every commit synced"
+
+	wanted := strings.FieldsFunc(*only, func(r rune) bool { return r == ',' })
+	for _, j := range jobs {
+		if len(wanted) > 0 && !slices.Contains(wanted, j.name) {
+			continue
+		}
+		fmt.Printf("\n%s: %s\n", j.name, j.what)
+		if err := j.run(b, j.name); err != nil {
+			return fmt.Errorf("%s: %w", j.name, err)
+		}
+	}
+	missed := 0
+	for _, r := range b.report.Rows {
+		if !r.OK {
+			missed++
+		}
+	}
+	fmt.Printf("\n%d figures, %d short of what must be\n", len(b.report.Rows), missed)
+	if *out != "" {
+		text, err := json.MarshalIndent(b.report, "", "  ")
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(*out, append(text, '\n'), 0o644)
+	}
+	return nil
+}
+
+func (b *bench) ours(args ...string) (*server, error) {
+	data, err := os.MkdirTemp(b.work, "data")
+	if err != nil {
+		return nil, err
+	}
+	return ours(b.bin, data, args...)
+}
+
+func (b *bench) rival() (*server, error) {
+	dir, err := filepath.Abs(b.rivalDir)
+	if err != nil {
+		return nil, err
+	}
+	return rival(dir)
+}
+
+func (b *bench) add(r row) {
+	b.report.Rows = append(b.report.Rows, r)
+	verdict := "ok"
+	if !r.OK {
+		verdict = "SHORT"
+	}
+	line := fmt.Sprintf("  %-34s ours %s", r.Figure, figures(r.Ours))
+	if len(r.Rival) > 0 {
+		line += fmt.Sprintf("  rival %s  ratio %.2f", figures(r.Rival), median(r.Ours)/median(r.Rival))
+	}
+	fmt.Printf("%s  must %s  %s\n", line, r.Must, verdict)
+}
+
+func figures(values []float64) string {
+	parts := make([]string, len(values))
+	for i, v := range values {
+		parts[i] = fmt.Sprintf("%.4g", v)
+	}
+	return fmt.Sprintf("%.4g [%s]", median(values), strings.Join(parts, " "))
+}

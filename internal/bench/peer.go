@@ -1,0 +1,219 @@
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"ysync/crdt"
+	"ysync/syncproto"
+)
+
+// group is one document with its peers and the edits that are under way in it.
+type group struct {
+	document string
+
+	mu      sync.Mutex
+	peers   []*peer
+	writers map[crdt.ClientID]*writer
+	stats   *stats
+}
+
+// peer is one client: a socket and a replica. Its replica is touched by its
+// reading goroutine, and by its writer, under mu.
+type peer struct {
+	group  *group
+	socket *socket
+	synced chan struct{}
+
+	mu  sync.Mutex
+	doc *crdt.Doc
+	out []byte
+}
+
+// writer makes the edits of one peer.
+type writer struct {
+	peer *peer
+	id   crdt.ClientID
+	rng  *rand.Rand
+	next func() // called without locks when an edit of this writer is finished
+
+	// Guarded by group.mu: the edits under way, oldest first.
+	edits []edit
+}
+
+// edit is one transaction under way. It is finished when missing is 0.
+type edit struct {
+	from, to crdt.Clock
+	at       time.Time
+	missing  int
+}
+
+func newGroup(document string, s *stats) *group {
+	return &group{document: document, writers: map[crdt.ClientID]*writer{}, stats: s}
+}
+
+// join connects a peer and returns when it is synced.
+func (g *group) join(addr string) (*peer, error) {
+	s, err := dial(addr, g.document, 4096)
+	if err != nil {
+		return nil, err
+	}
+	p := &peer{group: g, socket: s, synced: make(chan struct{}), doc: crdt.New(crdt.Options{NoFormatCleanup: true})}
+	g.mu.Lock()
+	g.peers = append(g.peers, p)
+	g.mu.Unlock()
+	go p.read()
+	if err := s.write(syncproto.AppendSyncStep1(nil, crdt.AppendStateVector(nil, p.doc.StateVector()))); err != nil {
+		return nil, err
+	}
+	select {
+	case <-p.synced:
+		return p, nil
+	case <-time.After(30 * time.Second):
+		return nil, fmt.Errorf("%s: not synced in 30 s", g.document)
+	}
+}
+
+func (p *peer) read() {
+	var buf []byte
+	for {
+		message, err := p.socket.read(buf)
+		if err != nil {
+			return
+		}
+		buf = message
+		frame := syncproto.NewDecoder(message)
+		for {
+			m, ok := frame.Next()
+			if !ok {
+				break
+			}
+			p.receive(m)
+		}
+	}
+}
+
+func (p *peer) receive(m syncproto.Message) {
+	switch m.Kind {
+	case syncproto.KindSyncStep1:
+		sv, err := crdt.DecodeStateVector(m.Payload)
+		if err != nil {
+			p.group.stats.fail(err)
+			return
+		}
+		p.mu.Lock()
+		answer := syncproto.AppendSyncStep2(nil, p.doc.AppendDiff(nil, crdt.V1, sv))
+		p.mu.Unlock()
+		p.socket.write(answer)
+	case syncproto.KindSyncStep2, syncproto.KindUpdate:
+		p.mu.Lock()
+		commit, err := p.doc.Apply(nil, crdt.V1, m.Payload)
+		if err != nil {
+			p.mu.Unlock()
+			p.group.stats.fail(err)
+			return
+		}
+		finished := p.group.saw(commit, time.Now())
+		p.mu.Unlock()
+		if m.Kind == syncproto.KindSyncStep2 {
+			select {
+			case <-p.synced:
+			default:
+				close(p.synced)
+			}
+		}
+		for _, w := range finished {
+			w.next()
+		}
+	}
+}
+
+// saw counts what one receiver newly integrated and returns the writers of the
+// edits that are finished by it, once for each edit.
+func (g *group) saw(commit *crdt.Commit, now time.Time) (finished []*writer) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for client, added := range commit.Added() {
+		w := g.writers[client]
+		if w == nil {
+			continue
+		}
+		for i := range w.edits {
+			e := &w.edits[i]
+			if e.to <= added.From || e.to > added.To {
+				continue
+			}
+			g.stats.delivered(now.Sub(e.at))
+			if e.missing--; e.missing == 0 {
+				finished = append(finished, w)
+			}
+		}
+		for len(w.edits) > 0 && w.edits[0].missing == 0 {
+			w.edits = w.edits[1:]
+		}
+	}
+	return finished
+}
+
+// write turns a peer into a writer.
+func (p *peer) writer(seed uint64) *writer {
+	w := &writer{peer: p, id: p.doc.ClientID(), rng: rand.New(rand.NewPCG(seed, 1)), next: func() {}}
+	p.group.mu.Lock()
+	p.group.writers[w.id] = w
+	p.group.mu.Unlock()
+	return w
+}
+
+const letters = "the quick brown fox jumps over the lazy dog"
+
+// edit makes one transaction of the kinds that editors and applications make
+// and sends it: mostly typing, in a place where others type too; map entries
+// and formats between. at is the moment it was due.
+func (w *writer) edit(at time.Time) error {
+	p := w.peer
+	p.mu.Lock()
+	text, cells := p.doc.Text("text"), p.doc.Map("cells")
+	commit, err := p.doc.Transact(nil, func(tx *crdt.Txn) {
+		n := text.Len()
+		switch k := w.rng.IntN(20); {
+		case k == 0:
+			cells.Set(tx, fmt.Sprintf("cell-%d", w.rng.IntN(50)), crdt.Number(float64(w.rng.IntN(1000))))
+		case k == 1 && n > 20:
+			from := w.rng.IntN(n - 10)
+			text.Format(tx, from, 8, crdt.Attrs{{Key: "bold", Value: crdt.Bool(true)}})
+			text.Insert(tx, from, "b")
+		case k == 2 && n > 20:
+			from := w.rng.IntN(n - 10)
+			text.Delete(tx, from, 4)
+			text.Insert(tx, from, "d")
+		default:
+			from := w.rng.IntN(len(letters) - 4)
+			text.Insert(tx, max(0, n-w.rng.IntN(40)-1), letters[from:from+1+w.rng.IntN(3)])
+		}
+	})
+	if err != nil {
+		p.mu.Unlock()
+		return err
+	}
+	p.out = syncproto.AppendUpdate(p.out[:0], commit.AppendUpdate(nil, crdt.V1))
+	var e edit
+	for client, added := range commit.Added() {
+		if client == w.id {
+			e = edit{from: added.From, to: added.To, at: at}
+		}
+	}
+	if e.to == 0 {
+		p.mu.Unlock()
+		return fmt.Errorf("an edit of client %d added nothing", w.id)
+	}
+	g := p.group
+	g.mu.Lock()
+	e.missing = len(g.peers) - 1
+	w.edits = append(w.edits, e)
+	g.mu.Unlock()
+	err = p.socket.write(p.out)
+	p.mu.Unlock()
+	return err
+}

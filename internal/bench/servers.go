@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"ysync/internal/e2e"
+)
+
+// The server has the first core, the clients the second.
+const (
+	serverCore = "0"
+	clientCore = "1"
+)
+
+// server is one process under measurement.
+type server struct {
+	name string
+	addr string
+	pid  int
+	stop func()
+}
+
+// ours starts the built binary on a folder, log on, every commit synced.
+func ours(bin, data string, args ...string) (*server, error) {
+	s, err := e2e.StartUnder([]string{"taskset", "-c", serverCore}, bin, data, nil,
+		append([]string{"--log-level", "error", "--ops", ""}, args...)...)
+	if err != nil {
+		return nil, err
+	}
+	return &server{name: "ysync", addr: s.Addr, pid: s.PID(), stop: s.Kill}, nil
+}
+
+// rival starts @y/websocket-server, which keeps documents in memory alone.
+func rival(dir string) (*server, error) {
+	return spawn("y-websocket-server", "node", filepath.Join(dir, "node_modules/@y/websocket-server/src/server.js"))
+}
+
+// echo starts this program as a bare coder/websocket echo.
+func echo() (*server, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	return spawn("echo", self, "echo")
+}
+
+func spawn(name string, command ...string) (*server, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	addr := l.Addr().(*net.TCPAddr)
+	l.Close()
+	cmd := exec.Command("taskset", append([]string{"-c", serverCore}, command...)...)
+	cmd.Env = append(os.Environ(), "HOST=127.0.0.1", "PORT="+strconv.Itoa(addr.Port), "NODE_ENV=production", "GOMAXPROCS=1")
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	s := &server{name: name, addr: addr.String(), pid: cmd.Process.Pid, stop: func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	}}
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		conn, err := net.Dial("tcp", s.addr)
+		if err == nil {
+			conn.Close()
+			return s, nil
+		}
+		if time.Now().After(deadline) {
+			s.stop()
+			return nil, fmt.Errorf("%s does not listen: %w", name, err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// serveEcho answers every message with itself.
+func serveEcho() error {
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
+		if err != nil {
+			return
+		}
+		c.SetReadLimit(maxFrame)
+		for {
+			kind, message, err := c.Read(context.Background())
+			if err != nil {
+				return
+			}
+			if err := c.Write(context.Background(), kind, message); err != nil {
+				return
+			}
+		}
+	})
+	return http.ListenAndServe("127.0.0.1:"+os.Getenv("PORT"), handler)
+}
+
+// cpu is the processor time that the process has used, all threads, user and
+// system (proc(5), /proc/pid/stat, fields 14 and 15, in hundredths of a second).
+func (s *server) cpu() time.Duration {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.pid))
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	fields := strings.Fields(rest)
+	user, _ := strconv.Atoi(fields[11])
+	system, _ := strconv.Atoi(fields[12])
+	return time.Duration(user+system) * 10 * time.Millisecond
+}
+
+// memory is the resident set in bytes, now and at its highest.
+func (s *server) memory() (now, peak int64) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.pid))
+	if err != nil {
+		return 0, 0
+	}
+	for line := range strings.Lines(string(status)) {
+		fields := strings.Fields(line)
+		if len(fields) < 2 {
+			continue
+		}
+		kb, _ := strconv.ParseInt(fields[1], 10, 64)
+		switch fields[0] {
+		case "VmRSS:":
+			now = kb << 10
+		case "VmHWM:":
+			peak = kb << 10
+		}
+	}
+	return now, peak
+}
+
+// pinSelf moves this process to the clients' core, by starting it again there:
+// threads that exist already would stay where they are.
+func pinSelf() error {
+	if os.Getenv("YSYNC_BENCH_PINNED") != "" {
+		return nil
+	}
+	taskset, err := exec.LookPath("taskset")
+	if err != nil {
+		return fmt.Errorf("taskset (util-linux) is needed to give server and clients a core each: %w", err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	args := append([]string{"taskset", "-c", clientCore, self}, os.Args[1:]...)
+	return syscall.Exec(taskset, args, append(os.Environ(), "YSYNC_BENCH_PINNED=1"))
+}

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"bufio"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// socket is the client's end of a WebSocket with as little work in it as the
+// protocol allows, so that one core of clients can keep one core of server busy.
+// One goroutine reads; writes may come from any.
+type socket struct {
+	conn net.Conn
+	in   *bufio.Reader
+
+	mu  sync.Mutex
+	out []byte
+}
+
+const (
+	opBinary = 2
+	opClose  = 8
+	opPing   = 9
+	opPong   = 10
+)
+
+// maxFrame bounds a received frame, in bytes: more than the largest document.
+const maxFrame = 64 << 20
+
+func dial(addr, document string, readBuffer int) (*socket, error) {
+	conn, err := net.DialTimeout("tcp", addr, 30*time.Second)
+	if err != nil {
+		return nil, err
+	}
+	var key [16]byte
+	rand.Read(key[:])
+	fmt.Fprintf(conn, "GET /%s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n\r\n",
+		document, addr, base64.StdEncoding.EncodeToString(key[:]))
+	in := bufio.NewReaderSize(conn, readBuffer)
+	conn.SetReadDeadline(time.Now().Add(60 * time.Second))
+	status, err := in.ReadString('\n')
+	if err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("upgrade: %w", err)
+	}
+	if !strings.Contains(status, fmt.Sprint(http.StatusSwitchingProtocols)) {
+		conn.Close()
+		return nil, fmt.Errorf("upgrade refused: %s", strings.TrimSpace(status))
+	}
+	for {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			conn.Close()
+			return nil, fmt.Errorf("upgrade: %w", err)
+		}
+		if line == "\r\n" {
+			conn.SetReadDeadline(time.Time{})
+			return &socket{conn: conn, in: in}, nil
+		}
+	}
+}
+
+// read returns the payload of the next binary message, in buf if it fits.
+func (s *socket) read(buf []byte) ([]byte, error) {
+	message := buf[:0]
+	for {
+		var head [8]byte
+		if _, err := io.ReadFull(s.in, head[:2]); err != nil {
+			return nil, err
+		}
+		final, op := head[0]&0x80 != 0, head[0]&0x0f
+		n := int(head[1] & 0x7f)
+		switch n {
+		case 126:
+			if _, err := io.ReadFull(s.in, head[:2]); err != nil {
+				return nil, err
+			}
+			n = int(binary.BigEndian.Uint16(head[:]))
+		case 127:
+			if _, err := io.ReadFull(s.in, head[:8]); err != nil {
+				return nil, err
+			}
+			n = int(binary.BigEndian.Uint64(head[:]))
+		}
+		if n < 0 || len(message)+n > maxFrame {
+			return nil, fmt.Errorf("frame of %d bytes", n)
+		}
+		at := len(message)
+		if cap(message) < at+n {
+			message = append(make([]byte, 0, at+n), message...)
+		}
+		message = message[:at+n]
+		if _, err := io.ReadFull(s.in, message[at:]); err != nil {
+			return nil, err
+		}
+		switch op {
+		case opPing:
+			if err := s.frame(opPong, message[at:]); err != nil {
+				return nil, err
+			}
+			message = message[:at]
+			continue
+		case opPong:
+			message = message[:at]
+			continue
+		case opClose:
+			return nil, io.EOF
+		}
+		if final {
+			return message, nil
+		}
+	}
+}
+
+func (s *socket) write(message []byte) error { return s.frame(opBinary, message) }
+
+// frame masks with zeros: the bytes stay as they are, which RFC 6455 section
+// 5.3 lets a receiver accept.
+func (s *socket) frame(op byte, payload []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := append(s.out[:0], 0x80|op)
+	switch n := len(payload); {
+	case n < 126:
+		b = append(b, 0x80|byte(n))
+	case n < 1<<16:
+		b = binary.BigEndian.AppendUint16(append(b, 0x80|126), uint16(n))
+	default:
+		b = binary.BigEndian.AppendUint64(append(b, 0x80|127), uint64(n))
+	}
+	b = append(append(b, 0, 0, 0, 0), payload...)
+	s.out = b
+	_, err := s.conn.Write(b)
+	return err
+}
+
+func (s *socket) close() { s.conn.Close() }

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"time"
+)
+
+// stats counts deliveries in a window of time.
+type stats struct {
+	mu        sync.Mutex
+	on        bool
+	count     int
+	latencies []int32 // microseconds
+	failures  int
+}
+
+func (s *stats) delivered(latency time.Duration) {
+	s.mu.Lock()
+	if s.on {
+		s.count++
+		s.latencies = append(s.latencies, int32(min(latency.Microseconds(), 1<<31-1)))
+	}
+	s.mu.Unlock()
+}
+
+func (s *stats) fail(err error) {
+	s.mu.Lock()
+	s.failures++
+	if s.failures <= 3 {
+		fmt.Fprintln(os.Stderr, "client:", err)
+	}
+	s.mu.Unlock()
+}
+
+// total is the number of deliveries counted so far.
+func (s *stats) total() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.count
+}
+
+// window counts for d and returns what was seen and what CPU the server used.
+func (s *stats) window(srv *server, d time.Duration) sample {
+	s.mu.Lock()
+	s.on, s.count, s.latencies = true, 0, s.latencies[:0]
+	s.mu.Unlock()
+	cpu, begin := srv.cpu(), time.Now()
+	time.Sleep(d)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.on = false
+	used, took := srv.cpu()-cpu, time.Since(begin)
+	out := sample{
+		Deliveries: s.count,
+		PerSecond:  float64(s.count) / took.Seconds(),
+		CPUSeconds: used.Seconds(),
+		Failures:   s.failures,
+	}
+	if used > 0 {
+		out.PerCPUSecond = float64(s.count) / used.Seconds()
+		out.MicrosPerDelivery = float64(used.Microseconds()) / float64(max(1, s.count))
+	}
+	slices.Sort(s.latencies)
+	out.P50 = percentile(s.latencies, 50)
+	out.P99 = percentile(s.latencies, 99)
+	return out
+}
+
+// sample is what one window showed. Latencies are milliseconds from the moment
+// an edit was due to the moment one receiver had integrated it.
+type sample struct {
+	Deliveries        int     `json:"deliveries"`
+	PerSecond         float64 `json:"per_second"`
+	CPUSeconds        float64 `json:"cpu_seconds"`
+	PerCPUSecond      float64 `json:"per_cpu_second"`
+	MicrosPerDelivery float64 `json:"cpu_micros_per_delivery"`
+	P50               float64 `json:"p50_ms"`
+	P99               float64 `json:"p99_ms"`
+	Failures          int     `json:"failures"`
+}
+
+func percentile(sorted []int32, p int) float64 {
+	if len(sorted) == 0 {
+		return 0
+	}
+	return float64(sorted[min(len(sorted)-1, len(sorted)*p/100)]) / 1000
+}
+
+func median[T int | int64 | float64](values []T) T {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[len(sorted)/2]
+}

@@ -3,6 +3,9 @@
 import * as readline from 'node:readline'
 import * as Y from 'yjs'
 
+// Standard output belongs to the answers; Yjs logs there.
+console.log = console.error
+
 const b64 = u => Buffer.from(u).toString('base64')
 const unb64 = s => new Uint8Array(Buffer.from(s, 'base64'))
 
@@ -194,6 +197,12 @@ const commands = {
   state: ({ doc, v, sv }) => ({
     u: b64(byVersion(v, Y.encodeStateAsUpdate, Y.encodeStateAsUpdateV2)(docs.get(doc).doc, sv === undefined ? undefined : unb64(sv)))
   }),
+  // copy: a new document that is given the state of another one.
+  copy: ({ doc, from, gc, roots }) => {
+    open({ doc, clientID: docs.get(from).doc.clientID, gc, roots })
+    Y.applyUpdate(docs.get(doc).doc, Y.encodeStateAsUpdate(docs.get(from).doc))
+    return {}
+  },
   // all: everything that is compared of a document.
   all: ({ doc }) => {
     const { doc: y, roots } = docs.get(doc)

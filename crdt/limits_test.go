@@ -198,3 +198,28 @@ func TestPendingBytes(t *testing.T) {
 		t.Errorf("what needs nothing is refused: %v", err)
 	}
 }
+
+// A block that is known as collected and comes again, naming a dependency that
+// does not exist, must not hide what follows it once the state is stored.
+func TestKnownBlockThatWaits(t *testing.T) {
+	d := serverDoc()
+	first := rawBlock{client: 5, clock: 0, length: 4, kind: kindGC}
+	for _, b := range []rawBlock{first, textBlock(5, 4, "kept")} {
+		if _, err := d.Apply(nil, V1, oneBlock(b)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := d.Apply(nil, V1, oneBlock(textBlock(5, 0, "gone").before(ID{99, 7})))
+	if err != nil || !c.LeftPending() {
+		t.Fatal(err, c.LeftPending())
+	}
+	for _, v := range []Version{V1, V2} {
+		again := serverDoc()
+		if _, err := again.Apply(nil, v, d.AppendState(nil, v)); err != nil {
+			t.Fatal(err)
+		}
+		if err := sameDocument(d, again); err != nil {
+			t.Errorf("stored in V%d: %v", v, err)
+		}
+	}
+}

@@ -435,7 +435,9 @@ func (m *merger) join(s *source, alive *bool) {
 }
 
 // appendWithPending appends the state merged with what waits
-// (Yjs: encodeStateAsUpdate).
+// (Yjs: encodeStateAsUpdate). Waiting blocks that became known in another form
+// are left out: Yjs may write them in place of the known ones, and everything
+// after them would wait when the state is loaded.
 func (d *Doc) appendWithPending(dst []byte, v Version, sv StateVector) []byte {
 	parts := [][]byte{d.AppendDiff(nil, v, sv)}
 	p := &d.pending
@@ -446,7 +448,7 @@ func (d *Doc) appendWithPending(dst []byte, v Version, sv StateVector) []byte {
 		parts = append(parts, e.finish())
 	}
 	if p.blocks > 0 {
-		part, err := Diff(v, p.update(v), sv)
+		part, err := Diff(v, p.update(v), sv.union(d.StateVector()))
 		if err != nil {
 			invariant.Assert(false, err.Error())
 			return dst

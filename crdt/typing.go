@@ -167,3 +167,27 @@ func (d *Doc) merges(left, right itemRef) bool {
 	l, r := d.item(left), d.item(right)
 	return l.kind == r.kind && (l.flags^r.flags)&flagDeleted == 0 && d.adjoins(left, right)
 }
+
+// textTail is the last units code units of a text, found from its end; ok is false when they are more
+// than a few or start within a surrogate pair. What was just typed at the end of a long text is
+// encoded without reading all of it.
+func textTail(b []byte, units uint32) (tail []byte, ok bool) {
+	if units > 64 {
+		return nil, false
+	}
+	at := len(b)
+	for units > 0 && at > 0 {
+		at--
+		for at > 0 && b[at]&0xC0 == 0x80 {
+			at--
+		}
+		units--
+		if b[at] >= 0xF0 {
+			if units == 0 {
+				return nil, false
+			}
+			units--
+		}
+	}
+	return b[at:], units == 0
+}

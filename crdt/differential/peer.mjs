@@ -83,7 +83,11 @@ const tagged = v => {
       return v
   }
   if (v instanceof Uint8Array) return { $bin: b64(v) }
-  if (v instanceof Y.Doc) return { $doc: { guid: v.guid } }
+  if (v instanceof Y.Doc) {
+    const doc = { guid: v.guid, gc: v.gc, autoLoad: v.autoLoad, shouldLoad: v.shouldLoad }
+    if (v.meta !== null && v.meta !== undefined) doc.meta = tagged(v.meta)
+    return { $doc: doc }
+  }
   if (v instanceof Y.AbstractType) return deep(v)
   if (Array.isArray(v)) return v.map(tagged)
   return Object.fromEntries(Object.entries(v).map(([k, e]) => [k, tagged(e)]))

@@ -109,15 +109,19 @@ func (c *core) append(s *Subscription, update []byte) {
 }
 
 // heard notes that an update of s was judged and nothing of it is missing. A
-// SyncStep2 holds all that the client has, so it makes up for what of this
-// session was discarded; what waits for an acknowledgement is now as durable
-// as what was just applied.
+// SyncStep2 holds all that the client has and the document lacks, so it makes
+// up for what of this session was discarded or pending, whatever else waits;
+// what waits for an acknowledgement is now as durable as what was just applied.
 func (c *core) heard(s *Subscription, kind syncproto.Kind) {
-	if s.at.owes && kind == syncproto.KindSyncStep2 && !c.discarding {
-		s.at.owes = false
-		s.at.tries = 0
-		c.raiseAcks(s)
+	if kind != syncproto.KindSyncStep2 || c.discarding || !s.at.owes && !s.at.pending {
+		return
 	}
+	if s.at.pending {
+		s.at.pending = false
+		c.pendings--
+	}
+	s.at.owes, s.at.tries = false, 0
+	c.raiseAcks(s)
 }
 
 // leftPending notes that something that s sent waits for what is missing. s

@@ -46,7 +46,7 @@ func (c *core) syncStep1(s *Subscription, vector []byte) {
 		return
 	}
 	sv, err := crdt.DecodeStateVector(vector)
-	if err != nil || sv.Len() > c.doc.StateVector().Len()+extraClients {
+	if err != nil || sv.Len() > extraClients && sv.Len() > c.doc.StateVector().Len()+extraClients {
 		c.garble(s)
 		return
 	}

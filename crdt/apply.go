@@ -21,6 +21,7 @@ func (d *Doc) Apply(origin any, v Version, update []byte) (*Commit, error) {
 	if err := d.admit(v, update, in); err != nil {
 		return nil, err
 	}
+	fresh := d.fresh()
 	whole := in.skips == 0 && in.rest == 0
 	tx := d.begin(origin)
 	ap := applier{tx: tx, d: d, in: in}
@@ -30,6 +31,10 @@ func (d *Doc) Apply(origin any, v Version, update []byte) (*Commit, error) {
 	if ap.retry {
 		ap.retryBlocks()
 		ap.retryDeletes()
+	}
+	if d.maxDepth > d.limits.TypeDepth && fresh {
+		d.reset()
+		return nil, errDepth(d.limits.TypeDepth)
 	}
 	tx.commit.leftPending = ap.leftBlocks || ap.leftDeletes
 	tx.commit.relayable = whole && !ap.known && !ap.retried && !tx.commit.leftPending
@@ -43,12 +48,44 @@ func (d *Doc) admit(v Version, update []byte, in *incoming) error {
 	if len(d.arena.buf)+4*in.r.payload > maxArena {
 		return &UpdateError{-1, fmt.Errorf("%w: document beyond %d bytes", ErrLimit, maxArena)}
 	}
-	deep := d.maxDepth+in.r.types+d.pending.types > d.limits.TypeDepth
+	deep := d.maxDepth+in.types+d.pending.types > d.limits.TypeDepth && !d.fresh()
 	full := d.pending.bytes+4*len(update) > d.limits.PendingBytes
 	if deep || full {
 		return d.rehearse(v, update)
 	}
 	return nil
+}
+
+func errDepth(limit int) error {
+	return &UpdateError{-1, fmt.Errorf("%w: types nested deeper than %d", ErrLimit, limit)}
+}
+
+// fresh tells whether nothing was ever integrated: then a refused update is
+// undone by emptying the document.
+func (d *Doc) fresh() bool { return d.slab.next == 0 && d.pending.empty() }
+
+// reset empties a document that was fresh when its open transaction began. Roots
+// that were asked for stay.
+func (d *Doc) reset() {
+	tx := d.tx
+	d.slab, d.arena = slab{}, arena{}
+	d.clients, d.clientIndex, d.lastClient = d.clients[:1], nil, 0
+	d.chains, d.chainIndex = d.chains[:1], nil
+	kept := d.rootOrder[:0]
+	last := branchRef(0)
+	for _, b := range d.rootOrder {
+		if b < tx.firstBranch {
+			kept, last = append(kept, b), b
+			br := &d.branches[b]
+			*br = branch{kind: br.kind, flags: br.flags & branchIndexed, name: br.name}
+		} else {
+			delete(d.roots, d.branches[b].name)
+		}
+	}
+	d.rootOrder, d.branches = kept, d.branches[:max(tx.firstBranch, last+1)]
+	d.siblings, d.stamps, d.stampNext, d.maxDepth = nil, nil, 0, 0
+	d.pending = pending{}
+	d.tx, d.cleanups = nil, d.cleanups[:0]
 }
 
 // rehearse applies an update that may exceed a limit to a copy of the document,
@@ -64,7 +101,7 @@ func (d *Doc) rehearse(v Version, update []byte) error {
 		return err
 	}
 	if copied.maxDepth > d.limits.TypeDepth && copied.maxDepth > d.maxDepth {
-		return &UpdateError{-1, fmt.Errorf("%w: types nested deeper than %d", ErrLimit, d.limits.TypeDepth)}
+		return errDepth(d.limits.TypeDepth)
 	}
 	if n := copied.pending.bytes; n > d.limits.PendingBytes && n > d.pending.bytes {
 		return &UpdateError{-1, fmt.Errorf("%w: %d bytes wait for dependencies", ErrLimit, n)}

@@ -17,11 +17,11 @@ type rawBlock struct {
 	hasKey    bool
 	typeKind  TypeKind
 	jsonText  bool // Embed and Format: data is JSON text, not Any (V1)
-	origin     ID
-	right      ID
-	parent     ID
-	root       []byte
-	key        []byte
+	origin    ID
+	right     ID
+	parent    ID
+	root      []byte
+	key       []byte
 
 	// name is the key of a format, the tag of a type or the GUID of a
 	// subdocument.

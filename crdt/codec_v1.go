@@ -1,47 +1,160 @@
 package crdt
 
 import (
+	"encoding/binary"
+	"errors"
+	"math/bits"
+	"unicode/utf8"
+
 	"ysync/internal/lib0"
 )
 
 // decoderV1 reads update V1: everything in one stream
-// (Yjs: UpdateDecoderV1).
+// (Yjs: UpdateDecoderV1). After a failure it reads zeros.
 type decoderV1 struct {
-	r lib0.Reader
+	b   []byte
+	pos int
+	bad error
 	// own says that the bytes were made here from V2 and keep what V1 cannot
 	// say: lone surrogates in text, and values that JSON lacks.
 	own bool
 }
 
-func newDecoderV1(b []byte) *decoderV1 { return &decoderV1{r: lib0.NewReader(b)} }
-
-func (d *decoderV1) rest() *lib0.Reader { return &d.r }
-func (d *decoderV1) client() uint64     { return d.r.Uvarint() }
-func (d *decoderV1) leftID() ID {
-	return ID{ClientID(d.r.Uvarint()), Clock(d.r.Uvarint())}
-}
-func (d *decoderV1) rightID() ID { return d.leftID() }
-func (d *decoderV1) info() uint8 { return d.r.Uint8() }
-func (d *decoderV1) text() ([]byte, int) {
-	b := d.key()
-	return b, lib0.UTF16Len(b)
-}
-func (d *decoderV1) parentInfo() bool { return d.r.Uvarint() == 1 }
-func (d *decoderV1) typeRef() uint64  { return d.r.Uvarint() }
-func (d *decoderV1) length() uint64   { return d.r.Uvarint() }
-func (d *decoderV1) key() []byte {
-	if d.own {
-		return d.r.Bytes()
+// fail notes a failure at an offset and ends the input.
+func (d *decoderV1) fail(at int, err error) {
+	if d.bad == nil {
+		d.bad = &lib0.Error{Off: at, Err: err}
 	}
-	return d.r.StringBytes()
+	d.pos = len(d.b)
 }
-func (d *decoderV1) json() []byte         { return d.key() }
+
+func (d *decoderV1) uvarint() uint64 {
+	if p := d.pos; p < len(d.b) {
+		if c := d.b[p]; c < 0x80 {
+			d.pos = p + 1
+			return uint64(c)
+		}
+	}
+	return d.longUvarint()
+}
+
+// longUvarint reads a number of more than one byte, eight bytes at a time where
+// there are as many.
+func (d *decoderV1) longUvarint() uint64 {
+	p := d.pos
+	if len(d.b)-p < 8 {
+		v, n := uvarint(d.b[p:])
+		switch {
+		case n > 0:
+			d.pos = p + n
+		case len(d.b)-p < 8:
+			d.fail(p, lib0.ErrTruncated)
+		}
+		return v
+	}
+	v := binary.LittleEndian.Uint64(d.b[p:])
+	ends := ^v & 0x8080808080808080
+	if ends == 0 {
+		d.fail(p, lib0.ErrOverflow)
+		return 0
+	}
+	n := bits.TrailingZeros64(ends)/8 + 1
+	v &= ^uint64(0) >> (64 - 8*n)
+	// Close the gaps that the continuation bits leave, pair by pair.
+	v = v&0x7f007f007f007f00>>1 | v&0x007f007f007f007f
+	v = v&0x3fff00003fff0000>>2 | v&0x00003fff00003fff
+	v = v&0x0fffffff00000000>>4 | v&0x000000000fffffff
+	if v > maxWireClock {
+		d.fail(p, lib0.ErrOverflow)
+		return 0
+	}
+	d.pos = p + n
+	return v
+}
+
+func (d *decoderV1) bytes() []byte {
+	p := d.pos
+	n := d.uvarint()
+	if n > uint64(len(d.b)-d.pos) {
+		d.fail(p, lib0.ErrTruncated)
+		return nil
+	}
+	start := d.pos
+	d.pos += int(n)
+	return d.b[start:d.pos:d.pos]
+}
+
+func (d *decoderV1) values(n uint64) []byte {
+	r := lib0.NewReader(d.b[d.pos:])
+	for ; n > 0 && r.Err() == nil; n-- {
+		r.SkipAny(maxAnyDepth)
+	}
+	if err := r.Err(); err != nil {
+		var le *lib0.Error
+		if errors.As(err, &le) {
+			d.fail(d.pos+le.Off, le.Err)
+		}
+		return nil
+	}
+	start := d.pos
+	d.pos = len(d.b) - r.Len()
+	return d.b[start:d.pos:d.pos]
+}
+
+func (d *decoderV1) text() ([]byte, int) {
+	p := d.pos
+	b := d.bytes()
+	for i, c := range b {
+		if c >= utf8.RuneSelf {
+			if !d.own && !utf8.Valid(b[i:]) {
+				d.fail(p, lib0.ErrUTF8)
+				return nil, 0
+			}
+			return b, i + lib0.UTF16Len(b[i:])
+		}
+	}
+	return b, len(b)
+}
+
+func (d *decoderV1) leftID() ID {
+	return ID{ClientID(d.uvarint()), Clock(d.uvarint())}
+}
+
+func (d *decoderV1) info() uint8 {
+	if d.pos >= len(d.b) {
+		d.fail(d.pos, lib0.ErrTruncated)
+		return 0
+	}
+	d.pos++
+	return d.b[d.pos-1]
+}
+
+func (d *decoderV1) key() []byte {
+	b, _ := d.text()
+	return b
+}
+
+func (d *decoderV1) json() []byte {
+	if d.own {
+		return d.bytes()
+	}
+	return d.key()
+}
+
+func (d *decoderV1) client() uint64       { return d.uvarint() }
+func (d *decoderV1) rightID() ID          { return d.leftID() }
+func (d *decoderV1) parentInfo() bool     { return d.uvarint() == 1 }
+func (d *decoderV1) typeRef() uint64      { return d.uvarint() }
+func (d *decoderV1) length() uint64       { return d.uvarint() }
 func (d *decoderV1) jsonIsText() bool     { return !d.own }
 func (d *decoderV1) resetDeletes()        {}
-func (d *decoderV1) deleteClock() uint64  { return d.r.Uvarint() }
-func (d *decoderV1) deleteLength() uint64 { return d.r.Uvarint() }
-func (d *decoderV1) failure() error       { return d.r.Err() }
-func (d *decoderV1) finish() error        { return d.r.Err() }
+func (d *decoderV1) deleteClock() uint64  { return d.uvarint() }
+func (d *decoderV1) deleteLength() uint64 { return d.uvarint() }
+func (d *decoderV1) remaining() int       { return len(d.b) - d.pos }
+func (d *decoderV1) offset() int          { return d.pos }
+func (d *decoderV1) seek(offset int)      { d.pos = offset }
+func (d *decoderV1) failure() error       { return d.bad }
+func (d *decoderV1) finish() error        { return d.bad }
 
 // encoderV1 writes update V1 (Yjs: UpdateEncoderV1).
 type encoderV1 struct {

@@ -9,6 +9,7 @@ import (
 // decoderV2 reads update V2: nine columns, then the rest
 // (Yjs: UpdateDecoderV2). Columns are cursors; a run costs nothing.
 type decoderV2 struct {
+	b          []byte
 	r          lib0.Reader
 	keyClock   lib0.IntDiffOptRleDecoder
 	clients    lib0.UintOptRleDecoder
@@ -29,6 +30,7 @@ func (d *decoderV2) start(b []byte) {
 	r := lib0.NewReader(b)
 	r.Uvarint() // feature flag, unused in Yjs 13
 	*d = decoderV2{
+		b:          b,
 		keyClock:   lib0.NewIntDiffOptRleDecoder(r.Sub()),
 		clients:    lib0.NewUintOptRleDecoder(r.Sub()),
 		leftClock:  lib0.NewIntDiffOptRleDecoder(r.Sub()),
@@ -42,8 +44,20 @@ func (d *decoderV2) start(b []byte) {
 	d.r = r
 }
 
-func (d *decoderV2) rest() *lib0.Reader { return &d.r }
-func (d *decoderV2) client() uint64     { return d.clients.Read() }
+func (d *decoderV2) uvarint() uint64 { return d.r.Uvarint() }
+func (d *decoderV2) bytes() []byte   { return d.r.Bytes() }
+func (d *decoderV2) values(n uint64) []byte {
+	ahead := d.r
+	all := ahead.Rest()
+	for ; n > 0 && d.r.Err() == nil; n-- {
+		d.r.SkipAny(maxAnyDepth)
+	}
+	return all[:len(all)-d.r.Len()]
+}
+func (d *decoderV2) remaining() int  { return d.r.Len() }
+func (d *decoderV2) offset() int     { return d.r.Off() }
+func (d *decoderV2) seek(offset int) { d.r = lib0.NewReader(d.b[offset:]) }
+func (d *decoderV2) client() uint64  { return d.clients.Read() }
 func (d *decoderV2) leftID() ID {
 	return ID{ClientID(d.clients.Read()), d.clock(&d.leftClock)}
 }

@@ -73,7 +73,14 @@ var commands = map[string]command{
 	},
 	"observe": left("observer events"),
 	"events":  left("observer events"),
-	"subdocs": left("subdocument events"),
+	"subdocs": func(w *world, s *vectors.Step) (string, error) {
+		w.leave("observer events")
+		var guids []vectors.Value
+		for _, sub := range w.docs[s.Doc].Doc.Subdocs() {
+			guids = append(guids, vectors.MakeString(sub.GUID))
+		}
+		return vectors.Diff(vectors.MakeList(vectors.SortBy(s.Expect.Get("guids").List)...), vectors.MakeList(vectors.SortBy(guids)...)), nil
+	},
 
 	"json":   content,
 	"deep":   content,
@@ -127,7 +134,16 @@ var commands = map[string]command{
 		got, err := replica.SVFromUpdate(s.Version(), s.U)
 		return differBytes(s, "sv", got), err
 	},
-	"meta": left("meta"),
+	"meta": func(w *world, s *vectors.Step) (string, error) {
+		from, to, err := replica.Meta(s.Version(), s.U)
+		if err != nil {
+			return "", err
+		}
+		if d := differMap(clocks(s.Expect.Get("from")), from); d != "" {
+			return "from: " + d, nil
+		}
+		return differMap(clocks(s.Expect.Get("to")), to), nil
+	},
 	"decodeSV": func(w *world, s *vectors.Step) (string, error) {
 		got, err := replica.DecodeSV(s.SV)
 		want := clocks(s.Expect.Get("map"))
@@ -137,8 +153,10 @@ var commands = map[string]command{
 		return differMap(want, got), err
 	},
 	"decodeUpdate": left("decodeUpdate"),
-	"snapshot":     left("snapshot"),
-	"snapDecode":   left("snapshot"),
+	"snapshot": func(w *world, s *vectors.Step) (string, error) {
+		return differBytes(s, "s", w.docs[s.Doc].Snapshot(s.Version())), nil
+	},
+	"snapDecode": left("snapshot"),
 }
 
 func left(name string) command {

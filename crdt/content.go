@@ -440,7 +440,7 @@ func contentEmbed(value []byte) content {
 // contentFormat is an attribute and its encoded value.
 func contentFormat(key string, value []byte) content {
 	b := make([]byte, 0, len(key)+len(value)+2)
-	b = appendUvarint(b, uint64(len(key)))
+	b = lib0.AppendUvarint(b, uint64(len(key)))
 	b = append(b, key...)
 	return content{kind: kindFormat, length: 1, data: append(b, value...)}
 }

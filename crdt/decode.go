@@ -11,7 +11,15 @@ import (
 // (Yjs: UpdateDecoderV1, UpdateDecoderV2). Failures stay in it until failure is
 // asked.
 type updateDecoder interface {
-	rest() *lib0.Reader // the bytes that are not in a column
+	// uvarint, bytes and values read from the bytes that are not in a column;
+	// remaining and offset tell of them, and seek goes to an offset.
+	uvarint() uint64
+	bytes() []byte
+	values(n uint64) []byte // n values in the Any encoding
+	remaining() int
+	offset() int
+	seek(offset int)
+
 	client() uint64
 	leftID() ID
 	rightID() ID
@@ -83,7 +91,7 @@ func (r *updateReader) start(v Version, update []byte, maxBlocks int) error {
 	*r = updateReader{v2: r.v2}
 	switch v {
 	case V1:
-		r.v1.r = lib0.NewReader(update)
+		r.v1.b = update
 		r.dec = &r.v1
 		r.isV1 = true
 		r.maxBlocks = len(update)
@@ -94,13 +102,13 @@ func (r *updateReader) start(v Version, update []byte, maxBlocks int) error {
 		r.v2.start(update)
 		r.dec = r.v2
 		if r.maxBlocks = maxBlocks; maxBlocks <= 0 {
-			r.maxBlocks = 4096 + 16*len(update)
+			r.maxBlocks = blocksPerUpdate(len(update))
 		}
 	default:
 		return &UpdateError{0, malformed("unknown encoding version")}
 	}
-	r.sections = r.dec.rest().Uvarint()
-	if r.dec.rest().Err() != nil {
+	r.sections = r.dec.uvarint()
+	if r.dec.failure() != nil {
 		return r.check()
 	}
 	return nil
@@ -108,10 +116,18 @@ func (r *updateReader) start(v Version, update []byte, maxBlocks int) error {
 
 // forget drops what leads to the update.
 func (r *updateReader) forget() {
-	r.v1.r = lib0.Reader{}
+	r.v1 = decoderV1{}
 	if r.v2 != nil {
 		*r.v2 = decoderV2{}
 	}
+}
+
+// failed tells whether something failed, except in a column.
+func (r *updateReader) failed() bool {
+	if r.isV1 {
+		return r.v1.bad != nil || r.err != nil
+	}
+	return r.dec.failure() != nil || r.err != nil
 }
 
 // fail notes the first failure.
@@ -136,7 +152,7 @@ func (r *updateReader) check() error {
 		return &UpdateError{off, fmt.Errorf("%w: %w", class, err)}
 	}
 	if r.err != nil {
-		return &UpdateError{r.dec.rest().Off(), r.err}
+		return &UpdateError{r.dec.offset(), r.err}
 	}
 	return nil
 }
@@ -160,10 +176,9 @@ func (r *updateReader) next(b *rawBlock) bool {
 }
 
 func (r *updateReader) nextSection() bool {
-	rest := r.dec.rest()
-	n := rest.Uvarint()
+	n := r.dec.uvarint()
 	c := ClientID(r.dec.client())
-	clock := rest.Uvarint()
+	clock := r.dec.uvarint()
 	if r.dec.failure() != nil {
 		r.sections = 0
 		return false
@@ -178,7 +193,7 @@ func (r *updateReader) nextSection() bool {
 		r.section++
 	}
 	r.blocks, r.client, r.clock = n, c, clock
-	r.origin = rest.Off()
+	r.origin = r.dec.offset()
 	return true
 }
 
@@ -196,7 +211,7 @@ func (b *rawBlock) reset(c ClientID, clock uint64, kind contentKind) {
 func (r *updateReader) read(b *rawBlock) bool {
 	var info uint8
 	if r.isV1 {
-		info = r.v1.r.Uint8()
+		info = r.v1.info()
 	} else {
 		info = r.dec.info()
 	}
@@ -205,7 +220,7 @@ func (r *updateReader) read(b *rawBlock) bool {
 	case kindGC:
 		b.length = r.dec.length()
 	case kindSkip:
-		b.length = r.dec.rest().Uvarint()
+		b.length = r.dec.uvarint()
 		r.skips++
 	default:
 		b.hasOrigin, b.hasRight = info&0x80 != 0, info&0x40 != 0
@@ -236,7 +251,7 @@ func (r *updateReader) read(b *rawBlock) bool {
 			r.readContent(b)
 		}
 	}
-	if r.dec.rest().Err() != nil || r.err != nil {
+	if r.failed() {
 		return false
 	}
 	return r.valid(b, info)
@@ -290,7 +305,7 @@ func (r *updateReader) readContent(b *rawBlock) {
 	case kindJSON:
 		r.readJSONs(b)
 	case kindBinary:
-		b.data = dec.rest().Bytes()
+		b.data = dec.bytes()
 	case kindString:
 		var n int
 		b.data, n = dec.text()
@@ -315,23 +330,14 @@ func (r *updateReader) readContent(b *rawBlock) {
 		}
 	case kindAny:
 		b.length = dec.length()
-		rest := dec.rest()
-		if b.length > uint64(rest.Len()) {
+		if b.length > uint64(dec.remaining()) {
 			r.fail(malformed("more values than bytes"))
 			return
 		}
-		ahead := *rest
-		all := ahead.Rest()
-		for range b.length {
-			rest.SkipAny(maxAnyDepth)
-			if rest.Err() != nil {
-				return
-			}
-		}
-		b.data = all[:len(all)-rest.Len()]
+		b.data = dec.values(b.length)
 	case kindDoc:
 		b.name, _ = dec.text()
-		b.data = dec.rest().Raw(maxAnyDepth)
+		b.data = dec.values(1)
 		if len(b.data) > 0 && (b.data[0] == byte(lib0.TagNull) || b.data[0] == byte(lib0.TagUndefined)) {
 			r.fail(malformed("subdocument without options"))
 		}
@@ -386,13 +392,12 @@ func simpleJSON(b []byte) bool {
 // nextDelete reads the next range of the delete set, after the last block;
 // false at the end or after a failure.
 func (r *updateReader) nextDelete(run *deleteRun) bool {
-	rest := r.dec.rest()
 	if !r.deletesOpen {
 		r.deletesOpen = true
 		if r.err != nil {
 			return false
 		}
-		r.deleteClients = rest.Uvarint()
+		r.deleteClients = r.dec.uvarint()
 	}
 	for r.deleteRuns == 0 {
 		if r.deleteClients == 0 || r.dec.failure() != nil {
@@ -400,10 +405,10 @@ func (r *updateReader) nextDelete(run *deleteRun) bool {
 		}
 		r.deleteClients--
 		r.dec.resetDeletes()
-		r.client = ClientID(rest.Uvarint())
-		r.deleteRuns = rest.Uvarint()
+		r.client = ClientID(r.dec.uvarint())
+		r.deleteRuns = r.dec.uvarint()
 		r.deleteEnd = 0
-		if r.deleteRuns > uint64(rest.Len()) {
+		if r.deleteRuns > uint64(r.dec.remaining()) {
 			r.fail(malformed("more deletes than bytes"))
 			r.deleteClients, r.deleteRuns = 0, 0
 			return false

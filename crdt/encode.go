@@ -113,7 +113,10 @@ func (d *Doc) writeContent(e updateEncoder, it *item, offset, to uint32) {
 			e.text(data[offset:to], int(to-offset))
 			return
 		}
-		text := textFrom(data, offset)
+		text, ok := textTail(data, it.length-offset)
+		if !ok {
+			text = textFrom(data, offset)
+		}
 		if to < it.length {
 			at, _ := cutText(text, to-offset)
 			text = text[:at]

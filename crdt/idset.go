@@ -225,9 +225,9 @@ func AppendIDSet(dst []byte, v Version, s *IDSet) []byte {
 func newSetReader(v Version, b []byte) (*updateReader, error) {
 	switch v {
 	case V1:
-		return &updateReader{dec: newDecoderV1(b)}, nil
+		return &updateReader{dec: &decoderV1{b: b}}, nil
 	case V2:
-		return &updateReader{dec: &decoderV2{r: lib0.NewReader(b)}}, nil
+		return &updateReader{dec: &decoderV2{b: b, r: lib0.NewReader(b)}}, nil
 	}
 	return nil, &UpdateError{0, malformed("unknown encoding version")}
 }

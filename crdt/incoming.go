@@ -3,8 +3,6 @@ package crdt
 import (
 	"slices"
 	"sync"
-
-	"ysync/internal/lib0"
 )
 
 // incoming is a validated update on its way into a document. A small one is
@@ -22,9 +20,11 @@ type incoming struct {
 	blocks []rawBlock
 	runs   []deleteRun
 
-	deletes lib0.Reader // at the start of the delete set
-	rest    int         // bytes after the update
+	deletes int // offset of the delete set, not in columns
+	rest    int // bytes after the update
 	skips   int
+	types   int
+	total   int // blocks
 	current int // large: the section that r stands in
 	block   rawBlock
 }
@@ -74,7 +74,7 @@ func (in *incoming) read(v Version, update []byte, maxBlocks int) error {
 		}
 	}
 	in.small = r.total < smallUpdate
-	in.deletes = *r.dec.rest()
+	in.deletes = r.dec.offset()
 	var run deleteRun
 	for r.nextDelete(&run) {
 		if len(in.runs) == smallUpdate {
@@ -88,7 +88,7 @@ func (in *incoming) read(v Version, update []byte, maxBlocks int) error {
 	if err := r.check(); err != nil {
 		return err
 	}
-	in.rest, in.skips = r.dec.rest().Len(), r.skips
+	in.rest, in.skips, in.total, in.types = r.dec.remaining(), r.skips, r.total, r.types
 	return in.arrange()
 }
 
@@ -154,16 +154,13 @@ func (in *incoming) rewindV2() error {
 			return in.toV1()
 		}
 	}
-	deletes := in.deletes
-	err := in.r.start(V2, in.update, noBlockLimit)
-	in.deletes = deletes
-	return err
+	return in.r.start(V2, in.update, in.total)
 }
 
 // toV1 turns a large V2 update into V1 and goes on where the sections stand.
 func (in *incoming) toV1() error {
 	var r updateReader
-	if err := r.start(V2, in.update, noBlockLimit); err != nil {
+	if err := r.start(V2, in.update, in.total); err != nil {
 		return err
 	}
 	w := rawWriter{e: &encoderV1{own: true}}
@@ -203,7 +200,7 @@ func (in *incoming) readOwn(update []byte) error {
 	if err := r.check(); err != nil {
 		return err
 	}
-	in.deletes = *r.dec.rest()
+	in.deletes = r.dec.offset()
 	return in.arrange()
 }
 
@@ -223,10 +220,10 @@ func (in *incoming) next(i int) *rawBlock {
 	}
 	if in.current != i {
 		if c := in.current; c >= 0 {
-			in.sections[c].at = len(in.update) - r.v1.r.Len()
+			in.sections[c].at = r.v1.pos
 		}
 		in.current = i
-		r.v1.r = lib0.NewReader(in.update[s.at:])
+		r.v1.pos = s.at
 		r.client = s.client
 	}
 	r.clock = s.clock
@@ -257,7 +254,7 @@ func (in *incoming) eachDelete(fn func(deleteRun)) {
 		return
 	}
 	r := &in.r
-	*r.dec.rest() = in.deletes
+	r.dec.seek(in.deletes)
 	r.err, r.deletesOpen = nil, false
 	var run deleteRun
 	for r.nextDelete(&run) {

@@ -6,13 +6,17 @@ type Limits struct {
 	// Default 512.
 	TypeDepth int
 	// BlocksPerUpdate is how many blocks one V2 update may hold: run-length
-	// coding lets a few bytes claim millions. Default: 4096 and 16 per byte.
+	// coding lets a few bytes claim millions. Default: 4096 and 4 per byte.
 	// In V1 the bytes themselves are the bound.
 	BlocksPerUpdate int
 	// PendingBytes bounds the blocks that wait for a dependency, as counted by
 	// Pending.Bytes. Default 256 MiB.
 	PendingBytes int
 }
+
+// blocksPerUpdate is the default of Limits.BlocksPerUpdate. Real updates have
+// less than one block a byte.
+func blocksPerUpdate(size int) int { return 4096 + 4*size }
 
 const (
 	defaultTypeDepth    = 512

@@ -88,24 +88,18 @@ func (d *Doc) listAt(b branchRef, index int) Value {
 	}
 	r, at := d.start(b), 0
 	if m, pos, ok := d.types.find(d, b, index); ok {
-		r, at = m, pos
+		r, at = d.types.holding(d, b, m, pos, index)
 	}
-	for index -= at; r != 0; {
-		it := d.item(r)
-		if !it.deleted() && it.countable() {
-			if index < int(it.length) {
-				var found Value
-				d.eachValue(it, uint32(index), func(v Value) bool {
-					found = v
-					return false
-				})
-				return found
-			}
-			index -= int(it.length)
-		}
-		r = it.right
+	for index >= at+d.item(r).visibleUnits() {
+		at += d.item(r).visibleUnits()
+		r = d.item(r).right
 	}
-	return Value{}
+	var found Value
+	d.eachValue(d.item(r), uint32(index-at), func(v Value) bool {
+		found = v
+		return false
+	})
+	return found
 }
 
 // checkList refuses what Yjs cannot put in a list.
@@ -274,36 +268,38 @@ func (tx *Txn) insertList(b branchRef, index int, vals []Value) {
 		tx.insertAfter(b, 0, vals)
 		return
 	}
-	start := index
-	r := d.start(b)
-	if m, pos, ok := d.types.find(d, b, index); ok {
-		r = m
-		index -= pos
-		if index == 0 {
-			// The search needs the item before the index.
-			for r = d.item(r).left; r != 0 && d.item(r).deleted(); {
-				r = d.item(r).left
-			}
-			if r != 0 && d.item(r).countable() {
-				index += int(d.item(r).length)
-			}
-		}
+	left := tx.listBefore(b, index)
+	d.types.shift(d, b, index, len(vals))
+	tx.insertAfter(b, left, vals)
+}
+
+// listBefore is the item behind which element index goes, cut there if it went on; index is not 0. At
+// an item that the search found to start there, that is the visible item before it.
+func (tx *Txn) listBefore(b branchRef, index int) itemRef {
+	d := tx.doc
+	r, at, ok := d.types.find(d, b, index)
+	if ok && at < index {
+		return tx.cutBefore(b, r, at, index)
 	}
+	if ok {
+		for r = d.item(r).left; r != 0 && d.item(r).deleted(); {
+			r = d.item(r).left
+		}
+		return r
+	}
+	r = d.start(b)
 	for ; r != 0; r = d.item(r).right {
 		it := d.item(r)
-		if it.deleted() || !it.countable() {
-			continue
-		}
-		if index <= int(it.length) {
-			if index < int(it.length) {
+		n := it.visibleUnits()
+		if n > 0 && index <= n {
+			if index < n {
 				tx.split(r, uint32(index))
 			}
 			break
 		}
-		index -= int(it.length)
+		index -= n
 	}
-	d.types.shift(d, b, start, len(vals))
-	tx.insertAfter(b, r, vals)
+	return r
 }
 
 // pushList appends values (Yjs: typeListPushGenerics).
@@ -313,14 +309,7 @@ func (tx *Txn) pushList(b branchRef, vals []Value) {
 		tx.fail(err)
 		return
 	}
-	r := d.start(b)
-	if m := d.types.last(d, b); m != 0 {
-		r = m
-	}
-	for r != 0 && d.item(r).right != 0 {
-		r = d.item(r).right
-	}
-	tx.insertAfter(b, r, vals)
+	tx.insertAfter(b, d.types.last(d, b), vals)
 }
 
 // deleteList deletes n elements from index on. As in Yjs, elements up to the end go even if there
@@ -334,22 +323,8 @@ func (tx *Txn) deleteList(b branchRef, index, n int) {
 		tx.fail(fmt.Errorf("%w: delete %d at %d of %d", ErrRange, n, index, length))
 		return
 	}
-	start, want := index, n
-	r := d.start(b)
-	if m, pos, ok := d.types.find(d, b, index); ok {
-		r = m
-		index -= pos
-	}
-	for ; r != 0 && index > 0; r = d.item(r).right {
-		it := d.item(r)
-		if !it.deleted() && it.countable() {
-			if index < int(it.length) {
-				tx.split(r, uint32(index))
-				it = d.item(r)
-			}
-			index -= int(it.length)
-		}
-	}
+	want := n
+	r := tx.listAtOrAfter(b, index)
 	for ; n > 0 && r != 0; r = d.item(r).right {
 		it := d.item(r)
 		if it.deleted() {
@@ -362,8 +337,30 @@ func (tx *Txn) deleteList(b branchRef, index, n int) {
 		n -= int(it.length)
 		tx.deleteItem(r)
 	}
-	d.types.shift(d, b, start, n-want)
+	d.types.shift(d, b, index, n-want)
 	if n > 0 {
-		tx.fail(fmt.Errorf("%w: delete %d at %d, past the end by %d", ErrRange, want, start, n))
+		tx.fail(fmt.Errorf("%w: delete %d at %d, past the end by %d", ErrRange, want, index, n))
 	}
+}
+
+// listAtOrAfter is the item at which element index starts, cut there, or a deleted one before it.
+func (tx *Txn) listAtOrAfter(b branchRef, index int) itemRef {
+	d := tx.doc
+	r, at, ok := d.types.find(d, b, index)
+	switch {
+	case ok && at < index:
+		return d.item(tx.cutBefore(b, r, at, index)).right
+	case ok:
+		return r
+	}
+	r = d.start(b)
+	for ; r != 0 && index > 0; r = d.item(r).right {
+		n := d.item(r).visibleUnits()
+		if n > 0 && index < n {
+			tx.split(r, uint32(index))
+			n = index
+		}
+		index -= n
+	}
+	return r
 }

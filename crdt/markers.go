@@ -1,6 +1,9 @@
 package crdt
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
 // maxMarkers is how many positions a type remembers (Yjs: maxSearchMarker).
 const maxMarkers = 80
@@ -26,6 +29,10 @@ type markers struct {
 	doubt    []itemRef
 	doubtAll bool
 	scratch  []marker
+
+	// index takes the place of long walks; nil until steps is over indexAfter.
+	index *posIndex
+	steps int
 }
 
 type marker struct {
@@ -33,6 +40,13 @@ type marker struct {
 	order uint32 // the place in Yjs's list
 	at    int    // units before item; in high: markers.total less that
 	stamp uint64 // when it was used last
+}
+
+// walked counts the steps of a walk.
+func (m *markers) walked(steps int) {
+	if steps > shortWalk {
+		m.steps += steps
+	}
 }
 
 func (m *markers) clear() {
@@ -135,13 +149,13 @@ func (m *markers) find(d *Doc, start itemRef, index, length int) (r itemRef, at 
 	m.gap(index)
 	k, ok := m.nearest(index)
 	if !ok {
-		r, at = d.seek(start, 0, index)
+		r, at = m.seek(d, start, 0, index, length)
 		m.add(d, r, at)
 		return r, at
 	}
 	m.clock++
 	k.stamp = m.clock
-	r, at = d.seek(k.item, k.at, index)
+	r, at = m.seek(d, k.item, k.at, index, length)
 	if moved := abs(k.at - at); float64(moved) < float64(length)/maxMarkers {
 		m.move(d, k, r, at)
 		return r, at
@@ -151,38 +165,64 @@ func (m *markers) find(d *Doc, start itemRef, index, length int) (r itemRef, at 
 	return r, at
 }
 
-// seek walks from an item, with at units before it, to the one at or before index. It ends at an
-// item that cannot merge into its left neighbour, which would invalidate a marker.
-func (d *Doc) seek(r itemRef, at, index int) (itemRef, int) {
+// seek goes from an item, with at units before it, to the one at or before index. It ends at an item
+// that does not continue its left neighbour: that one could merge, which would invalidate a marker.
+func (m *markers) seek(d *Doc, r itemRef, at, index, length int) (itemRef, int) {
+	steps, limit := 0, m.limit()
 	it := d.item(r)
-	for it.right != 0 && at < index {
-		if !it.deleted() && it.countable() {
-			if index < at+int(it.length) {
-				break
-			}
-			at += int(it.length)
-		}
-		r = it.right
-		it = d.item(r)
-	}
-	for it.left != 0 && at > index {
-		r = it.left
-		it = d.item(r)
-		if !it.deleted() && it.countable() {
-			at -= int(it.length)
-		}
-	}
-	for it.left != 0 {
-		left := d.item(it.left)
-		if left.client != it.client || left.clock+left.length != it.clock {
+	for it.right != 0 && at < index && steps < limit {
+		n := it.visibleUnits()
+		if n > 0 && index < at+n {
 			break
 		}
-		r, it = it.left, left
-		if !it.deleted() && it.countable() {
-			at -= int(it.length)
-		}
+		at += n
+		r = it.right
+		it = d.item(r)
+		steps++
 	}
+	for it.left != 0 && at > index && steps < limit {
+		r = it.left
+		it = d.item(r)
+		at -= it.visibleUnits()
+		steps++
+	}
+	for d.continues(it) && steps < limit {
+		r = it.left
+		it = d.item(r)
+		at -= it.visibleUnits()
+		steps++
+	}
+	if steps == limit {
+		return m.jump(d, r, at, index, length)
+	}
+	m.walked(steps)
 	return r, at
+}
+
+// limit is how many steps a walk may have before the index takes over.
+func (m *markers) limit() int {
+	if m.index == nil {
+		return math.MaxInt
+	}
+	return shortWalk
+}
+
+// jump is the rest of seek by the index.
+func (m *markers) jump(d *Doc, r itemRef, at, index, length int) (itemRef, int) {
+	x, s := m.index, &d.types
+	switch {
+	case at < index && index > length:
+		r = x.last(d)
+		at = length - d.item(r).visibleUnits()
+	case at < index:
+		r, at = x.holding(d, index-1)
+		if it := d.item(r); at+it.visibleUnits() == index && it.right != 0 {
+			r, at = it.right, index
+		}
+	case at > index:
+		r, at = x.holding(d, index)
+	}
+	return x.runStart(s, d, r, at)
 }
 
 // move puts back a marker that was taken out, at another item (Yjs: overwriteMarker).

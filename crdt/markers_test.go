@@ -8,7 +8,7 @@ import (
 
 // check compares every marker with a walk from the start of the sequence.
 func (m *markers) check(d *Doc, b branchRef) error {
-	at := make(map[itemRef]int)
+	at := make(map[itemRef]int, d.slab.live)
 	pos := 0
 	for r := d.start(b); r != 0; r = d.item(r).right {
 		at[r] = pos
@@ -52,12 +52,12 @@ func (m *markers) check(d *Doc, b branchRef) error {
 }
 
 func TestMarkersStayRight(t *testing.T) {
-	for seed := range uint64(12) {
+	for seed := range uint64(4) {
 		rng := rand.New(rand.NewPCG(seed, 4))
 		doc := New(Options{ClientID: 1, KeepDeleted: seed%2 == 0})
 		text := doc.Text("t")
 		most := 0
-		for step := range 1500 {
+		for step := range 400 {
 			_, err := doc.Transact(nil, func(tx *Txn) {
 				for range 1 + rng.IntN(3) {
 					at := rng.IntN(text.Len() + 2)
@@ -85,6 +85,116 @@ func TestMarkersStayRight(t *testing.T) {
 		}
 		if most < maxMarkers/2 {
 			t.Errorf("seed %d: there were never more than %d markers", seed, most)
+		}
+	}
+}
+
+// check compares the index with the sequence.
+func (x *posIndex) check(s *typeState, d *Doc, b branchRef) error {
+	place, inGroup, units, breaks := 0, 0, 0, 0
+	end := func() error {
+		if place >= len(x.order) {
+			return fmt.Errorf("%d groups, more are needed", len(x.order))
+		}
+		g := &x.groups[x.order[place]]
+		if g.count != inGroup || x.units[place] != units || g.breaks != breaks || g.place != place {
+			return fmt.Errorf("group %d is %+v with %d units, want %d items, %d units, %d breaks", place, *g, x.units[place], inGroup, units, breaks)
+		}
+		place, inGroup, units, breaks = place+1, 0, 0, 0
+		return nil
+	}
+	for r := d.start(b); r != 0; r = d.item(r).right {
+		if place < len(x.order) && s.group[r] != x.order[place] {
+			if err := end(); err != nil {
+				return err
+			}
+		}
+		if inGroup == 0 && (place >= len(x.order) || x.groups[x.order[place]].first != r) {
+			return fmt.Errorf("group %d does not start with item %d", place, r)
+		}
+		it := d.item(r)
+		inGroup++
+		units += it.visibleUnits()
+		if !d.continues(it) {
+			breaks++
+		}
+	}
+	if inGroup > 0 {
+		if err := end(); err != nil {
+			return err
+		}
+	}
+	if place != len(x.order) {
+		return fmt.Errorf("%d groups, want %d", len(x.order), place)
+	}
+	return nil
+}
+
+// TestIndexStaysRight makes two replicas edit one text, one of them with an index from early on, and
+// compares the bytes they send with those of replicas without.
+func TestIndexStaysRight(t *testing.T) {
+	for seed := range uint64(8) {
+		run := func(indexed bool) (sent [][]byte) {
+			rng := rand.New(rand.NewPCG(seed, 5))
+			docs := []*Doc{New(Options{ClientID: 1, KeepDeleted: seed%2 == 0}), New(Options{ClientID: 2})}
+			var late [][]byte
+			for step := range 900 {
+				i := rng.IntN(8) / 7
+				doc := docs[i]
+				text := doc.Text("t")
+				m := doc.types.of(text.b)
+				if indexed && m != nil && m.index == nil {
+					m.steps = indexAfter + 1
+				}
+				c, err := doc.Transact(nil, func(tx *Txn) {
+					for range 1 + rng.IntN(3) {
+						at := rng.IntN(text.Len() + 2)
+						if rng.IntN(5) > 1 || text.Len() == 0 {
+							text.Insert(tx, at, []string{"a", "xyz", "0123456789", "äö"}[rng.IntN(4)])
+						} else {
+							text.Delete(tx, at, 1+rng.IntN(5))
+						}
+						if m != nil && m.index != nil {
+							if err := m.index.check(&doc.types, doc, text.b); err != nil {
+								t.Fatalf("seed %d, step %d: %v", seed, step, err)
+							}
+						}
+					}
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				update := c.AppendUpdate(nil, V1)
+				sent = append(sent, update)
+				if i == 1 {
+					late = append(late, update)
+				} else if _, err := docs[1].Apply(nil, V1, update); err != nil {
+					t.Fatal(err)
+				}
+				if rng.IntN(20) == 0 {
+					for _, u := range late {
+						if _, err := docs[0].Apply(nil, V1, u); err != nil {
+							t.Fatal(err)
+						}
+					}
+					late = nil
+				}
+				if m != nil && m.index != nil {
+					if err := m.index.check(&doc.types, doc, text.b); err != nil {
+						t.Fatalf("seed %d, after step %d: %v", seed, step, err)
+					}
+				}
+			}
+			if m := docs[0].types.of(docs[0].Text("t").b); indexed && (m == nil || m.index == nil || len(m.index.order) < 3) {
+				t.Fatalf("seed %d: no index was used", seed)
+			}
+			return sent
+		}
+		plain, indexed := run(false), run(true)
+		for i := range plain {
+			if string(plain[i]) != string(indexed[i]) {
+				t.Fatalf("seed %d: update %d differs:\n%x with the index\n%x without", seed, i, indexed[i], plain[i])
+			}
 		}
 	}
 }

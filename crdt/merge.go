@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"cmp"
 	"slices"
 
 	"ysync/internal/invariant"
@@ -198,7 +199,7 @@ func (e *encoderV2) insertRest(marks []int, counts []uint64) {
 // returned as it is. The result may hold skips and then is not for clients.
 func Merge(v Version, updates ...[]byte) ([]byte, error) {
 	if len(updates) == 1 {
-		r, err := newUpdateReader(v, updates[0], noBlockLimit)
+		r, err := newUpdateReader(v, updates[0], 0)
 		if err != nil {
 			return nil, err
 		}
@@ -211,7 +212,7 @@ func mergeUpdates(v Version, updates [][]byte, w rawWriter) ([]byte, error) {
 	m := merger{w: w}
 	readers := make([]*updateReader, 0, len(updates))
 	for _, u := range updates {
-		r, err := newUpdateReader(v, u, noBlockLimit)
+		r, err := newUpdateReader(v, u, 0)
 		if err != nil {
 			return nil, err
 		}
@@ -235,10 +236,6 @@ func mergeUpdates(v Version, updates [][]byte, w rawWriter) ([]byte, error) {
 	return m.w.e.finish(), nil
 }
 
-// noBlockLimit is for bytes that are only rewritten: a run of blocks costs
-// output, which is bounded by it.
-const noBlockLimit = 1 << 24
-
 // drain reads an update to its end.
 func (r *updateReader) drain() error {
 	var b rawBlock
@@ -252,9 +249,8 @@ func (r *updateReader) drain() error {
 
 // source is an update of a merge with its next block.
 type source struct {
-	r     *updateReader
-	head  rawBlock
-	order int // position in the list that Yjs would have sorted
+	r    *updateReader
+	head rawBlock
 }
 
 // next advances past skips; false at the end.
@@ -270,63 +266,95 @@ func (s *source) next() bool {
 // merger is a k-way merge of updates by descending client and ascending clock
 // (Yjs: mergeUpdatesV2).
 type merger struct {
-	heap []*source
-	w    rawWriter
-	cur  rawBlock // read, not yet written
-	has  bool
-	tick int
-}
-
-func (m *merger) less(a, b *source) bool {
-	if a.head.client != b.head.client {
-		return a.head.client > b.head.client
-	}
-	if a.head.clock != b.head.clock {
-		return a.head.clock < b.head.clock
-	}
-	return a.order < b.order
+	// sources that are not at their end. Before each step they are sorted as
+	// Yjs sorts them: of two that start at the same clock the order decides
+	// which block is written whole.
+	sources []*source
+	sorted  bool // all but the first
+	w       rawWriter
+	cur     rawBlock // read, not yet written
+	has     bool
 }
 
 func (m *merger) push(r *updateReader) {
-	s := &source{r: r, order: m.tick}
-	m.tick++
-	if !s.next() {
-		return
-	}
-	m.heap = append(m.heap, s)
-	for i := len(m.heap) - 1; i > 0; {
-		p := (i - 1) / 2
-		if !m.less(m.heap[i], m.heap[p]) {
-			break
-		}
-		m.heap[i], m.heap[p] = m.heap[p], m.heap[i]
-		i = p
+	if s := (&source{r: r}); s.next() {
+		m.sources = append(m.sources, s)
 	}
 }
 
-// fix restores the heap after its first source moved on or ended.
-func (m *merger) fix(alive bool) {
-	h := m.heap
-	if !alive {
-		n := len(h) - 1
-		h[0] = h[n]
-		h[n] = nil
-		h = h[:n]
-		m.heap = h
+// compareSources is the comparison that Yjs sorts by. It contradicts itself
+// where a gc block and an item start at the same clock: either comes before the
+// other. What JavaScript's sort makes of that shows in the result.
+func compareSources(a, b *source) int {
+	if c := compareStarts(a, b); c != 0 {
+		return c
 	}
-	for i := 0; ; {
-		c := 2*i + 1
-		if c >= len(h) {
-			return
+	if (a.head.kind == kindGC) == (b.head.kind == kindGC) {
+		return 0
+	}
+	return -1
+}
+
+// sort orders the sources, of which only the first has changed since the last
+// time.
+func (m *merger) sort() {
+	a := m.sources
+	switch {
+	case len(a) < 2:
+	case len(a) < 64:
+		sortLikeV8(a)
+	case !m.sorted:
+		slices.SortStableFunc(a, compareStarts)
+	default:
+		n, _ := slices.BinarySearchFunc(a[1:], a[0], compareStarts)
+		s := a[0]
+		copy(a, a[1:n+1])
+		a[n] = s
+	}
+	m.sorted = true
+}
+
+// compareStarts is compareSources for so many sources that V8 merges runs of
+// them, which comes to a stable sort unless the comparison contradicts itself.
+func compareStarts(a, b *source) int {
+	if c := cmp.Compare(b.head.client, a.head.client); c != 0 {
+		return c
+	}
+	return cmp.Compare(a.head.clock, b.head.clock)
+}
+
+// sortLikeV8 is what the sort of V8 does with fewer than 64 elements: find the
+// run at the front, turn it round if it descends, insert the rest by bisection.
+func sortLikeV8(a []*source) {
+	run := 2
+	descends := compareSources(a[1], a[0]) < 0
+	for run < len(a) && (compareSources(a[run], a[run-1]) < 0) == descends {
+		run++
+	}
+	if descends {
+		slices.Reverse(a[:run])
+	}
+	for i := run; i < len(a); i++ {
+		s := a[i]
+		low, high := 0, i
+		for low < high {
+			mid := int(uint(low+high) >> 1)
+			if compareSources(s, a[mid]) < 0 {
+				high = mid
+			} else {
+				low = mid + 1
+			}
 		}
-		if c+1 < len(h) && m.less(h[c+1], h[c]) {
-			c++
-		}
-		if !m.less(h[c], h[i]) {
-			return
-		}
-		h[i], h[c] = h[c], h[i]
-		i = c
+		copy(a[low+1:i+1], a[low:i])
+		a[low] = s
+	}
+}
+
+// settle removes the first source if it is at its end.
+func (m *merger) settle(alive bool) {
+	if !alive {
+		m.sources[0] = nil
+		m.sources = m.sources[1:]
 	}
 }
 
@@ -340,8 +368,9 @@ func (m *merger) flush() {
 // run writes all blocks. The order of the steps decides about the bytes and
 // follows Yjs.
 func (m *merger) run() {
-	for len(m.heap) > 0 {
-		s := m.heap[0]
+	for len(m.sources) > 0 {
+		m.sort()
+		s := m.sources[0]
 		client := s.head.client
 		alive := true
 		if m.has {
@@ -351,7 +380,7 @@ func (m *merger) run() {
 				iterated = true
 			}
 			if !alive || s.head.client != client || iterated && s.head.clock > m.cur.end() {
-				m.fix(alive)
+				m.settle(alive)
 				continue
 			}
 			switch {
@@ -373,7 +402,7 @@ func (m *merger) run() {
 			m.flush()
 			m.take(s, &alive)
 		}
-		m.fix(alive)
+		m.settle(alive)
 	}
 	m.flush()
 }
@@ -406,7 +435,9 @@ func (m *merger) join(s *source, alive *bool) {
 }
 
 // appendWithPending appends the state merged with what waits
-// (Yjs: encodeStateAsUpdate).
+// (Yjs: encodeStateAsUpdate). Waiting blocks that became known in another form
+// are left out: Yjs may write them in place of the known ones, and everything
+// after them would wait when the state is loaded.
 func (d *Doc) appendWithPending(dst []byte, v Version, sv StateVector) []byte {
 	parts := [][]byte{d.AppendDiff(nil, v, sv)}
 	p := &d.pending
@@ -417,7 +448,7 @@ func (d *Doc) appendWithPending(dst []byte, v Version, sv StateVector) []byte {
 		parts = append(parts, e.finish())
 	}
 	if p.blocks > 0 {
-		part, err := Diff(v, p.update(v), sv)
+		part, err := Diff(v, p.update(v), sv.union(d.StateVector()))
 		if err != nil {
 			invariant.Assert(false, err.Error())
 			return dst

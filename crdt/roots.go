@@ -42,7 +42,7 @@ func (d *Doc) Roots() iter.Seq[Root] {
 // strings and formats make a text, XML nodes a fragment, everything else an array, keys a map.
 func (d *Doc) inferKinds(b branchRef) []TypeKind {
 	var text, xml, list bool
-	for r := d.start(b); r != 0; {
+	for r := d.start(b); r != 0 && !text; {
 		it := d.item(r)
 		r = it.right
 		switch it.kind {

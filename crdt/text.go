@@ -93,14 +93,15 @@ func (t Text) Delete(tx *Txn, at, n int) {
 		return
 	}
 	r, units, ok := t.doc.types.find(t.doc, t.b, at)
-	if ok && tx.deleteAtBorder(t.b, r, units, at, n) {
+	var p textPos
+	switch {
+	case !ok:
+		p = tx.textAt(t.b, at)
+	case tx.deleteAtBorder(t.b, r, units, at, n):
 		return
+	default:
+		p = tx.textFrom(t.b, r, units, at)
 	}
-	p := textPos{right: t.doc.start(t.b)}
-	if ok {
-		p = textPos{left: t.doc.item(r).left, right: r, index: units}
-	}
-	p.advance(tx, at-p.index)
 	p.deleteText(tx, t.b, n)
 }
 

@@ -33,6 +33,10 @@ func BenchmarkAppend(b *testing.B) {
 	benchEdits(b, 6000, "", func(_ *rand.Rand, text Text, tx *Txn) { text.Insert(tx, text.Len(), "a") })
 }
 
+func BenchmarkAppendBeyondASCII(b *testing.B) {
+	benchEdits(b, 20_000, "", func(_ *rand.Rand, text Text, tx *Txn) { text.Insert(tx, text.Len(), "中") })
+}
+
 func BenchmarkPrepend(b *testing.B) {
 	benchEdits(b, 6000, "", func(_ *rand.Rand, text Text, tx *Txn) { text.Insert(tx, 0, "a") })
 }

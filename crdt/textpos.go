@@ -55,14 +55,35 @@ func (tx *Txn) textAt(b branchRef, index int) textPos {
 
 // textNear is textAt by way of the type's markers, which exist only while it has no formats.
 func (tx *Txn) textNear(b branchRef, index int) textPos {
-	d := tx.doc
-	m, at, ok := d.types.find(d, b, index)
+	r, at, ok := tx.doc.types.find(tx.doc, b, index)
 	if !ok {
 		return tx.textAt(b, index)
 	}
-	p := textPos{left: d.item(m).left, right: m, index: at}
-	p.advance(tx, index-at)
-	return p
+	return tx.textFrom(b, r, at, index)
+}
+
+// textFrom finds the place before unit index from what typeState.find gave for it.
+func (tx *Txn) textFrom(b branchRef, r itemRef, at, index int) textPos {
+	d := tx.doc
+	if at == index {
+		return textPos{left: d.item(r).left, right: r, index: index}
+	}
+	if length := int(d.branch(b).length); index > length {
+		return textPos{left: d.types.end(d, b, r), index: length}
+	}
+	r = tx.cutBefore(b, r, at, index)
+	return textPos{left: r, right: d.item(r).right, index: index}
+}
+
+// cutBefore is the visible item that ends before unit index, cut there if it went on. The walk to it
+// starts at item r with at units, less than index, before it.
+func (tx *Txn) cutBefore(b branchRef, r itemRef, at, index int) itemRef {
+	d := tx.doc
+	r, at = d.types.holding(d, b, r, at, index-1)
+	if index-at < int(d.item(r).length) {
+		tx.split(r, uint32(index-at))
+	}
+	return r
 }
 
 // format reads a format item. An object among the values carries the identity that the JavaScript

@@ -38,6 +38,9 @@ type Txn struct {
 	subdocsAdded   []itemRef
 	subdocsRemoved []itemRef
 
+	// firstBranch is the number of the first type made in the transaction.
+	firstBranch branchRef
+
 	commit Commit
 }
 

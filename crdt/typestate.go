@@ -10,6 +10,9 @@ type typeState struct {
 	// moved are types with markers that a remote transaction changed.
 	moved []branchRef
 
+	// group has, for the items of types with a posIndex, the number of their group.
+	group []uint32
+
 	// loads holds Subdoc.ShouldLoad of the references made here.
 	loads map[unitID]bool
 	// tokens leads from a format item to the one whose value object it shares; see Doc.formatToken.
@@ -46,32 +49,60 @@ func (s *typeState) observe(d *Doc, tx *Txn) {
 }
 
 // itemInserted says that r was linked into its chain. Markers are told of insertions by the
-// operations that make them (markers.shift).
-func (s *typeState) itemInserted(*Doc, itemRef) {}
+// operations that make them (typeState.shift).
+func (s *typeState) itemInserted(d *Doc, r itemRef) {
+	if m := s.of(d.parentOf(d.item(r))); m != nil && m.index != nil {
+		m.index.inserted(s, d, r)
+	}
+}
 
-// itemSplit says that right was cut off left: a marker stays at the left part, whose index is the same.
-func (s *typeState) itemSplit(*Doc, itemRef, itemRef) {}
+// itemSplit says that right was cut off left. A marker stays at the left part, whose index is the same.
+func (s *typeState) itemSplit(d *Doc, left, right itemRef) {
+	if m := s.of(d.parentOf(d.item(left))); m != nil && m.index != nil {
+		m.index.split(s, d, left, right)
+	}
+}
 
 // itemMerged says that right is about to be forgotten: left, which is next to it, takes its units
 // over and already has their length.
 func (s *typeState) itemMerged(d *Doc, left, right itemRef) {
 	if m := s.of(d.parentOf(d.item(left))); m != nil {
 		m.merged(d, left, right)
+		if m.index != nil {
+			m.index.merged(s, d, left, right)
+		}
 	}
 }
 
 // itemDeleted says that r was marked deleted; its length is unchanged.
 func (s *typeState) itemDeleted(d *Doc, r itemRef) {
 	it := d.item(r)
+	m := s.of(d.parentOf(it))
+	if m == nil {
+		return
+	}
 	if it.flags&flagMarked != 0 {
-		if m := s.of(d.parentOf(it)); m != nil {
-			m.question(r)
-		}
+		m.question(r)
+	}
+	if m.index != nil && it.countable() {
+		m.index.grew(s, r, -int(it.length))
+	}
+}
+
+// itemGrew says that the border of a visible item moved by units.
+func (s *typeState) itemGrew(d *Doc, r itemRef, units int) {
+	if m := s.of(d.parentOf(d.item(r))); m != nil && m.index != nil {
+		m.index.grew(s, r, units)
 	}
 }
 
 // branchCollected says that all items of the type become gc blocks.
-func (s *typeState) branchCollected(d *Doc, b branchRef) { s.forget(d, b) }
+func (s *typeState) branchCollected(d *Doc, b branchRef) {
+	if m := s.of(b); m != nil {
+		m.clear()
+		m.index = nil
+	}
+}
 
 // of returns the markers of a type, nil if it has none.
 func (s *typeState) of(b branchRef) *markers {
@@ -97,12 +128,20 @@ func (s *typeState) forget(d *Doc, b branchRef) {
 	}
 }
 
-// last is an item not far from the end of the sequence; 0 if none is known.
+// last is the last item of a sequence; 0 if it is empty (Yjs: typeListPushGenerics).
 func (s *typeState) last(d *Doc, b branchRef) itemRef {
-	if m := s.of(b); m != nil && d.branch(b).marked() {
-		return m.last()
+	r := d.start(b)
+	m := s.of(b)
+	if r == 0 || m == nil || !d.branch(b).marked() {
+		for r != 0 && d.item(r).right != 0 {
+			r = d.item(r).right
+		}
+		return r
 	}
-	return 0
+	if near := m.last(); near != 0 {
+		r = near
+	}
+	return s.end(d, b, r)
 }
 
 // find returns an item at or before unit index together with the number of units before that item;
@@ -123,8 +162,55 @@ func (s *typeState) find(d *Doc, b branchRef, index int) (r itemRef, at int, ok 
 		s.lastType, s.lastMark = b, m
 		br.flags |= branchIndexed
 	}
+	if m.index == nil && m.steps > indexAfter {
+		m.index = s.newIndex(d, b)
+		m.steps = 0
+	}
 	r, at = m.find(d, r, index, int(br.length))
 	return r, at, true
+}
+
+// indexAfter is after how many steps of walks to positions a type gets a posIndex. Walks of at most
+// shortWalk steps are not counted, and cost less than a search in the index.
+const (
+	indexAfter = 1 << 15
+	shortWalk  = 32
+)
+
+// holding is the visible item that holds a unit, with the units before it; 0 when there is none. The
+// walk to it starts at item r with at units, at most unit, before it.
+func (s *typeState) holding(d *Doc, b branchRef, r itemRef, at, unit int) (itemRef, int) {
+	if unit >= int(d.branch(b).length) {
+		return 0, 0
+	}
+	m := s.of(b)
+	limit := m.limit()
+	for steps := 0; steps < limit; steps++ {
+		it := d.item(r)
+		n := it.visibleUnits()
+		if unit < at+n {
+			m.walked(steps)
+			return r, at
+		}
+		at += n
+		r = it.right
+	}
+	return m.index.holding(d, unit)
+}
+
+// end is the last item of the sequence. The walk to it starts at item r.
+func (s *typeState) end(d *Doc, b branchRef, r itemRef) itemRef {
+	m := s.of(b)
+	if m.index != nil {
+		return m.index.last(d)
+	}
+	steps := 0
+	for d.item(r).right != 0 {
+		r = d.item(r).right
+		steps++
+	}
+	m.walked(steps)
+	return r
 }
 
 // shift tells the markers of a type that n units are about to be inserted at index, or that -n

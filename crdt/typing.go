@@ -37,6 +37,7 @@ func (p *textPos) extendText(tx *Txn, b branchRef, s string, units int) bool {
 	it.length += uint32(units)
 	cl.state += uint32(units)
 	d.branch(b).length += uint32(units)
+	d.types.itemGrew(d, p.left, units)
 	p.index += units
 	return true
 }
@@ -71,17 +72,7 @@ func (tx *Txn) deleteAtBorder(b branchRef, r itemRef, at, index, n int) bool {
 	if tx.tracked || d.opts.KeepDeleted || d.arena.surrogates {
 		return false
 	}
-	for r != 0 {
-		it := d.item(r)
-		if !it.deleted() && it.countable() {
-			if index < at+int(it.length) {
-				break
-			}
-			at += int(it.length)
-		}
-		r = it.right
-	}
-	if r == 0 {
+	if r, at = d.types.holding(d, b, r, at, index); r == 0 {
 		return false
 	}
 	it := d.item(r)
@@ -121,7 +112,7 @@ func (tx *Txn) deleteEnd(b branchRef, r itemRef, index int, n uint32) bool {
 	gone.length += n
 	gone.origin = it.lastID()
 	cl.blocks[i].clock = gone.clock
-	tx.deletedAtBorder(b, deleteRange{it.client, gone.clock, n}, index)
+	tx.deletedAtBorder(b, r, deleteRange{it.client, gone.clock, n}, index)
 	return true
 }
 
@@ -151,15 +142,16 @@ func (tx *Txn) deleteStart(b branchRef, r itemRef, index int, n uint32) bool {
 	gone.length += n
 	it.origin = gone.lastID()
 	cl.blocks[i].clock = it.clock
-	tx.deletedAtBorder(b, deleted, index)
+	tx.deletedAtBorder(b, r, deleted, index)
 	return true
 }
 
-func (tx *Txn) deletedAtBorder(b branchRef, r deleteRange, index int) {
+func (tx *Txn) deletedAtBorder(b branchRef, r itemRef, del deleteRange, index int) {
 	d := tx.doc
-	d.branch(b).length -= r.length
-	tx.deletes = append(tx.deletes, r)
-	d.types.shift(d, b, index, -int(r.length))
+	d.branch(b).length -= del.length
+	tx.deletes = append(tx.deletes, del)
+	d.types.itemGrew(d, r, -int(del.length))
+	d.types.shift(d, b, index, -int(del.length))
 }
 
 // adjoins tells whether right continues left, in its sequence and in its client's clocks.
@@ -174,4 +166,28 @@ func (d *Doc) adjoins(left, right itemRef) bool {
 func (d *Doc) merges(left, right itemRef) bool {
 	l, r := d.item(left), d.item(right)
 	return l.kind == r.kind && (l.flags^r.flags)&flagDeleted == 0 && d.adjoins(left, right)
+}
+
+// textTail is the last units code units of a text, found from its end; ok is false when they are more
+// than a few or start within a surrogate pair. What was just typed at the end of a long text is
+// encoded without reading all of it.
+func textTail(b []byte, units uint32) (tail []byte, ok bool) {
+	if units > 64 {
+		return nil, false
+	}
+	at := len(b)
+	for units > 0 && at > 0 {
+		at--
+		for at > 0 && b[at]&0xC0 == 0x80 {
+			at--
+		}
+		units--
+		if b[at] >= 0xF0 {
+			if units == 0 {
+				return nil, false
+			}
+			units--
+		}
+	}
+	return b[at:], units == 0
 }

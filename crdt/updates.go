@@ -3,7 +3,7 @@ package crdt
 // Diff cuts from an update what sv knows, byte for byte as Yjs does
 // (diffUpdate). The delete set stays whole.
 func Diff(v Version, update []byte, sv StateVector) ([]byte, error) {
-	r, err := newUpdateReader(v, update, noBlockLimit)
+	r, err := newUpdateReader(v, update, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +40,7 @@ func Diff(v Version, update []byte, sv StateVector) ([]byte, error) {
 
 // Convert writes an update in another encoding (Yjs: convertUpdateFormat).
 func Convert(from, to Version, update []byte) ([]byte, error) {
-	r, err := newUpdateReader(from, update, noBlockLimit)
+	r, err := newUpdateReader(from, update, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +80,7 @@ func (w *rawWriter) finishFrom(r *updateReader) error {
 // blocks start at clock 0, the clock up to the first hole
 // (Yjs: encodeStateVectorFromUpdate).
 func StateVectorOf(v Version, update []byte) (StateVector, error) {
-	r, err := newUpdateReader(v, update, noBlockLimit)
+	r, err := newUpdateReader(v, update, 0)
 	if err != nil {
 		return StateVector{}, err
 	}

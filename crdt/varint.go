@@ -1,14 +1,5 @@
 package crdt
 
-// appendUvarint appends lib0's varUint: 7 bits a byte, least significant first.
-func appendUvarint(dst []byte, v uint64) []byte {
-	for v >= 0x80 {
-		dst = append(dst, byte(v)|0x80)
-		v >>= 7
-	}
-	return append(dst, byte(v))
-}
-
 // uvarint reads a varUint of at most 53 bits; width is 0 when there is none.
 func uvarint(b []byte) (v uint64, width int) {
 	for i, c := range b {

@@ -92,7 +92,7 @@ func (h *hostile) compare(c *vectors.Case, n int, m *member, version int, u []by
 	if _, err := h.peer.call("apply", arg{"doc", m.name}, arg{"v", version}, arg{"u", b64(u)}); err != nil {
 		return err
 	}
-	both := history{peer: h.peer, roots: c.Roots}
+	both := history{peer: h.peer, roots: c.Roots, damaged: true}
 	for name := range c.Roots {
 		both.names = append(both.names, name)
 	}

@@ -207,6 +207,7 @@ const commands = {
       pending: pending(y)
     }
   },
+  pending: ({ doc }) => ({ pending: pending(docs.get(doc).doc) }),
   merge: ({ v, us }) => ({ u: b64(byVersion(v, Y.mergeUpdates, Y.mergeUpdatesV2)(us.map(unb64))) }),
   diff: ({ v, u, sv }) => ({ u: b64(byVersion(v, Y.diffUpdate, Y.diffUpdateV2)(unb64(u), unb64(sv))) }),
   convert: ({ to, u }) => ({ u: b64(byVersion(to, Y.convertUpdateFormatV2ToV1, Y.convertUpdateFormatV1ToV2)(unb64(u))) })

@@ -127,6 +127,31 @@ func TestTheSenderFillsTheGap(t *testing.T) {
 	}
 }
 
+// What another session left pending for ever keeps nobody else waiting.
+func TestForeignPendingBlocksNobody(t *testing.T) {
+	r := newRig(t, Limits{})
+	a, b := r.join(1), r.join(2)
+	b.write("lost")
+	b.update(b.write("garbage"))
+	r.do(command{kind: cmdDetach, sub: b.sub})
+	a.update(a.write("fine"))
+	a.ack(1)
+	r.commit(0)
+	if r.read(a); len(a.acks) != 1 {
+		t.Error("an update that is whole waits for another session's gap")
+	}
+	a.write("gap")
+	a.update(a.write("y"))
+	a.ack(2)
+	r.commit(0)
+	r.pass(2 * time.Second)
+	r.read(a)
+	r.commit(0)
+	if r.read(a); len(a.acks) != 2 || r.core.doc.Pending().Empty() {
+		t.Error("a gap that was filled waits for another session's gap")
+	}
+}
+
 // The same pending update again grows neither the log nor the chase.
 func TestPendingIsLoggedOnce(t *testing.T) {
 	r := newRig(t, Limits{})

@@ -47,6 +47,7 @@ func (c *core) update(s *Subscription, kind syncproto.Kind, update []byte) {
 		c.refuse(s, update, endLarge)
 		return
 	}
+	before := c.pendingSize()
 	commit, err := c.doc.Apply(s, crdt.V1, update)
 	switch {
 	case errors.Is(err, crdt.ErrLimit):
@@ -60,7 +61,7 @@ func (c *core) update(s *Subscription, kind syncproto.Kind, update []byte) {
 	switch {
 	case left:
 		c.opt.count.pending.Inc()
-		if !changed && !c.pendingGrew() {
+		if !changed && c.pendingSize() == before {
 			break
 		}
 		c.append(s, update)
@@ -109,15 +110,19 @@ func (c *core) append(s *Subscription, update []byte) {
 }
 
 // heard notes that an update of s was judged and nothing of it is missing. A
-// SyncStep2 holds all that the client has, so it makes up for what of this
-// session was discarded; what waits for an acknowledgement is now as durable
-// as what was just applied.
+// SyncStep2 holds all that the client has and the document lacks, so it makes
+// up for what of this session was discarded or pending, whatever else waits;
+// what waits for an acknowledgement is now as durable as what was just applied.
 func (c *core) heard(s *Subscription, kind syncproto.Kind) {
-	if s.at.owes && kind == syncproto.KindSyncStep2 && !c.discarding {
-		s.at.owes = false
-		s.at.tries = 0
-		c.raiseAcks(s)
+	if kind != syncproto.KindSyncStep2 || c.discarding || !s.at.owes && !s.at.pending {
+		return
 	}
+	if s.at.pending {
+		s.at.pending = false
+		c.pendings--
+	}
+	s.at.owes, s.at.tries = false, 0
+	c.raiseAcks(s)
 }
 
 // leftPending notes that something that s sent waits for what is missing. s
@@ -134,14 +139,13 @@ func (c *core) leftPending(s *Subscription) {
 	}
 }
 
-// pendingGrew tells whether what is pending changed since the last look. The
-// same update again would otherwise grow the log.
-func (c *core) pendingGrew() bool {
+// pendingSize is how much waits. An update that changes neither the document nor
+// this was known already, and would only grow the log. It must be compared with
+// what waited right before that update: a size seen earlier may be that of
+// something else.
+func (c *core) pendingSize() pendingSize {
 	p := c.doc.Pending()
-	now := pendingSize{p.Blocks, p.Deletes, p.Bytes}
-	grew := now != c.pendingSeen
-	c.pendingSeen = now
-	return grew
+	return pendingSize{p.Blocks, p.Deletes, p.Bytes}
 }
 
 type pendingSize struct{ blocks, deletes, bytes int }

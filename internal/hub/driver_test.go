@@ -364,6 +364,25 @@ func TestUnloadAndReload(t *testing.T) {
 	})
 }
 
+// A command that comes in while the runner decides to unload keeps the document.
+func TestACommandKeepsTheDocument(t *testing.T) {
+	run(t, Options{}, func(t *testing.T, w *world) {
+		d := &document{hub: w.hub, name: "d", phase: live, queued: true}
+		w.hub.shard("d").docs = map[string]*document{"d": d}
+		w.hub.documents.Add(1)
+		d.post(command{kind: cmdTick})
+		if w.hub.remove(d, endRestart, ifIdle) {
+			t.Error("removed with a command in its inbox")
+		}
+		if _, err := w.hub.Subscribe("d", Peer{Session: 1}, func() {}); err != nil || len(d.inbox) != 2 {
+			t.Errorf("a subscription did not find it: %v", err)
+		}
+		if !w.hub.remove(d, endRestart, always) || w.hub.Stats().Subscriptions != 0 {
+			t.Error("not removed, or a session left behind")
+		}
+	})
+}
+
 func TestASlowReaderIsEnded(t *testing.T) {
 	run(t, Options{}, func(t *testing.T, w *world) {
 		a, slow := join(t, w.hub, "d", 1), join(t, w.hub, "d", 2)

@@ -32,6 +32,19 @@ func SVFromUpdate(version int, u []byte) ([]byte, error) {
 	return crdt.AppendStateVector(nil, sv), nil
 }
 
+// Meta is where the blocks of an update start and end, by client.
+func Meta(version int, u []byte) (from, to map[string]uint64, err error) {
+	c, err := crdt.ContentsOf(crdt.Version(version), u)
+	from, to = map[string]uint64{}, map[string]uint64{}
+	for client, r := range c.Blocks.All() {
+		if _, ok := from[name(client)]; !ok {
+			from[name(client)] = uint64(r.From)
+		}
+		to[name(client)] = uint64(r.To)
+	}
+	return from, to, err
+}
+
 // DecodeSV decodes a state vector.
 func DecodeSV(b []byte) (map[string]uint64, error) {
 	sv, err := crdt.DecodeStateVector(b)

@@ -118,6 +118,13 @@ func (r *Replica) DS() map[string][][2]uint64 {
 	return dsMap(&ds)
 }
 
+// Snapshot is the delete set and the state vector, which is what Yjs calls a
+// snapshot.
+func (r *Replica) Snapshot(version int) []byte {
+	ds := r.Doc.Deletes()
+	return crdt.AppendStateVector(crdt.AppendIDSet(nil, crdt.Version(version), &ds), r.Doc.StateVector())
+}
+
 // Pending is what the document waits for, nil for nothing.
 func (r *Replica) Pending() *vectors.Pending {
 	p := r.Doc.Pending()

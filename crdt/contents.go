@@ -1,0 +1,50 @@
+package crdt
+
+// Contents says which units an update holds, without a document.
+type Contents struct {
+	// Blocks are the units that the update brings: items and gc blocks, not
+	// skips.
+	Blocks IDSet
+	// Deletes are the units that it deletes.
+	Deletes IDSet
+}
+
+// ContentsOf reads an update without keeping any of it; what it allocates is in
+// proportion to the clients and the holes in their blocks. Errors are those of
+// Merge. (Yjs: parseUpdateMeta tells the first and last clock of each client.)
+func ContentsOf(v Version, update []byte) (Contents, error) {
+	var c Contents
+	r, err := newUpdateReader(v, update, 0)
+	if err != nil {
+		return c, err
+	}
+	var b rawBlock
+	var run deleteRun
+	for r.next(&b) {
+		if b.kind == kindSkip {
+			continue
+		}
+		if run.client != b.client || run.To != Clock(b.clock) {
+			c.Blocks.pushSome(run)
+			run = deleteRun{b.client, Range{Clock(b.clock), Clock(b.clock)}}
+		}
+		run.To = Clock(b.end())
+	}
+	c.Blocks.pushSome(run)
+	for r.nextDelete(&run) {
+		c.Deletes.push(run)
+	}
+	if err := r.check(); err != nil {
+		return Contents{}, err
+	}
+	c.Blocks.normalise()
+	c.Deletes.normalise()
+	return c, nil
+}
+
+// pushSome is push for a range that may be empty.
+func (s *IDSet) pushSome(run deleteRun) {
+	if run.From < run.To {
+		s.push(run)
+	}
+}

@@ -50,7 +50,7 @@ var places = map[string]place{
 	"internal/vectors/replica": {2, nil},
 	"crdt/differential":        {2, nil},
 
-	"crdt":      {1, map[string]string{"net": noSockets, "net/http": noSockets, "time": noClock, "log": "the engine returns errors", "sync": noLocks, "os": "the engine does no I/O"}},
+	"crdt":      {1, map[string]string{"net": noSockets, "net/http": noSockets, "time": noClock, "log": "the engine returns errors", "os": "the engine does no I/O"}},
 	"awareness": {1, map[string]string{"net": noSockets, "net/http": noSockets, "sync": noLocks}},
 	"syncproto": {1, map[string]string{"net": noSockets, "net/http": noSockets, "time": noClock}},
 
@@ -102,6 +102,24 @@ func TestImportRanks(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestEngineHasNoLocks: of package sync the engine uses Pool alone, for scratch
+// space that thousands of small documents would otherwise each hold.
+func TestEngineHasNoLocks(t *testing.T) {
+	for _, f := range goPackages(t)["crdt"] {
+		if strings.HasSuffix(f.name, "_test.go") {
+			continue
+		}
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			if s, ok := n.(*ast.SelectorExpr); ok && s.Sel.Name != "Pool" {
+				if x, ok := s.X.(*ast.Ident); ok && x.Name == "sync" {
+					t.Errorf("%s uses sync.%s: %s", f.pos(n), s.Sel.Name, noLocks)
+				}
+			}
+			return true
+		})
 	}
 }
 

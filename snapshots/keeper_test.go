@@ -3,8 +3,10 @@ package snapshots_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -560,4 +562,43 @@ func TestConcurrentSavesAndLoads(t *testing.T) {
 	if infos, err := r.keeper.Snapshots(t.Context(), r.document); err != nil || len(infos) != 4 {
 		t.Errorf("%d files, %v, want one for each of 4 moments", len(infos), err)
 	}
+}
+
+// TestStoredDocumentKeepsLoading loads a document, with something pending, from
+// a snapshot file that an earlier release wrote.
+func TestStoredDocumentKeepsLoading(t *testing.T) {
+	const fixture = "testdata/v1-pending.snapshot"
+	updates := workload()[:20]
+	if *snapshots.Update {
+		file, _, err := snapshots.EncodeSnapshot(snapshots.SnapshotHeader{
+			Document: "trips/../ü ☂", Generation: 1, Epoch: 1, Position: 20, Time: start,
+		}, replica(updates).AppendState(nil, crdt.V2))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(fixture, file, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file, err := os.ReadFile(fixture)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := memoryRig(t)
+	r.append(updates...)
+	p := persistence.Pointer{Position: 20, Key: "old/v1.snapshot", SHA256: sha256.Sum256(file)}
+	if err := r.store.Put(t.Context(), p.Key, file); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.log.SetSnapshot(t.Context(), r.document, r.epoch, p); err != nil {
+		t.Fatal(err)
+	}
+	if tail := r.load(); tail.Entries != 0 {
+		t.Errorf("%d entries replayed", tail.Entries)
+	}
+	if p := replica(updates).Pending(); p.Empty() {
+		t.Error("nothing is pending in the fixture")
+	}
+	r.append(workload()[20:]...)
+	r.load()
 }

@@ -5,10 +5,10 @@
 // write text, arrays and maps into a few documents, delete from each other, and
 // ask for acknowledgements (message 102). Every edit carries a token that names
 // it, so that an audit finds it in the document without trusting counters. At a
-// random moment the process is killed with SIGKILL; sometimes the newest
-// snapshot of a document is damaged while it is down; it starts again on the
-// same folder, and fresh clients read every document before any writer is let
-// back in.
+// random moment the process is killed with SIGKILL, now and then while it is
+// still starting; sometimes the newest snapshot of a document is damaged while
+// it is down; it starts again on the same folder, and fresh clients read every
+// document before any writer is let back in.
 //
 // Audited after every restart:
 //
@@ -22,6 +22,8 @@
 // withheld. Some writers send update n+1 on one connection and n, later, on
 // another. Audited at the end, with all writers back: every edit ever made.
 //
-// A kill leaves the page cache alone. What a power loss takes is tested on a
-// file system in memory, beside the backends.
+// A kill leaves the page cache alone. For what a power loss takes, the same
+// writers work on a hub in the test's process, with its log and snapshots on a
+// file system in memory that forgets what was not synced. At every sync the
+// power fails in a copy of it, and the copy is audited in the same way.
 package crashtest

@@ -89,6 +89,7 @@ func TestPlantedBugsAreCaught(t *testing.T) {
 // add sums up reports.
 func (r *report) add(o report) {
 	r.crashes += o.crashes
+	r.starts += o.starts
 	r.edits += o.edits
 	r.acked += o.acked
 	r.damaged += o.damaged

@@ -15,8 +15,10 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"ysync/crdt"
 	"ysync/internal/hub"
 	"ysync/internal/metrics"
+	"ysync/persistence"
 	"ysync/persistence/pebble"
 	"ysync/snapshots"
 	"ysync/snapshots/dir"
@@ -104,7 +106,7 @@ func (b *blackout) play(ctx context.Context, h *hub.Hub) error {
 		cancel()
 		<-done
 	}()
-	tick := time.NewTicker(5 * time.Millisecond)
+	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		select {
@@ -161,14 +163,53 @@ func (b *blackout) audit(when string, left vfs.FS, want map[string][]*edit) (err
 			return err
 		}
 		b.ledger.audit(when, name, doc, want[name])
-		for _, err := range keeper.History(context.Background(), name, rec.Generation, 0, rec.Segmented) {
-			if err != nil {
+		for _, p := range []persistence.Pointer{rec.Snapshot, rec.Previous} {
+			if err := sameAsHistory(keeper, files, rec, p); err != nil {
 				return err
 			}
 		}
 	}
 	for _, l := range lines.All() {
 		return fmt.Errorf("%s %v", l.Message, l.ContextMap())
+	}
+	return nil
+}
+
+// sameAsHistory compares a snapshot with what the history up to its position
+// makes, where segments reach so far.
+func sameAsHistory(k *snapshots.Keeper, files snapshots.Store, rec persistence.Record, p persistence.Pointer) error {
+	if p.IsZero() || p.Position > rec.Segmented {
+		return nil
+	}
+	file, err := files.Get(context.Background(), p.Key, 1<<30)
+	if err != nil {
+		return err
+	}
+	_, state, err := snapshots.DecodeSnapshot(file)
+	if err != nil {
+		return err
+	}
+	stored, replayed := crdt.New(crdt.Options{NoFormatCleanup: true}), crdt.New(crdt.Options{NoFormatCleanup: true})
+	if _, err := stored.Apply(nil, crdt.V2, state); err != nil {
+		return err
+	}
+	for e, err := range k.History(context.Background(), rec.Document, rec.Generation, 0, p.Position) {
+		if err != nil {
+			return err
+		}
+		if _, err := replayed.Apply(nil, crdt.V1, e.Update); err != nil {
+			return err
+		}
+	}
+	a, b := stored.Deletes(), replayed.Deletes()
+	waits, waited := stored.Pending(), replayed.Pending()
+	switch {
+	case !stored.StateVector().Equal(replayed.StateVector()):
+		return fmt.Errorf("the snapshot of %s at %d has another state vector than its history", rec.Document, p.Position)
+	case !a.Equal(&b):
+		return fmt.Errorf("the snapshot of %s at %d has other deletes than its history", rec.Document, p.Position)
+	case waits.Blocks != waited.Blocks, waits.Deletes != waited.Deletes, !waits.Missing.Equal(waited.Missing):
+		return fmt.Errorf("in the snapshot of %s at %d waits %+v, in its history %+v", rec.Document, p.Position, waits, waited)
 	}
 	return nil
 }

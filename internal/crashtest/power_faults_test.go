@@ -13,7 +13,7 @@ import (
 // bug. A kill leaves the page cache alone; only this test can find a commit that
 // was reported before it was synced.
 func TestPowerLossFindsPlantedBugs(t *testing.T) {
-	for _, bug := range []fault.Name{fault.AckBeforeCommit, fault.AckBeforeSync, fault.TrimTooEarly} {
+	for _, bug := range []fault.Name{fault.AckBeforeCommit, fault.AckBeforeSync, fault.TrimTooEarly, fault.DropPending} {
 		t.Run(string(bug), func(t *testing.T) {
 			t.Setenv(fault.Variable, string(bug))
 			seed := uint64(time.Now().UnixNano())

@@ -31,19 +31,22 @@ type config struct {
 
 // report is what a run did and found.
 type report struct {
-	crashes, edits, acked, damaged, fallbacks int
-	faults                                    []string
+	crashes, starts, edits, acked, damaged, fallbacks int
+	faults                                            []string
 }
 
 func (r report) String() string {
-	return fmt.Sprintf("%d crashes, %d edits, %d acknowledged, %d snapshots damaged, %d fallbacks, %d faults",
-		r.crashes, r.edits, r.acked, r.damaged, r.fallbacks, len(r.faults))
+	return fmt.Sprintf("%d crashes (%d while starting), %d edits, %d acknowledged, %d snapshots damaged, %d fallbacks, %d faults",
+		r.crashes, r.starts, r.edits, r.acked, r.damaged, r.fallbacks, len(r.faults))
 }
 
 const (
 	auditTimeout = 30 * time.Second
 	drainTimeout = 60 * time.Second
 	shortestLife = 100 * time.Millisecond
+	// longestStart is for how long a server may live that is killed before it
+	// serves anybody.
+	longestStart = 150 * time.Millisecond
 )
 
 // harness is a run under way.
@@ -78,15 +81,21 @@ func run(ctx context.Context, cfg config) (report, error) {
 	cancel()
 	<-done
 	r := h.ledger.report()
-	r.crashes, r.damaged, r.fallbacks = h.report.crashes, h.report.damaged, h.report.fallbacks
+	r.crashes, r.starts, r.damaged, r.fallbacks = h.report.crashes, h.report.starts, h.report.damaged, h.report.fallbacks
 	return r, err
 }
 
 // kills lets the server live and die.
 func (h *harness) kills(ctx context.Context) error {
-	for h.report.crashes < h.config.kills {
+	for h.report.crashes < h.config.kills && !h.ledger.broken() {
+		if h.rng.IntN(4) == 0 {
+			if err := h.killAtStart(ctx); err != nil {
+				return err
+			}
+			continue
+		}
 		life := shortestLife + time.Duration(h.rng.Int64N(int64(h.longest-shortestLife)))
-		s, err := startServer(ctx, h.binary, h.data, h.env...)
+		s, err := startServer(ctx, h.binary, h.data, h.env)
 		if err != nil {
 			return err
 		}
@@ -118,9 +127,28 @@ func (h *harness) kills(ctx context.Context) error {
 	return nil
 }
 
+// killAtStart kills a server while it starts: recovery has to bear that too.
+func (h *harness) killAtStart(ctx context.Context) error {
+	s, _, err := launch(h.binary, h.data, h.env)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-time.After(time.Duration(h.rng.Int64N(int64(longestStart)))):
+	case <-s.done:
+		h.ledger.fault("the server ended while it started:\n%s", s.tail(30))
+	case <-ctx.Done():
+	}
+	s.kill()
+	h.inspect(s)
+	h.report.crashes++
+	h.report.starts++
+	return ctx.Err()
+}
+
 // finish lets everybody come back and end, and audits every edit.
 func (h *harness) finish(ctx context.Context, drain chan<- struct{}, done <-chan struct{}) error {
-	s, err := startServer(ctx, h.binary, h.data, h.env...)
+	s, err := startServer(ctx, h.binary, h.data, h.env)
 	if err != nil {
 		return err
 	}

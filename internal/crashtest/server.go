@@ -36,25 +36,31 @@ type line struct {
 	Address string `json:"addr"`
 }
 
-// startServer runs the binary on a folder and waits until it serves.
-func startServer(ctx context.Context, binary, data string, env ...string) (*server, error) {
-	s := &server{done: make(chan struct{})}
+// launch runs the binary on a folder. The address arrives on serving.
+func launch(binary, data string, env []string) (s *server, serving <-chan string, err error) {
+	s = &server{done: make(chan struct{})}
 	s.cmd = exec.Command(binary, "serve", "--listen", "127.0.0.1:0", "--data", data,
 		"--snapshot-interval", "1s", "--segment-interval", "1s", "--idle-unload", "1s")
 	s.cmd.Env = append(os.Environ(), env...)
 	out, in, err := os.Pipe()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	s.cmd.Stderr = in
 	if err := s.cmd.Start(); err != nil {
-		return nil, errors.Join(err, in.Close(), out.Close())
+		return nil, nil, errors.Join(err, in.Close(), out.Close())
 	}
-	if err := in.Close(); err != nil {
+	address := make(chan string, 1)
+	go s.read(out, address)
+	return s, address, in.Close()
+}
+
+// startServer runs the binary on a folder and waits until it serves.
+func startServer(ctx context.Context, binary, data string, env []string) (*server, error) {
+	s, serving, err := launch(binary, data, env)
+	if err != nil {
 		return nil, err
 	}
-	serving := make(chan string, 1)
-	go s.read(out, serving)
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	select {

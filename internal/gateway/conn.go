@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -24,7 +25,7 @@ type conn struct {
 	// Static once the connection is registered.
 	server   *Server
 	ws       *websocket.Conn
-	socket   *socket
+	socket   socket
 	id       uint64
 	document string
 	peer     hub.Peer
@@ -46,6 +47,8 @@ type conn struct {
 	frame   []byte            // a frame of the session's own, to be written
 	pong    []byte            // the answer to the newest ping, nil for none
 	ending  *session.Close    // why the connection ends, nil while it lives
+	phase   phase             // of the reader
+	waiting time.Time         // since when the reader is in phaseWaiting
 }
 
 // ping answers with the newest ping's payload through the writer. The library
@@ -119,17 +122,28 @@ func (c *conn) subscription() *hub.Subscription {
 
 var closeRestart = session.Closef(session.CloseRestart, "the server restarts")
 
-// end closes the connection with a close handshake, in the background. Only
-// the first call counts.
+// end closes the connection: a close frame goes out, and the reader goes on
+// until the peer's comes, for closeWait at most. Only the first call counts.
 func (c *conn) end(why *session.Close) {
 	if c.finish(why) {
 		go c.shake(why)
 	}
 }
 
-// shake sends the close frame and waits a bounded time for the peer's.
+// closeWait bounds each half of a close handshake.
+const closeWait = 5 * time.Second
+
+// shake writes the close frame. It is a goroutine, as the write may have to
+// wait for another one.
 func (c *conn) shake(why *session.Close) {
-	_ = c.ws.Close(websocket.StatusCode(why.Code), why.Reason)
+	deadline := time.Now().Add(closeWait)
+	_ = c.socket.SetWriteDeadline(deadline)
+	_ = c.socket.SetReadDeadline(deadline.Add(closeWait))
+	if err := c.socket.writeClose(why.Code, why.Reason); err != nil {
+		_ = c.socket.Conn.Close()
+		return
+	}
+	_ = c.socket.SetReadDeadline(time.Now().Add(closeWait))
 }
 
 // abort closes the connection without a close frame, which could not be
@@ -164,17 +178,28 @@ func (c *conn) gone(err error) {
 	var peer websocket.CloseError
 	switch {
 	case errors.As(err, &peer):
-		c.abort(&session.Close{Code: int(peer.Code), Reason: "closed by the peer"})
+		c.finish(&session.Close{Code: int(peer.Code), Reason: "closed by the peer"})
 	case violation(err):
 		why := session.Closef(int(websocket.StatusProtocolError), "%v", err)
 		if c.finish(why) {
 			c.shake(why)
+			c.linger()
 		}
 	default:
-		c.abort(&session.Close{Code: int(websocket.StatusAbnormalClosure), Reason: "connection lost"})
+		c.finish(&session.Close{Code: int(websocket.StatusAbnormalClosure), Reason: "connection lost"})
 	}
+	_ = c.ws.CloseNow()
+	c.socket.releaseAhead()
 	c.server.connections.remove(c)
 	c.server.wait.Done()
+}
+
+// linger takes what the peer still sends after it broke the protocol, for a
+// while: closing on unread bytes would reset the connection, and the peer would
+// never see why.
+func (c *conn) linger() {
+	_ = c.socket.SetReadDeadline(time.Now().Add(time.Second))
+	_, _ = io.CopyN(io.Discard, &c.socket, 1<<20)
 }
 
 // violation reports whether the reader ended because the peer broke the
@@ -191,6 +216,7 @@ func (c *conn) tick(now time.Time) {
 		return
 	}
 	step := c.session.Tick(now)
+	c.park(now)
 	c.mu.Unlock()
 	c.do(step)
 }

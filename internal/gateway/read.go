@@ -18,6 +18,9 @@ import (
 // read takes frames until the connection ends. It is the reader goroutine.
 func (c *conn) read() {
 	for {
+		if !c.await() {
+			return
+		}
 		// No deadline: the sweeper closes what must not wait any longer.
 		kind, r, err := c.ws.Reader(context.Background())
 		if err != nil {

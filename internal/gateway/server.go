@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -48,6 +49,7 @@ type Server struct {
 	cancel context.CancelFunc
 
 	connections registry
+	flusher     flusher
 	lastID      atomic.Uint64
 	draining    atomic.Bool
 
@@ -71,6 +73,7 @@ func New(o Options) (*Server, error) {
 		options: o, hub: o.Hub, metrics: o.Metrics, log: o.Logger, now: o.Now, page: p,
 		large: semaphore.NewWeighted(o.LargeBudget), started: o.Now(),
 	}
+	s.flusher.limit = runtime.GOMAXPROCS(0)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.http = &http.Server{
 		Handler:           http.HandlerFunc(s.route),

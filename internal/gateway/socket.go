@@ -1,19 +1,26 @@
 package gateway
 
 import (
+	"bufio"
 	"encoding/binary"
 	"errors"
 	"net"
 	"os"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"ysync/internal/invariant"
 )
 
-// errClosing: the close frame is out, and nothing may follow it (RFC 6455
-// §5.5.1).
-var errClosing = errors.New("the connection is closing")
+// Classes of failure of a socket.
+var (
+	// errClosing: the close frame is out, and nothing may follow it (RFC 6455
+	// §5.5.1).
+	errClosing = errors.New("the connection is closing")
+	// errWait: the write would have to wait.
+	errWait = errors.New("the peer does not take more now")
+)
 
 // opcodes (RFC 6455 §5.2), each with the bit of a final fragment.
 const (
@@ -25,11 +32,20 @@ const (
 // maxHeader is the longest header of an unmasked frame.
 const maxHeader = 10
 
-// socket is a connection on which whole frames are written. All methods may
-// be called from any goroutine.
+// socket is a connection on which whole frames are written, and which can wait
+// for input without a buffer. Reading is for one goroutine; all else may be
+// called from any.
 type socket struct {
 	net.Conn
+	// rc gives the file descriptor; nil where the system or the transport has
+	// none that can be used.
+	rc syscall.RawConn
 
+	// Owned by the reader.
+	in       *bufio.Reader // the WebSocket library's
+	ahead    []byte        // read and not consumed yet
+	pooled   *[]byte       // what ahead is a part of; nil if it is not pooled
+	tryAhead func(fd uintptr) bool
 	// dry: a read failed or met the end.
 	dry atomic.Bool
 
@@ -37,13 +53,31 @@ type socket struct {
 	// it is held while a write waits for the peer.
 	turn chan struct{}
 	// Guarded by turn.
-	closing bool // a close frame was written
-	broken  bool // part of a frame was written and the rest was not
+	control []byte // a control frame of which the rest is to come
+	closing bool   // a close frame was written
+	broken  bool   // part of a frame was written and the rest was not
 }
 
-// Read notes the end of what can be read: the WebSocket library reports the
-// end of the transport inside a message as the end of the message.
+// await waits until something can be read. It needs little stack, and no
+// buffer until there is something to put into it.
+func (s *socket) await() error {
+	if s.rc == nil || len(s.ahead) > 0 || s.in.Buffered() > 0 {
+		return nil
+	}
+	return s.rc.Read(s.tryAhead)
+}
+
+// Read takes what was read ahead first. It notes the end of what can be read:
+// the WebSocket library reports the end of the transport inside a message as
+// the end of the message.
 func (s *socket) Read(p []byte) (int, error) {
+	if len(s.ahead) > 0 {
+		n := copy(p, s.ahead)
+		if s.ahead = s.ahead[n:]; len(s.ahead) == 0 {
+			s.releaseAhead()
+		}
+		return n, nil
+	}
 	n, err := s.Conn.Read(p)
 	if err != nil {
 		s.dry.Store(true)
@@ -51,35 +85,103 @@ func (s *socket) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write takes one control frame of the WebSocket library, whole.
-func (s *socket) Write(frame []byte) (int, error) {
-	invariant.Assert(len(frame) >= 2 && frame[0]&0x88 == 0x88,
-		"the WebSocket library wrote something other than one control frame")
-	s.turn <- struct{}{}
-	defer func() { <-s.turn }()
-	if s.closing || s.broken {
-		return 0, errClosing
+func (s *socket) releaseAhead() {
+	s.ahead = nil
+	if s.pooled != nil {
+		smallBuffers.Put(s.pooled)
+		s.pooled = nil
 	}
-	s.closing = frame[0] == frameClose
-	n, err := s.Conn.Write(frame)
-	s.broken = err != nil
-	return n, err
 }
 
-// writeFrames writes bytes that are whole frames. When the deadline that probe
-// set ends the write before all is taken, goOn is asked with what was taken
-// since the last time, and the write goes on or ends by its answer.
-func (s *socket) writeFrames(frames net.Buffers, goOn func(taken int) bool) error {
+// Write takes a control frame of the WebSocket library, in one piece or two.
+func (s *socket) Write(piece []byte) (int, error) {
 	s.turn <- struct{}{}
 	defer func() { <-s.turn }()
+	s.control = append(s.control, piece...)
+	invariant.Assert(s.control[0]&0x88 == 0x88, "the WebSocket library wrote something other than a control frame")
+	if len(s.control) < 2 || len(s.control) < 2+int(s.control[1]) {
+		return len(piece), nil
+	}
+	frame := s.control
+	s.control = nil
+	if err := s.writeControl(frame); err != nil {
+		return 0, err
+	}
+	return len(piece), nil
+}
+
+// writeControl writes one control frame, under turn.
+func (s *socket) writeControl(frame []byte) error {
 	if s.closing || s.broken {
 		return errClosing
 	}
+	s.closing = frame[0] == frameClose
+	_, err := s.Conn.Write(frame)
+	s.broken = err != nil
+	return err
+}
+
+// writeClose writes a close frame, unless one is out already.
+func (s *socket) writeClose(code int, reason string) error {
+	frame := appendHeader(nil, frameClose, 2+len(reason))
+	frame = append(binary.BigEndian.AppendUint16(frame, uint16(code)), reason...)
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
+	return s.writeControl(frame)
+}
+
+// tryFrames writes bytes that are whole frames as far as the peer takes them
+// at once, and drops from frames what was taken. The error is errWait if
+// something is left: writeFrames must go on with it, and be given held.
+func (s *socket) tryFrames(frames *net.Buffers) (held turn, err error) {
+	if s.rc == nil {
+		return turnFree, errWait
+	}
+	select {
+	case s.turn <- struct{}{}:
+	default:
+		return turnFree, errWait
+	}
+	switch {
+	case s.closing || s.broken:
+		err = errClosing
+	default:
+		if err = s.tryWrite(frames); err == nil && len(*frames) > 0 {
+			// The turn is kept: nothing may come between the two parts.
+			return turnHeld, errWait
+		}
+		s.broken = err != nil
+	}
+	<-s.turn
+	return turnFree, err
+}
+
+// turn tells who has a socket's turn.
+type turn uint8
+
+const (
+	turnFree turn = iota
+	turnHeld      // the caller
+)
+
+// writeFrames writes bytes that are whole frames, or what tryFrames left. When
+// the deadline that probe set ends the write before all is taken, goOn is asked
+// with what was taken since the last time, and the write goes on or ends by its
+// answer.
+func (s *socket) writeFrames(frames net.Buffers, held turn, goOn func(taken int) bool) error {
+	if held == turnFree {
+		s.turn <- struct{}{}
+		if s.closing || s.broken {
+			<-s.turn
+			return errClosing
+		}
+	}
+	defer func() { <-s.turn }()
 	for len(frames) > 0 {
-		n, err := s.writeSome(&frames)
+		n, err := frames.WriteTo(s.Conn)
 		switch {
 		case err == nil:
-		case errors.Is(err, os.ErrDeadlineExceeded) && goOn(n):
+		case errors.Is(err, os.ErrDeadlineExceeded) && goOn(int(n)):
 			if err := s.Conn.SetWriteDeadline(time.Time{}); err != nil {
 				s.broken = true
 				return err
@@ -92,19 +194,17 @@ func (s *socket) writeFrames(frames net.Buffers, goOn func(taken int) bool) erro
 	return nil
 }
 
-// writeSome writes from the front of frames and drops from it what was taken.
-func (s *socket) writeSome(frames *net.Buffers) (int, error) {
-	if len(*frames) > 1 {
-		n, err := frames.WriteTo(s.Conn)
-		return int(n), err
+// consume drops the first n bytes.
+func consume(frames *net.Buffers, n int) {
+	for n > 0 {
+		first := (*frames)[0]
+		if n < len(first) {
+			(*frames)[0] = first[n:]
+			return
+		}
+		n -= len(first)
+		*frames = (*frames)[1:]
 	}
-	n, err := s.Conn.Write((*frames)[0])
-	if n == len((*frames)[0]) {
-		*frames = nil
-	} else {
-		(*frames)[0] = (*frames)[0][n:]
-	}
-	return n, err
 }
 
 // probe interrupts the write under way, if any, to learn what was taken of it.

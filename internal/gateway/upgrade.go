@@ -3,7 +3,6 @@ package gateway
 import (
 	"bufio"
 	"bytes"
-	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -11,15 +10,16 @@ import (
 	"github.com/coder/websocket"
 )
 
-// ioBuffer is the size of a connection's read and write buffers. Reads of
-// large payloads pass the buffer by; only headers and small frames use it.
-const ioBuffer = 512
+// ioBuffer is the size of the buffers that the WebSocket library is given, the
+// least there is. The socket reads ahead into a pooled buffer, and the library
+// writes control frames only.
+const ioBuffer = 16
 
 // smallHijacker replaces the 4 KiB buffers that net/http hands over with a
 // hijacked connection by small ones, and the connection by a socket.
 type smallHijacker struct {
 	http.ResponseWriter
-	socket socket
+	socket *socket
 }
 
 // Hijack is called by the WebSocket library after it sent the response.
@@ -28,26 +28,23 @@ func (h *smallHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	h.socket.Conn = nc
-	h.socket.turn = make(chan struct{}, 1)
-	// A client may send its first frames together with the request. The
-	// library takes over what is buffered in the reader, so that is where
-	// these bytes must be.
+	s := h.socket
+	s.Conn = nc
+	s.turn = make(chan struct{}, 1)
+	s.in = bufio.NewReaderSize(s, ioBuffer)
+	s.initRaw()
+	// A client may send its first frames together with the request.
 	early, err := rw.Reader.Peek(rw.Reader.Buffered())
 	if err != nil {
 		return nil, nil, err
 	}
-	r := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(bytes.Clone(early)), nc), max(ioBuffer, len(early)))
-	if _, err := r.Peek(len(early)); err != nil {
-		return nil, nil, err
-	}
-	return &h.socket, bufio.NewReadWriter(r, bufio.NewWriterSize(&h.socket, ioBuffer)), nil
+	s.ahead = bytes.Clone(early)
+	return s, bufio.NewReadWriter(s.in, bufio.NewWriterSize(s, ioBuffer)), nil
 }
 
 // upgrade answers the handshake. On failure it has answered the request.
 func (c *conn) upgrade(w http.ResponseWriter, r *http.Request) error {
-	h := &smallHijacker{ResponseWriter: w}
-	ws, err := websocket.Accept(h, r, &websocket.AcceptOptions{
+	ws, err := websocket.Accept(&smallHijacker{ResponseWriter: w, socket: &c.socket}, r, &websocket.AcceptOptions{
 		// One of the offered subprotocols must be chosen, or browsers fail
 		// the connection; which one makes no difference.
 		Subprotocols: offeredSubprotocol(r),
@@ -61,8 +58,6 @@ func (c *conn) upgrade(w http.ResponseWriter, r *http.Request) error {
 	// The limit is kept by the reader of messages, which names it in the close.
 	ws.SetReadLimit(-1)
 	c.ws = ws
-	c.socket = &h.socket
-	h.ResponseWriter = nil
 	return nil
 }
 

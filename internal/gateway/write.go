@@ -26,7 +26,7 @@ func (c *conn) wake() {
 		switch c.writer.Load() {
 		case writerIdle:
 			if c.writer.CompareAndSwap(writerIdle, writerRunning) {
-				go c.write()
+				c.server.flusher.add(c)
 				return
 			}
 		case writerRunning:
@@ -39,19 +39,48 @@ func (c *conn) wake() {
 	}
 }
 
-// write is the writer goroutine: it ends when nothing is queued.
-func (c *conn) write() {
-	b := batches.Get().(*batch)
+// writeNow writes what is queued as far as the peer takes it without waiting.
+// The rest is left to a goroutine of the connection's own, and so is b, which
+// is why the caller goes on with the batch that is returned.
+func (c *conn) writeNow(b *batch) *batch {
+	for c.more(b) {
+		held, err := c.socket.tryFrames(&b.parts)
+		switch {
+		case err == nil:
+			c.wrote(b)
+		case errors.Is(err, errWait):
+			go c.write(b, held)
+			return batches.Get().(*batch)
+		default:
+			c.writeFailed(err)
+			return b
+		}
+	}
+	return b
+}
+
+// write writes what is in b and all else that is queued, and waits for the
+// peer as long as the session lets it.
+func (c *conn) write(b *batch, held turn) {
 	defer batches.Put(b)
+	for c.flush(b, held) {
+		held = turnFree
+		if !c.more(b) {
+			return
+		}
+	}
+}
+
+// more gathers what is queued. It returns false when there is nothing, and
+// the connection then has no writer any more.
+func (c *conn) more(b *batch) bool {
 	for {
 		c.writer.Store(writerRunning)
-		for c.gather(b) {
-			if !c.flush(b) {
-				return
-			}
+		if c.gather(b) {
+			return true
 		}
 		if c.writer.CompareAndSwap(writerRunning, writerIdle) {
-			return
+			return false
 		}
 	}
 }
@@ -79,7 +108,7 @@ const (
 // whether there is anything. It closes the connection if the subscription
 // has ended.
 func (c *conn) gather(b *batch) bool {
-	b.small, b.parts, b.frames, b.bytes = b.small[:0], nil, 0, 0
+	b.small, b.parts, b.vector, b.frames, b.bytes = b.small[:0], nil, [2][]byte{}, 0, 0
 	c.mu.Lock()
 	if c.ending != nil {
 		c.mu.Unlock()
@@ -104,7 +133,14 @@ func (c *conn) gather(b *batch) bool {
 			}
 		}
 	}
-	return len(b.small) > 0
+	if len(b.small) == 0 {
+		return false
+	}
+	if len(b.parts) == 0 {
+		b.vector[0] = b.small
+		b.parts = b.vector[:1]
+	}
+	return true
 }
 
 // fill takes frames from sub until the batch is large enough.
@@ -131,47 +167,59 @@ func (b *batch) add(payload []byte) {
 	b.parts = b.vector[:]
 }
 
-// flush writes b and reports whether the connection can take more.
-func (c *conn) flush(b *batch) bool {
-	if b.parts == nil {
-		b.vector[0] = b.small
-		b.parts = b.vector[:1]
-	}
+// flush writes b, waiting for the peer, and reports whether the connection can
+// take more.
+func (c *conn) flush(b *batch, held turn) bool {
 	c.mu.Lock()
 	c.session.WriteStarted(c.server.now())
 	c.mu.Unlock()
 	var why *session.Close
-	err := c.socket.writeFrames(b.parts, func(taken int) bool {
+	err := c.socket.writeFrames(b.parts, held, func(taken int) bool {
 		c.mu.Lock()
-		why = c.session.Progress(taken, c.server.now())
-		sub := c.sub
-		c.mu.Unlock()
-		if sub != nil {
-			sub.Progress(taken)
+		defer c.mu.Unlock()
+		if c.sub != nil {
+			c.sub.Progress(taken)
 		}
+		if c.ending != nil {
+			return false
+		}
+		why = c.session.Progress(taken, c.server.now())
 		return why == nil
 	})
-	b.parts, b.vector = nil, [2][]byte{}
-	c.mu.Lock()
-	c.session.WriteEnded(c.server.now())
-	c.mu.Unlock()
 	switch {
 	case err == nil:
-		m := c.server.metrics
-		m.FramesOut.Add(float64(b.frames))
-		m.BytesOut.Add(float64(b.bytes))
-		if !c.greeted && b.frames > 0 {
-			c.greeted = true
-			m.HandshakeSeconds.Observe(c.server.now().Sub(c.opened).Seconds())
-		}
+		c.wrote(b)
 		return true
 	case why != nil:
 		c.abort(why)
-	case !errors.Is(err, errClosing):
+	default:
+		c.writeFailed(err)
+	}
+	return false
+}
+
+// wrote notes that the transport took all of b.
+func (c *conn) wrote(b *batch) {
+	now := c.server.now()
+	c.mu.Lock()
+	c.session.WriteEnded(now)
+	c.mu.Unlock()
+	m := c.server.metrics
+	m.FramesOut.Add(float64(b.frames))
+	m.BytesOut.Add(float64(b.bytes))
+	if !c.greeted && b.frames > 0 {
+		c.greeted = true
+		m.HandshakeSeconds.Observe(now.Sub(c.opened).Seconds())
+	}
+}
+
+// writeFailed is the end of writing. The connection keeps its writer, so that
+// no other one begins.
+func (c *conn) writeFailed(err error) {
+	if !errors.Is(err, errClosing) {
 		// The transport failed. The reader names the reason.
 		_ = c.socket.SetReadDeadline(time.Unix(1, 0))
 	}
-	return false
 }
 
 // deny tells the client that it may not have the document. It is the first
@@ -179,5 +227,5 @@ func (c *conn) flush(b *batch) bool {
 func (c *conn) deny(reason string) {
 	denied := syncproto.AppendPermissionDenied(nil, reason)
 	frame := append(appendHeader(nil, frameBinary, len(denied)), denied...)
-	_ = c.socket.writeFrames(net.Buffers{frame}, func(int) bool { return false })
+	_ = c.socket.writeFrames(net.Buffers{frame}, turnFree, func(int) bool { return false })
 }

@@ -81,8 +81,6 @@ type core struct {
 	chasing  []*Subscription
 	deferred []*Subscription
 	pendings int // members whose content is pending
-	// pendingSeen is what was pending when it was looked at last.
-	pendingSeen pendingSize
 
 	held  []heldFrame // in order of version; for those who take updates after the commit
 	lag   lagState

@@ -3,6 +3,7 @@ package hub
 import (
 	"time"
 
+	"ysync/internal/fault"
 	"ysync/persistence"
 	"ysync/syncproto"
 )
@@ -64,8 +65,12 @@ func (c *core) raiseAcks(s *Subscription) {
 // answerAcksOf answers, in order, the requests whose version is committed.
 func (c *core) answerAcksOf(s *Subscription) {
 	at := &s.at
+	durable := c.committed
+	if fault.Active(fault.AckBeforeCommit) {
+		durable = c.version
+	}
 	n := 0
-	for n < len(at.acks) && at.acks[n].version <= c.committed {
+	for n < len(at.acks) && at.acks[n].version <= durable {
 		a := &at.acks[n]
 		c.control(s, syncproto.AppendAck(nil, a.payload))
 		c.opt.count.acks.Inc()

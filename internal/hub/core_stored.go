@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"ysync/crdt"
+	"ysync/internal/fault"
 	"ysync/persistence"
 )
 
@@ -150,6 +151,9 @@ func (c *core) wanted() {
 func (c *core) freeze(r *request) {
 	st := &c.stored
 	state := c.doc.AppendState(nil, crdt.V2)
+	if fault.Active(fault.DropPending) {
+		state = c.doc.AppendDiff(nil, crdt.V2, crdt.StateVector{})
+	}
 	st.stateSize = len(state)
 	st.frozen = &job{
 		kind: jobSnapshot, position: c.version, at: c.lastTime, state: state, tail: st.tail, request: r,

@@ -40,15 +40,14 @@ func (c *core) update(s *Subscription, kind syncproto.Kind, update []byte) {
 	case c.discarding || c.openBytes >= c.limits.DocumentUncommittedBytes:
 		c.discarding = true
 		c.opt.count.discarded.Inc()
-		if !s.at.owes {
-			s.at.owes = true
-			c.chaseLater(s)
-		}
+		s.at.owes, s.at.tries = true, 0
+		c.chaseLater(s)
 		return
 	case c.tooLarge(update):
 		c.refuse(s, update, endLarge)
 		return
 	}
+	before := c.pendingSize()
 	commit, err := c.doc.Apply(s, crdt.V1, update)
 	switch {
 	case errors.Is(err, crdt.ErrLimit):
@@ -62,7 +61,7 @@ func (c *core) update(s *Subscription, kind syncproto.Kind, update []byte) {
 	switch {
 	case left:
 		c.opt.count.pending.Inc()
-		if !changed && !c.pendingGrew() {
+		if !changed && c.pendingSize() == before {
 			break
 		}
 		c.append(s, update)
@@ -136,14 +135,13 @@ func (c *core) leftPending(s *Subscription) {
 	}
 }
 
-// pendingGrew tells whether what is pending changed since the last look. The
-// same update again would otherwise grow the log.
-func (c *core) pendingGrew() bool {
+// pendingSize is how much waits. An update that changes neither the document nor
+// this was known already, and would only grow the log. It must be compared with
+// what waited right before that update: a size seen earlier may be that of
+// something else.
+func (c *core) pendingSize() pendingSize {
 	p := c.doc.Pending()
-	now := pendingSize{p.Blocks, p.Deletes, p.Bytes}
-	grew := now != c.pendingSeen
-	c.pendingSeen = now
-	return grew
+	return pendingSize{p.Blocks, p.Deletes, p.Bytes}
 }
 
 type pendingSize struct{ blocks, deletes, bytes int }

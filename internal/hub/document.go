@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -32,6 +33,10 @@ type document struct {
 	// document goes live.
 	core   *core
 	slowAt time.Time // next look for readers that take nothing
+
+	// unsegmented is core.stored.unsegmented after the newest step, in
+	// milliseconds since 1970; 0 for none.
+	unsegmented atomic.Int64
 
 	mu sync.Mutex
 	// Guarded by mu.

@@ -5,6 +5,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"ysync/internal/fault"
 	"ysync/internal/metrics"
 	"ysync/persistence"
 )
@@ -66,6 +67,9 @@ func (h *Hub) doJob(d *document, j *job) {
 	rec.Previous, rec.Snapshot = rec.Snapshot, j.pointer
 	rec.Segmented = max(rec.Segmented, j.segmented)
 	upTo := h.opt.Snapshots.Trimmable(h.ctx, rec)
+	if fault.Active(fault.TrimTooEarly) {
+		upTo = rec.Head
+	}
 	if upTo <= rec.Trimmed {
 		return
 	}

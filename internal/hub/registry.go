@@ -104,10 +104,15 @@ const (
 // finish ends a subscription, once, and wakes its session.
 func (h *Hub) finish(s *Subscription, why *EndError) {
 	if s.out.close(why) {
-		h.subscriptions.Add(-1)
-		h.opt.Metrics.Subscriptions.Dec()
+		h.left()
 		s.wake()
 	}
+}
+
+// left counts a subscription that is over.
+func (h *Hub) left() {
+	h.subscriptions.Add(-1)
+	h.opt.Metrics.Subscriptions.Dec()
 }
 
 // each calls f with every document of the registry.

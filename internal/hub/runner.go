@@ -68,6 +68,7 @@ func (r *runner) step(d *document, in input) {
 	}
 	r.fx.reset()
 	d.core.step(in, &r.fx)
+	d.noteUnsegmented(d.core.stored.unsegmented)
 	r.apply(d, in.now)
 }
 

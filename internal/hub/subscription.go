@@ -94,6 +94,7 @@ func (s *Subscription) End() error {
 // Closing again does nothing.
 func (s *Subscription) Close() {
 	if s.out.close(endClosed) {
+		s.doc.hub.left()
 		s.doc.post(command{kind: cmdDetach, sub: s})
 		s.doc.wakeSenders()
 	}

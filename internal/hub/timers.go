@@ -56,14 +56,45 @@ func (t *timers) drop(d *document) {
 func (t *timers) run() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	var measured time.Time
 	for {
-		timer.Reset(t.fire())
+		if now := t.hub.opt.Now(); now.Sub(measured) >= measureEvery {
+			measured = now
+			t.hub.measure(now)
+		}
+		timer.Reset(min(t.fire(), measureEvery))
 		select {
 		case <-timer.C:
 		case <-t.poke:
 		case <-t.hub.ctx.Done():
 			return
 		}
+	}
+}
+
+// measureEvery is how often figures over all documents are taken.
+const measureEvery = 10 * time.Second
+
+// measure takes figures over all documents.
+func (h *Hub) measure(now time.Time) {
+	oldest := now.UnixMilli()
+	h.each(func(d *document) {
+		if at := d.unsegmented.Load(); at != 0 {
+			oldest = min(oldest, at)
+		}
+	})
+	h.opt.Metrics.UnsegmentedSeconds.Set(float64(now.UnixMilli()-oldest) / 1000)
+}
+
+// noteUnsegmented keeps since when the document has entries that no segment
+// holds.
+func (d *document) noteUnsegmented(since time.Time) {
+	ms := int64(0)
+	if !since.IsZero() {
+		ms = since.UnixMilli()
+	}
+	if d.unsegmented.Load() != ms {
+		d.unsegmented.Store(ms)
 	}
 }
 

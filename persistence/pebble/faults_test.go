@@ -111,7 +111,7 @@ func runWithFault(t *testing.T, f fault, nth int64, ops int) outcome {
 			return
 		}
 		out.opened = true
-		w := &workload{seed: uint64(nth), workers: 4, ops: ops, size: 600, log: log, ledger: ledger}
+		w := &workload{seed: uint64(nth), workers: 4, ops: ops, size: 200, log: log, ledger: ledger}
 		w.run()
 		out.failed = w.failed.Load()
 		if err := log.Close(); err != nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -39,7 +38,7 @@ func (s *stopper) stop(what string, err error) {
 func (s *stopper) background(err error) {
 	switch {
 	case errors.Is(err, pebble.ErrCancelledCompaction), errors.Is(err, pebble.ErrClosed):
-	case errors.Is(err, syscall.ENOSPC):
+	case vfs.IsNoSpaceError(err):
 		s.log.Debug("background work met a full disk", zap.String("error", flat{err}.Error()))
 	case pebble.IsCorruptionError(err):
 		s.log.Error("background work met a damaged file", zap.String("error", flat{err}.Error()))
@@ -93,7 +92,7 @@ func (s *stopFS) wrap(f vfs.File, name string, err error) (vfs.File, error) {
 
 // pause notes a full disk and holds the caller back.
 func (s *stopFS) pause(err error) error {
-	if errors.Is(err, syscall.ENOSPC) {
+	if vfs.IsNoSpaceError(err) {
 		s.space.fill()
 		time.Sleep(fullDiskPause)
 	}

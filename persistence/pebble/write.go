@@ -9,6 +9,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"ysync/internal/fault"
 	"ysync/persistence"
 )
 
@@ -155,6 +156,9 @@ func putBatch(write *pebble.Batch, before persistence.Record, b *persistence.Bat
 // caller holds the locks of the documents concerned. The commit that it
 // returns ends with land.
 func (l *Log) apply(write *pebble.Batch) (*commit, error) {
+	if fault.Active(fault.AckBeforeSync) {
+		return &commit{done: make(chan struct{})}, l.db.Apply(write, pebble.NoSync)
+	}
 	if err := l.db.ApplyNoSyncWait(write, pebble.Sync); err != nil {
 		return nil, fmt.Errorf("%w: %w", persistence.ErrUnknown, flat{err})
 	}
@@ -164,6 +168,10 @@ func (l *Log) apply(write *pebble.Batch) (*commit, error) {
 // land waits until a write is durable. When that fails nothing is known about
 // it nor about what was written since: the process stops.
 func (l *Log) land(write *pebble.Batch, c *commit) error {
+	if fault.Active(fault.AckBeforeSync) {
+		close(c.done)
+		return write.Close()
+	}
 	if err := write.SyncWait(); err != nil {
 		l.stopper.stop("commit", err)
 		c.err = fmt.Errorf("%w: %w", persistence.ErrUnknown, flat{err})
@@ -278,7 +286,13 @@ func (l *Log) SetSegmented(ctx context.Context, name string, e persistence.Epoch
 
 // Trim implements persistence.Log.
 func (l *Log) Trim(ctx context.Context, name string, e persistence.Epoch, upTo persistence.Position) error {
-	_, err := l.change(ctx, "trim", name, func(r persistence.Record) (persistence.Record, error) { return r.TrimmedTo(e, upTo) })
+	_, err := l.change(ctx, "trim", name, func(r persistence.Record) (persistence.Record, error) {
+		if fault.Active(fault.TrimTooEarly) {
+			r.Trimmed = upTo
+			return r, nil
+		}
+		return r.TrimmedTo(e, upTo)
+	})
 	return err
 }
 

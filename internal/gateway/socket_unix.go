@@ -1,0 +1,76 @@
+//go:build linux || darwin
+
+package gateway
+
+import (
+	"net"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// initRaw finds the file descriptor's access, if the connection has one.
+func (s *socket) initRaw() {
+	sc, ok := s.Conn.(syscall.Conn)
+	if !ok {
+		return
+	}
+	rc, err := sc.SyscallConn()
+	if err != nil {
+		return
+	}
+	s.rc = rc
+	s.tryAhead = s.readAhead
+}
+
+// readAhead reads once and reports whether waiting is over: something came, or
+// the next read will tell what is wrong.
+func (s *socket) readAhead(fd uintptr) bool {
+	buf := smallBuffers.Get().(*[]byte)
+	for {
+		n, err := unix.Read(int(fd), *buf)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case n > 0:
+			s.ahead, s.pooled = (*buf)[:n], buf
+			return true
+		default:
+			smallBuffers.Put(buf)
+			return err != unix.EAGAIN
+		}
+	}
+}
+
+// tryWrite writes what the kernel takes without waiting.
+func (s *socket) tryWrite(frames *net.Buffers) error {
+	var failed error
+	err := s.rc.Write(func(fd uintptr) bool {
+		for len(*frames) > 0 {
+			n, err := writeOnce(int(fd), *frames)
+			if n > 0 {
+				consume(frames, n)
+			}
+			switch err {
+			case nil, unix.EINTR:
+			case unix.EAGAIN:
+				return true
+			default:
+				failed = err
+				return true
+			}
+		}
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	return failed
+}
+
+func writeOnce(fd int, frames net.Buffers) (int, error) {
+	if len(frames) == 1 {
+		return unix.Write(fd, frames[0])
+	}
+	return unix.Writev(fd, frames)
+}

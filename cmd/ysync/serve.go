@@ -102,6 +102,7 @@ func (c *serveCmd) check() error {
 func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, announce *zap.Logger) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
 	defer stop()
+	go tuneCollector(ctx)
 
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(),

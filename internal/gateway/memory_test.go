@@ -81,7 +81,7 @@ func crowd(address string) error {
 // TestMemoryOfAnIdleConnection bounds what an idle connection keeps alive, on
 // heap and stacks, with its subscription and presence.
 func TestMemoryOfAnIdleConnection(t *testing.T) {
-	const n, bound = 2000, 8 << 10
+	const n, bound = 2000, 10 << 10
 	var at clock
 	r := start(t, func(o *Options) { o.Now = at.now })
 	before := live()

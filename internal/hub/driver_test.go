@@ -364,6 +364,38 @@ func TestUnloadAndReload(t *testing.T) {
 	})
 }
 
+// A disk that hangs does not keep the process from stopping.
+func TestCloseOnADiskThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{t: t, opt: quiet}
+		w.start()
+		a := join(t, w.hub, "d", 1)
+		settle(a)
+		release := w.log.stall()
+		a.send(syncproto.KindUpdate, a.write("x"))
+		synctest.Wait()
+		asked := make(chan error, 1)
+		go func() {
+			_, err := w.hub.Snapshot(context.Background(), "d", "l")
+			asked <- err
+		}()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		start := time.Now()
+		if err := w.hub.Close(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > 12*time.Second {
+			t.Errorf("Close: %v after %v", err, time.Since(start))
+		}
+		if a.sub.End() == nil {
+			t.Error("the session goes on")
+		}
+		if err := <-asked; err == nil {
+			t.Error("the snapshot was not refused")
+		}
+		release()
+	})
+}
+
 // A command that comes in while the runner decides to unload keeps the document.
 func TestACommandKeepsTheDocument(t *testing.T) {
 	run(t, Options{}, func(t *testing.T, w *world) {

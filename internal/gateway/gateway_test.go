@@ -185,8 +185,7 @@ func TestMessageSize(t *testing.T) {
 		t.Fatal(ce)
 	}
 	// All that was taken from the budget is back.
-	waitFor(t, func() bool { return r.large.TryAcquire(r.options.LargeBudget) })
-	r.large.Release(r.options.LargeBudget)
+	waitFor(t, r.budgetIsFree)
 }
 
 func TestConnectionLimit(t *testing.T) {

@@ -172,6 +172,26 @@ func TestPendingIsLoggedOnce(t *testing.T) {
 	}
 }
 
+// Deletions that wait may join into one range; each has to be in the log.
+func TestEveryPendingDeletionIsLogged(t *testing.T) {
+	r := newRig(t, Limits{})
+	a, b := r.join(1), r.join(2)
+	text := a.write("abcdef")
+	if _, err := b.doc.Apply(nil, crdt.V1, text); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		b.update(b.erase(1, 1))
+	}
+	a.update(text)
+	b.ack(1)
+	r.commit(0)
+	r.read()
+	if len(b.acks) != 1 || r.durable() != "aef" {
+		t.Errorf("%d acknowledgements, the log has %q", len(b.acks), r.durable())
+	}
+}
+
 func TestKeepaliveWhileAnAcknowledgementIsLate(t *testing.T) {
 	r := newRig(t, Limits{})
 	a, b := r.join(1), r.join(2)

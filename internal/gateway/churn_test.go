@@ -38,10 +38,8 @@ func TestChurn(t *testing.T) {
 	if n := r.value("ysync_connections", ""); n != 0 {
 		t.Errorf("the gauge says %v", n)
 	}
-	if !r.large.TryAcquire(r.options.LargeBudget) {
+	if !r.budgetIsFree() {
 		t.Error("a part of the budget for large messages is lost")
-	} else {
-		r.large.Release(r.options.LargeBudget)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), bound)
 	defer cancel()

@@ -88,9 +88,9 @@ func (d *Doc) splitContent(left, right *item, diff uint32) {
 			at = int(diff)
 			break
 		}
-		var halves bool
-		if at, halves = cutText(data, diff); halves {
-			d.splitPair(left, right, at, diff)
+		var c cut
+		if at, c = cutText(data, diff); c != cutClean {
+			d.splitPair(left, right, at, c)
 			return
 		}
 	case kindAny, kindJSON:
@@ -106,9 +106,9 @@ func (d *Doc) splitContent(left, right *item, diff uint32) {
 
 // splitPair splits text between a high surrogate and what follows it. Both
 // units next to the cut become U+FFFD (Yjs: ContentString.splice).
-func (d *Doc) splitPair(left, right *item, at int, diff uint32) {
+func (d *Doc) splitPair(left, right *item, at int, c cut) {
 	data := d.data(left)
-	head, tail := replaceAtCut(data, at)
+	head, tail := replaceAtCut(data, at, c)
 	d.dropContent(left)
 	left.off, left.size = d.arena.put(head), uint32(len(head))
 	right.off, right.size = d.arena.put(tail), uint32(len(tail))
@@ -116,20 +116,26 @@ func (d *Doc) splitPair(left, right *item, at int, diff uint32) {
 
 const replacement = "\xef\xbf\xbd" // U+FFFD
 
-// replaceAtCut cuts text where a high surrogate, alone or of a pair that starts
-// at data[at], ends the left side.
-func replaceAtCut(data []byte, at int) (head, tail []byte) {
-	rest := data[at:]
-	if len(rest) > 0 && rest[0] >= 0xf0 {
-		head = append(head, data[:at]...)
-		rest = rest[4:]
-	} else {
-		head = append(head, data[:at-3]...)
-		rest = rest[min(len(rest), unitBytes(rest)):]
+// replaceAtCut cuts text where a high surrogate ends the left side.
+func replaceAtCut(data []byte, at int, c cut) (head, tail []byte) {
+	tail = append(tail, replacement...)
+	if c == cutPair {
+		head = append(append(head, data[:at]...), replacement...)
+		return head, append(tail, data[at+4:]...)
 	}
-	head = append(head, replacement...)
-	tail = append(append(tail, replacement...), rest...)
-	return head, tail
+	head = append(append(head, data[:at-3]...), replacement...)
+	if rest := data[at:]; len(rest) > 0 && rest[0] >= 0xf0 {
+		// The unit to replace is the first half of the next pair.
+		return head, append(tail, secondHalf(rest)...)
+	}
+	return head, append(tail, data[at+unitBytes(data[at:]):]...)
+}
+
+// secondHalf is text that starts with a pair, without the first half of it.
+func secondHalf(b []byte) []byte {
+	r, _ := utf8.DecodeRune(b)
+	_, low := utf16.EncodeRune(r)
+	return append(appendSurrogate(nil, uint16(low)), b[4:]...)
 }
 
 // unitBytes is how many bytes the first character takes.
@@ -147,9 +153,20 @@ func unitBytes(b []byte) int {
 	return 4
 }
 
-// cutText finds the byte offset of a unit offset. halves says that the unit
-// before it is a high surrogate; of a pair, the offset is that of its start.
-func cutText(b []byte, units uint32) (at int, halves bool) {
+// cut tells what a cut through text goes through.
+type cut uint8
+
+const (
+	cutClean cut = iota
+	// cutAfterHigh: the unit before the cut is half a pair that stands alone.
+	cutAfterHigh
+	// cutPair: the cut goes through a pair; its offset is where the pair starts.
+	cutPair
+)
+
+// cutText finds the byte offset of a unit offset.
+func cutText(b []byte, units uint32) (int, cut) {
+	at := 0
 	n := uint32(0)
 	for n < units {
 		c := b[at]
@@ -162,14 +179,17 @@ func cutText(b []byte, units uint32) (at int, halves bool) {
 			at += 3
 		default:
 			if n+2 > units {
-				return at, true
+				return at, cutPair
 			}
 			at += 4
 			n++
 		}
 		n++
 	}
-	return at, at >= 3 && b[at-3] == 0xed && b[at-2] >= 0xa0 && b[at-2] < 0xb0
+	if at >= 3 && b[at-3] == 0xed && b[at-2] >= 0xa0 && b[at-2] < 0xb0 {
+		return at, cutAfterHigh
+	}
+	return at, cutClean
 }
 
 // textFrom cuts n units off the front, as String.slice does: of a cut pair the
@@ -178,11 +198,9 @@ func textFrom(b []byte, n uint32) []byte {
 	if n == 0 {
 		return b
 	}
-	at, halves := cutText(b, n)
-	if halves && b[at] >= 0xf0 {
-		r, _ := utf8.DecodeRune(b[at:])
-		_, low := utf16.EncodeRune(r)
-		return append(appendSurrogate(nil, uint16(low)), b[at+4:]...)
+	at, c := cutText(b, n)
+	if c == cutPair {
+		return secondHalf(b[at:])
 	}
 	return b[at:]
 }
@@ -193,9 +211,9 @@ func spliceText(b []byte, n uint32) []byte {
 	if n == 0 {
 		return b
 	}
-	at, halves := cutText(b, n)
-	if halves {
-		_, tail := replaceAtCut(b, at)
+	at, c := cutText(b, n)
+	if c != cutClean {
+		_, tail := replaceAtCut(b, at, c)
 		return tail
 	}
 	return b[at:]

@@ -116,26 +116,31 @@ func (d *Doc) splitPair(left, right *item, at int, c cut) {
 
 const replacement = "\xef\xbf\xbd" // U+FFFD
 
-// replaceAtCut cuts text where a high surrogate ends the left side.
+// replaceAtCut cuts text where cutText found a high surrogate before the cut. Of a
+// pair after a lone one, whose first half goes, the second half remains.
 func replaceAtCut(data []byte, at int, c cut) (head, tail []byte) {
+	rest := data[at:]
 	tail = append(tail, replacement...)
-	if c == cutPair {
-		head = append(append(head, data[:at]...), replacement...)
-		return head, append(tail, data[at+4:]...)
+	switch {
+	case c == cutPair:
+		head = append(head, data[:at]...)
+		rest = rest[4:]
+	default:
+		head = append(head, data[:at-3]...)
+		n := min(len(rest), unitBytes(rest))
+		if n == 4 {
+			tail = appendSurrogate(tail, secondHalf(rest))
+		}
+		rest = rest[n:]
 	}
-	head = append(append(head, data[:at-3]...), replacement...)
-	if rest := data[at:]; len(rest) > 0 && rest[0] >= 0xf0 {
-		// The unit to replace is the first half of the next pair.
-		return head, append(tail, secondHalf(rest)...)
-	}
-	return head, append(tail, data[at+unitBytes(data[at:]):]...)
+	return append(head, replacement...), append(tail, rest...)
 }
 
-// secondHalf is text that starts with a pair, without the first half of it.
-func secondHalf(b []byte) []byte {
+// secondHalf is the low surrogate of the character that text starts with.
+func secondHalf(b []byte) uint16 {
 	r, _ := utf8.DecodeRune(b)
 	_, low := utf16.EncodeRune(r)
-	return append(appendSurrogate(nil, uint16(low)), b[4:]...)
+	return uint16(low)
 }
 
 // unitBytes is how many bytes the first character takes.
@@ -153,20 +158,18 @@ func unitBytes(b []byte) int {
 	return 4
 }
 
-// cut tells what a cut through text goes through.
+// cut says what stands before a place in text.
 type cut uint8
 
 const (
 	cutClean cut = iota
-	// cutAfterHigh: the unit before the cut is half a pair that stands alone.
-	cutAfterHigh
-	// cutPair: the cut goes through a pair; its offset is where the pair starts.
-	cutPair
+	cutLone      // a high surrogate of its own
+	cutPair      // the first half of a pair
 )
 
-// cutText finds the byte offset of a unit offset.
-func cutText(b []byte, units uint32) (int, cut) {
-	at := 0
+// cutText finds the byte offset of a unit offset; within a pair, that of its
+// start.
+func cutText(b []byte, units uint32) (at int, c cut) {
 	n := uint32(0)
 	for n < units {
 		c := b[at]
@@ -187,7 +190,7 @@ func cutText(b []byte, units uint32) (int, cut) {
 		n++
 	}
 	if at >= 3 && b[at-3] == 0xed && b[at-2] >= 0xa0 && b[at-2] < 0xb0 {
-		return at, cutAfterHigh
+		return at, cutLone
 	}
 	return at, cutClean
 }
@@ -200,7 +203,7 @@ func textFrom(b []byte, n uint32) []byte {
 	}
 	at, c := cutText(b, n)
 	if c == cutPair {
-		return secondHalf(b[at:])
+		return append(appendSurrogate(nil, secondHalf(b[at:])), b[at+4:]...)
 	}
 	return b[at:]
 }

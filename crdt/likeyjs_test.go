@@ -2,6 +2,7 @@ package crdt_test
 
 import (
 	"encoding/base64"
+	"encoding/hex"
 	"strings"
 	"testing"
 
@@ -132,4 +133,32 @@ func unbase64(t *testing.T, s string) []byte {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// Yjs looks only at the unit before a cut: if it is the first half of a pair,
+// whatever follows is replaced too, even the first half of the next pair. The
+// bytes are from yjs 13.6.33.
+func TestCutAfterLoneHalf(t *testing.T) {
+	for at, want := range map[int]string{
+		1: "010301000401017403efbfbd84010007efbfbdefbfbd78c401000101017100 000002410202010001020504008400c4110c74efbfbdefbfbdefbfbd7871410003010101000001030000",
+		2: "010301000401017406efbfbdefbfbd84010104efbfbd78c401010102017100 000002410202020001040504008400c4110c74efbfbdefbfbdefbfbd7871014200010101000001030000",
+		3: "010301000401017407efbfbdf09f98808401020178c401020103017100 000002410202040001060504008400c40f0a74efbfbdf09f98807871010341000101000001030000",
+	} {
+		doc := crdt.New(crdt.Options{ClientID: 1})
+		for i, edit := range []func(tx *crdt.Txn){
+			func(tx *crdt.Txn) { doc.Text("t").Insert(tx, 0, "\xed\xa0\xbd😀x") },
+			func(tx *crdt.Txn) { doc.Text("t").Insert(tx, at, "q") },
+		} {
+			if _, err := doc.Transact(nil, edit); err != nil {
+				t.Fatalf("edit %d: %v", i, err)
+			}
+		}
+		if err := doc.Check(); err != nil {
+			t.Fatal(err)
+		}
+		got := hex.EncodeToString(doc.AppendState(nil, crdt.V1)) + " " + hex.EncodeToString(doc.AppendState(nil, crdt.V2))
+		if got != want {
+			t.Errorf("cut at %d:\n%s, want\n%s", at, got, want)
+		}
+	}
 }

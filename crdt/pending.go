@@ -120,13 +120,27 @@ func (p *pending) count(b *rawBlock, sign int) {
 	}
 }
 
-// note notes anew what is waited for: what holds up the first block of each
-// client, unless that waits in turn.
+// note notes anew what is waited for, as Yjs does when it tries all of the
+// pending blocks in vain: clients in descending order, each block that waits
+// for another pending client followed to what holds that one up, unless it was
+// tried before.
 func (p *pending) note(d *Doc) {
 	p.missing = nil
-	for c, list := range p.clients {
-		if on, clock, held := d.heldUp(list[0]); held && (on == c || p.clients[on] == nil) {
-			p.wait(on, clock)
+	ids := make([]ClientID, 0, len(p.clients))
+	for c := range p.clients {
+		ids = append(ids, c)
+	}
+	slices.Sort(ids)
+	tried := make(map[ClientID]bool, len(ids))
+	for i := len(ids) - 1; i >= 0; i-- {
+		for c := ids[i]; !tried[c]; {
+			tried[c] = true
+			on, clock, held := d.heldUp(p.clients[c][0])
+			if held && p.clients[on] != nil && !tried[on] {
+				c = on
+			} else if held {
+				p.wait(on, clock)
+			}
 		}
 	}
 }

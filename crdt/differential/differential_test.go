@@ -353,6 +353,9 @@ func (h *history) mergeOverlapping() error {
 
 // compare checks everything about one replica.
 func (h *history) compare(m *member) error {
+	if err := m.ours.Check(); err != nil {
+		return fmt.Errorf("%s: %w", m.name, err)
+	}
 	theirs, err := h.peer.call("all", arg{"doc", m.name})
 	if err != nil {
 		return err

@@ -134,15 +134,16 @@ const define = (doc, name, type) => {
   throw new Error('no such root type: ' + type)
 }
 
-const open = ({ doc: name, clientID, gc, roots }) => {
+const open = ({ doc: name, clientID, gc, roots, quiet }) => {
   docs.get(name)?.doc.destroy()
   const doc = new Y.Doc({ gc: gc ?? true })
   if (clientID !== undefined) doc.clientID = clientID
   const d = { doc, emitted: [], roots: {} }
   for (const [root, type] of Object.entries(roots ?? {})) d.roots[root] = define(doc, root, type)
+  docs.set(name, d)
+  if (quiet) return {}
   doc.on('update', (v1, _, __, tr) => d.emitted.push({ v1: b64(v1), local: tr.local }))
   doc.on('updateV2', v2 => { d.emitted[d.emitted.length - 1].v2 = b64(v2) })
-  docs.set(name, d)
   return {}
 }
 

@@ -1,0 +1,40 @@
+package crdt
+
+import "testing"
+
+// Something that waits for a client is tried when that client goes on, though
+// blocks of the client itself wait behind a gap.
+func TestWaitsBesideAGap(t *testing.T) {
+	for _, clients := range [][2]ClientID{{9, 5}, {5, 9}} {
+		x, y := clients[0], clients[1]
+		d := serverDoc()
+		apply := func(b rawBlock) *Commit {
+			t.Helper()
+			c, err := d.Apply(nil, V1, oneBlock(b))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return c
+		}
+		if c := apply(textBlock(x, 18, "later").after(ID{x, 17})); !c.LeftPending() || !c.Empty() {
+			t.Fatal("a block behind a gap was integrated")
+		}
+		if c := apply(textBlock(y, 0, "reply").after(ID{x, 1})); !c.LeftPending() {
+			t.Fatal("a block without its origin was integrated")
+		}
+		c := apply(textBlock(x, 0, "first"))
+		if c.LeftPending() || c.Relayable() {
+			t.Errorf("pending %v, relayable %v", c.LeftPending(), c.Relayable())
+		}
+		if got := c.After(); got.Get(x) != 5 || got.Get(y) != 5 {
+			t.Errorf("clients %d, %d: after the first update %v", x, y, got)
+		}
+		p := d.Pending()
+		if p.Blocks != 1 || p.Missing.Len() != 1 || p.Missing.Get(x) != 18 {
+			t.Errorf("clients %d, %d: pending %+v", x, y, p)
+		}
+		if err := d.Check(); err != nil {
+			t.Error(err)
+		}
+	}
+}

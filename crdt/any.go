@@ -117,14 +117,20 @@ func (v Value) nestingFrom(level int) int {
 	return deepest
 }
 
-// isPlain reports whether v holds no shared type and no subdocument, at any depth.
-func (v Value) isPlain() bool {
+// isPlain reports whether v holds no shared type and no subdocument, at any depth that values may
+// have; deeper ones are not plain.
+func (v Value) isPlain() bool { return v.isPlainFrom(0) }
+
+func (v Value) isPlainFrom(level int) bool {
 	if v.kind >= ValueType {
 		return false
 	}
 	if v.kind == ValueList || v.kind == ValueObject {
+		if level > maxValueDepth {
+			return false
+		}
 		for _, e := range v.ref.vals {
-			if !e.isPlain() {
+			if !e.isPlainFrom(level + 1) {
 				return false
 			}
 		}

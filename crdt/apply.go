@@ -25,10 +25,15 @@ func (d *Doc) Apply(origin any, v Version, update []byte) (*Commit, error) {
 	whole := in.skips == 0 && in.rest == 0
 	tx := d.begin(origin)
 	ap := applier{tx: tx, d: d, in: in}
+	if !in.small {
+		d.reserve(in)
+	}
+	waited := d.pending.blocks > 0
 	ap.integrate()
+	retry := waited && ap.due()
 	in.eachDelete(ap.deleteOrWait)
 	ap.retryDeletes()
-	if ap.retry {
+	if retry {
 		ap.retryBlocks()
 		ap.retryDeletes()
 	}
@@ -45,7 +50,7 @@ func (d *Doc) Apply(origin any, v Version, update []byte) (*Commit, error) {
 
 // admit checks a valid update against the limits of the document.
 func (d *Doc) admit(v Version, update []byte, in *incoming) error {
-	if len(d.arena.buf)+4*in.r.payload > maxArena {
+	if len(d.arena.buf)+4*in.payload+d.pending.bytes > maxArena {
 		return &UpdateError{-1, fmt.Errorf("%w: document beyond %d bytes", ErrLimit, maxArena)}
 	}
 	deep := d.maxDepth+in.types+d.pending.types > d.limits.TypeDepth && !d.fresh()
@@ -109,6 +114,18 @@ func (d *Doc) rehearse(v Version, update []byte) error {
 	return nil
 }
 
+// reserve makes room for a large update, whose blocks were counted.
+func (d *Doc) reserve(in *incoming) {
+	d.slab.reserve(in.total)
+	d.arena.buf = slices.Grow(d.arena.buf, in.payload)
+	for _, s := range in.sections {
+		if s.left > smallUpdate {
+			c := &d.clients[d.clientFor(s.client)]
+			c.blocks = slices.Grow(c.blocks, int(s.left))
+		}
+	}
+}
+
 // applier integrates one update.
 type applier struct {
 	tx *Txn
@@ -119,7 +136,6 @@ type applier struct {
 	top   waiting // the one taken off the stack last
 
 	known       bool // the update holds something known before
-	retry       bool // pending blocks may be complete
 	retried     bool // pending things were integrated
 	leftBlocks  bool
 	leftDeletes bool
@@ -135,9 +151,7 @@ type waiting struct {
 // first, taking dependencies within the update before what needs them. Blocks
 // that lack one are left for later (Yjs: integrateStructs).
 func (ap *applier) integrate() {
-	in, d := ap.in, ap.d
-	waited := d.pending.missing
-	d.pending.missing = nil
+	in := ap.in
 	for cur := len(in.sections) - 1; cur >= 0; cur-- {
 		for in.sections[cur].left > 0 && !in.sections[cur].done {
 			b, at := in.next(cur), cur
@@ -148,10 +162,6 @@ func (ap *applier) integrate() {
 		for in.sections[cur].left > 0 {
 			ap.leave(in.next(cur))
 		}
-	}
-	for c, clock := range waited {
-		ap.retry = ap.retry || clock < uint64(d.state(c))
-		d.pending.wait(c, clock)
 	}
 }
 
@@ -426,12 +436,68 @@ func (ap *applier) retryDeletes() {
 	}
 }
 
-// retryBlocks integrates the pending blocks again.
+// due tells whether a client that is waited for has made progress.
+func (ap *applier) due() bool {
+	d := ap.d
+	for _, t := range ap.tx.touched {
+		c := &d.clients[t.client]
+		if clock, ok := d.pending.missing[c.id]; ok && clock < uint64(c.state) {
+			return true
+		}
+	}
+	return false
+}
+
+// retryBlocks integrates the pending blocks that now can be: of each client
+// from the first on, until one is held up, and again when that one's dependency
+// came. Yjs takes all of them into a new update whenever a client that is
+// waited for makes progress, which costs the square of their number.
 func (ap *applier) retryBlocks() {
-	ap.retried = true
-	left := ap.leftBlocks
-	held := ap.in
-	ap.in = ap.d.pending.take()
-	ap.integrate()
-	ap.in, ap.leftBlocks = held, left
+	p := &ap.d.pending
+	work := make([]ClientID, 0, len(p.clients))
+	for c := range p.clients {
+		work = append(work, c)
+	}
+	slices.Sort(work)
+	holds := make(map[ClientID][]ClientID) // who waits for a client
+	for len(work) > 0 {
+		c := work[len(work)-1]
+		work = work[:len(work)-1]
+		on, held, advanced := ap.retryClient(c)
+		if held {
+			holds[on] = append(holds[on], c)
+		}
+		if advanced {
+			work = append(work, holds[c]...)
+			delete(holds, c)
+		}
+	}
+	p.note(ap.d)
+}
+
+// retryClient integrates the pending blocks of a client up to one that is held
+// up, and tells which client that one waits for.
+func (ap *applier) retryClient(c ClientID) (on ClientID, held, advanced bool) {
+	d, p := ap.d, &ap.d.pending
+	list := p.clients[c]
+	for len(list) > 0 {
+		b := list[0]
+		if on, _, held = d.heldUp(b); held {
+			break
+		}
+		if state := uint64(d.state(c)); state < b.end() {
+			ap.tx.integrateRaw(b, uint32(state-b.clock))
+		} else {
+			ap.tx.cutPairs(b)
+		}
+		p.count(b, -1)
+		list[0] = nil
+		list, advanced, ap.retried = list[1:], true, true
+	}
+	if len(list) == 0 {
+		delete(p.clients, c)
+	} else {
+		p.clients[c] = list
+	}
+	return on, held, advanced
 }

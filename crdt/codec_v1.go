@@ -168,6 +168,7 @@ func (e *encoderV1) uvarint(v uint64) { e.buf = lib0.AppendUvarint(e.buf, v) }
 func (e *encoderV1) client(c ClientID) {
 	e.buf = lib0.AppendUvarint(e.buf, uint64(c))
 }
+
 func (e *encoderV1) leftID(id ID) {
 	e.buf = lib0.AppendUvarint(lib0.AppendUvarint(e.buf, uint64(id.Client)), uint64(id.Clock))
 }
@@ -188,6 +189,7 @@ func (e *encoderV1) text(s []byte, _ int) {
 		replaceSurrogates(e.buf[start:])
 	}
 }
+
 func (e *encoderV1) str(s string) {
 	e.buf = lib0.AppendUvarint(e.buf, uint64(len(s)))
 	start := len(e.buf)

@@ -61,9 +61,11 @@ func (d *decoderV2) client() uint64  { return d.clients.Read() }
 func (d *decoderV2) leftID() ID {
 	return ID{ClientID(d.clients.Read()), d.clock(&d.leftClock)}
 }
+
 func (d *decoderV2) rightID() ID {
 	return ID{ClientID(d.clients.Read()), d.clock(&d.rightClock)}
 }
+
 func (d *decoderV2) clock(c *lib0.IntDiffOptRleDecoder) Clock {
 	v := c.Read()
 	if v < 0 {
@@ -96,6 +98,7 @@ func (d *decoderV2) deleteClock() uint64 {
 	d.delCur = min(d.delCur+d.r.Uvarint(), maxWireClock+1)
 	return d.delCur
 }
+
 func (d *decoderV2) deleteLength() uint64 {
 	n := d.r.Uvarint() + 1
 	d.delCur += n
@@ -140,6 +143,7 @@ func (e *encoderV2) leftID(id ID) {
 	e.clients.Write(uint64(id.Client))
 	e.leftClock.Write(int64(id.Clock))
 }
+
 func (e *encoderV2) rightID(id ID) {
 	e.clients.Write(uint64(id.Client))
 	e.rightClock.Write(int64(id.Clock))
@@ -170,6 +174,7 @@ func (e *encoderV2) deleteClock(v uint64) {
 	e.uvarint(v - e.delCur)
 	e.delCur = v
 }
+
 func (e *encoderV2) deleteLength(v uint64) {
 	e.uvarint(v - 1)
 	e.delCur += v

@@ -88,9 +88,9 @@ func (d *Doc) splitContent(left, right *item, diff uint32) {
 			at = int(diff)
 			break
 		}
-		var halves bool
-		if at, halves = cutText(data, diff); halves {
-			d.splitPair(left, right, at, diff)
+		var c cut
+		if at, c = cutText(data, diff); c != cutClean {
+			d.splitPair(left, right, at, c)
 			return
 		}
 	case kindAny, kindJSON:
@@ -106,9 +106,9 @@ func (d *Doc) splitContent(left, right *item, diff uint32) {
 
 // splitPair splits text between a high surrogate and what follows it. Both
 // units next to the cut become U+FFFD (Yjs: ContentString.splice).
-func (d *Doc) splitPair(left, right *item, at int, diff uint32) {
+func (d *Doc) splitPair(left, right *item, at int, c cut) {
 	data := d.data(left)
-	head, tail := replaceAtCut(data, at)
+	head, tail := replaceAtCut(data, at, c)
 	d.dropContent(left)
 	left.off, left.size = d.arena.put(head), uint32(len(head))
 	right.off, right.size = d.arena.put(tail), uint32(len(tail))
@@ -116,20 +116,31 @@ func (d *Doc) splitPair(left, right *item, at int, diff uint32) {
 
 const replacement = "\xef\xbf\xbd" // U+FFFD
 
-// replaceAtCut cuts text where a high surrogate, alone or of a pair that starts
-// at data[at], ends the left side.
-func replaceAtCut(data []byte, at int) (head, tail []byte) {
+// replaceAtCut cuts text where cutText found a high surrogate before the cut. Of a
+// pair after a lone one, whose first half goes, the second half remains.
+func replaceAtCut(data []byte, at int, c cut) (head, tail []byte) {
 	rest := data[at:]
-	if len(rest) > 0 && rest[0] >= 0xf0 {
+	tail = append(tail, replacement...)
+	switch {
+	case c == cutPair:
 		head = append(head, data[:at]...)
 		rest = rest[4:]
-	} else {
+	default:
 		head = append(head, data[:at-3]...)
-		rest = rest[min(len(rest), unitBytes(rest)):]
+		n := min(len(rest), unitBytes(rest))
+		if n == 4 {
+			tail = appendSurrogate(tail, secondHalf(rest))
+		}
+		rest = rest[n:]
 	}
-	head = append(head, replacement...)
-	tail = append(append(tail, replacement...), rest...)
-	return head, tail
+	return append(head, replacement...), append(tail, rest...)
+}
+
+// secondHalf is the low surrogate of the character that text starts with.
+func secondHalf(b []byte) uint16 {
+	r, _ := utf8.DecodeRune(b)
+	_, low := utf16.EncodeRune(r)
+	return uint16(low)
 }
 
 // unitBytes is how many bytes the first character takes.
@@ -147,9 +158,18 @@ func unitBytes(b []byte) int {
 	return 4
 }
 
-// cutText finds the byte offset of a unit offset. halves says that the unit
-// before it is a high surrogate; of a pair, the offset is that of its start.
-func cutText(b []byte, units uint32) (at int, halves bool) {
+// cut says what stands before a place in text.
+type cut uint8
+
+const (
+	cutClean cut = iota
+	cutLone      // a high surrogate of its own
+	cutPair      // the first half of a pair
+)
+
+// cutText finds the byte offset of a unit offset; within a pair, that of its
+// start.
+func cutText(b []byte, units uint32) (at int, c cut) {
 	n := uint32(0)
 	for n < units {
 		c := b[at]
@@ -162,14 +182,17 @@ func cutText(b []byte, units uint32) (at int, halves bool) {
 			at += 3
 		default:
 			if n+2 > units {
-				return at, true
+				return at, cutPair
 			}
 			at += 4
 			n++
 		}
 		n++
 	}
-	return at, at >= 3 && b[at-3] == 0xed && b[at-2] >= 0xa0 && b[at-2] < 0xb0
+	if at >= 3 && b[at-3] == 0xed && b[at-2] >= 0xa0 && b[at-2] < 0xb0 {
+		return at, cutLone
+	}
+	return at, cutClean
 }
 
 // textFrom cuts n units off the front, as String.slice does: of a cut pair the
@@ -178,11 +201,9 @@ func textFrom(b []byte, n uint32) []byte {
 	if n == 0 {
 		return b
 	}
-	at, halves := cutText(b, n)
-	if halves && b[at] >= 0xf0 {
-		r, _ := utf8.DecodeRune(b[at:])
-		_, low := utf16.EncodeRune(r)
-		return append(appendSurrogate(nil, uint16(low)), b[at+4:]...)
+	at, c := cutText(b, n)
+	if c == cutPair {
+		return append(appendSurrogate(nil, secondHalf(b[at:])), b[at+4:]...)
 	}
 	return b[at:]
 }
@@ -193,9 +214,9 @@ func spliceText(b []byte, n uint32) []byte {
 	if n == 0 {
 		return b
 	}
-	at, halves := cutText(b, n)
-	if halves {
-		_, tail := replaceAtCut(b, at)
+	at, c := cutText(b, n)
+	if c != cutClean {
+		_, tail := replaceAtCut(b, at, c)
 		return tail
 	}
 	return b[at:]

@@ -25,6 +25,7 @@ type incoming struct {
 	skips   int
 	types   int
 	total   int // blocks
+	payload int // bytes of content
 	current int // large: the section that r stands in
 	block   rawBlock
 }
@@ -89,6 +90,7 @@ func (in *incoming) read(v Version, update []byte, maxBlocks int) error {
 		return err
 	}
 	in.rest, in.skips, in.total, in.types = r.dec.remaining(), r.skips, r.total, r.types
+	in.payload = r.payload
 	return in.arrange()
 }
 

@@ -246,6 +246,9 @@ func (m *markers) points(r itemRef) bool {
 	return slices.ContainsFunc(m.low, at) || slices.ContainsFunc(m.high, at)
 }
 
+// pointsUnmarked is points for an item without flagMarked.
+func (m *markers) pointsUnmarked(r itemRef) bool { return m.doubts(r) && m.points(r) }
+
 func (m *markers) flag(d *Doc, r itemRef) {
 	it := d.item(r)
 	it.flags |= flagMarked
@@ -367,7 +370,7 @@ func (d *Doc) hides(r itemRef) bool {
 // merged moves markers from right, whose units left took over, to left (Yjs: Item.mergeWith).
 func (m *markers) merged(d *Doc, left, right itemRef) {
 	l, r := d.item(left), d.item(right)
-	if r.flags&flagMarked == 0 && !m.doubts(right) || !m.points(right) {
+	if r.flags&flagMarked == 0 && !m.pointsUnmarked(right) || !m.points(right) {
 		return
 	}
 	m.question(left) // it may lack flagMarked

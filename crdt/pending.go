@@ -11,10 +11,8 @@ import (
 // (Yjs: StructStore.pendingStructs, pendingDs).
 type pending struct {
 	clients map[ClientID][]*rawBlock // by clock, not overlapping; bytes are owned
-	// missing says which clients are waited for: a retry is due when a client's
-	// state is beyond its clock, which is where it stood when it was found
-	// missing. As in Yjs any progress counts, since what stays pending shows in
-	// the state.
+	// missing says which clients are waited for, with the clock that Yjs notes:
+	// where the client stood when it was found missing.
 	missing map[ClientID]uint64
 	deletes IDSet
 	blocks  int
@@ -122,19 +120,25 @@ func (p *pending) count(b *rawBlock, sign int) {
 	}
 }
 
-// take empties the waiting blocks into an update to apply.
-func (p *pending) take() *incoming {
-	in := &incoming{small: true, current: -1, blocks: make([]rawBlock, 0, p.blocks)}
+// note notes anew what is waited for: what holds up the first block of each
+// client, unless that waits in turn.
+func (p *pending) note(d *Doc) {
+	p.missing = nil
 	for c, list := range p.clients {
-		in.sections = append(in.sections, section{client: c, left: uint32(len(list)), at: len(in.blocks)})
-		for _, b := range list {
-			in.blocks = append(in.blocks, *b)
+		if on, clock, held := d.heldUp(list[0]); held && (on == c || p.clients[on] == nil) {
+			p.wait(on, clock)
 		}
 	}
-	slices.SortFunc(in.sections, compareSections)
-	p.clients, p.missing = nil, nil
-	p.blocks, p.types, p.bytes = 0, 0, 0
-	return in
+}
+
+// heldUp tells what a block waits for: a client, and the clock that Yjs notes
+// for it.
+func (d *Doc) heldUp(b *rawBlock) (ClientID, uint64, bool) {
+	if uint64(d.state(b.client)) < b.clock {
+		return b.client, b.clock - 1, true
+	}
+	c, lacks := d.lacks(b)
+	return c, uint64(d.state(c)), lacks
 }
 
 // clone copies what aliases an update.

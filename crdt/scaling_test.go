@@ -181,6 +181,22 @@ func TestScaling(t *testing.T) {
 			}
 			return out
 		},
+		"many wait for one client that goes on": func(n int) [][]byte {
+			u := newUpdateWriter()
+			for i := range n {
+				b := textBlock(7, uint64(i), "x").after(ID{9, Clock(n + i)})
+				u.w.write(&b)
+			}
+			out := [][]byte{u.done()}
+			for i := range 2 * n {
+				b := textBlock(9, uint64(i), "y")
+				if i > 0 {
+					b = b.after(ID{9, Clock(i - 1)})
+				}
+				out = append(out, oneBlock(b))
+			}
+			return out
+		},
 		"behind a missing update, in order": func(n int) [][]byte {
 			var out [][]byte
 			for i := 1; i <= n; i++ {

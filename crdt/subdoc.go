@@ -85,7 +85,7 @@ func (d *Doc) subdocOf(it *item) *Subdoc {
 	return &s
 }
 
-// Subdocs yields the references to other documents that are not deleted.
+// Subdocs are the references to other documents that are not deleted. It looks at every block.
 func (d *Doc) Subdocs() []Subdoc {
 	var all []Subdoc
 	for i := range d.clients {

@@ -113,3 +113,38 @@ func TestArrayAgainstTwin(t *testing.T) {
 		}
 	}
 }
+
+// TestCutNextToLoneSurrogate cuts text between a lone high surrogate and a character beyond the BMP,
+// where ContentString.splice of Yjs replaces the lone half and the first half of the pair.
+func TestCutNextToLoneSurrogate(t *testing.T) {
+	for _, c := range []struct {
+		in, left, right []uint16
+		at              uint32
+	}{
+		{[]uint16{'a', 0xD83D, 0xD83D, 0xDE00, 'b'}, []uint16{'a', 0xFFFD}, []uint16{0xFFFD, 0xDE00, 'b'}, 2},
+		{[]uint16{'a', 0xD83D, 0xD83D, 0xDE00, 'b'}, []uint16{'a', 0xD83D, 0xFFFD}, []uint16{0xFFFD, 'b'}, 3},
+		{[]uint16{'a', 0xD83D, 'b'}, []uint16{'a', 0xFFFD}, []uint16{0xFFFD}, 2},
+		{[]uint16{0xD83D, 0xDE00}, []uint16{0xFFFD}, []uint16{0xFFFD}, 1},
+		{[]uint16{0xDE00, 0xD83D}, []uint16{0xDE00}, []uint16{0xD83D}, 1},
+	} {
+		d := New(Options{ClientID: 1})
+		text := d.Text("t")
+		_, err := d.Transact(nil, func(tx *Txn) {
+			text.Insert(tx, 0, lib0.FromUTF16(c.in))
+			r := tx.split(d.start(text.b), c.at)
+			left, right := d.item(d.start(text.b)), d.item(r)
+			for what, got := range map[string][]uint16{"left": lib0.AppendUTF16(nil, string(d.data(left))), "right": lib0.AppendUTF16(nil, string(d.data(right)))} {
+				want := c.left
+				if what == "right" {
+					want = c.right
+				}
+				if !slices.Equal(got, want) {
+					t.Errorf("%x cut at %d: %s is %x, want %x", c.in, c.at, what, got, want)
+				}
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -96,7 +96,7 @@ func (tx *Txn) deleteEnd(b branchRef, r itemRef, index int, n uint32) bool {
 		return false
 	}
 	gone := d.item(it.right)
-	if gone.kind != kindDeleted || gone.flags&(flagKeep|flagRedone|flagMarked) != 0 || d.types.of(b).doubts(it.right) {
+	if gone.kind != kindDeleted || gone.flags&(flagKeep|flagRedone|flagMarked) != 0 || d.types.of(b).pointsUnmarked(it.right) {
 		return false
 	}
 	cl := &d.clients[it.client]
@@ -120,7 +120,7 @@ func (tx *Txn) deleteEnd(b branchRef, r itemRef, index int, n uint32) bool {
 func (tx *Txn) deleteStart(b branchRef, r itemRef, index int, n uint32) bool {
 	d := tx.doc
 	it := d.item(r)
-	if it.left == 0 || it.flags&flagMarked != 0 || d.types.of(b).doubts(r) || !d.adjoins(it.left, r) {
+	if it.left == 0 || it.flags&flagMarked != 0 || d.types.of(b).pointsUnmarked(r) || !d.adjoins(it.left, r) {
 		return false
 	}
 	gone := d.item(it.left)

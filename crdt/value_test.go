@@ -125,9 +125,21 @@ func TestJSNumbers(t *testing.T) {
 		f    float64
 		want string
 	}{
-		{0, "0"}, {math.Copysign(0, -1), "0"}, {1, "1"}, {-1.5, "-1.5"}, {1e21, "1e+21"}, {123456789012345680000, "123456789012345680000"},
-		{1e-6, "0.000001"}, {1e-7, "1e-7"}, {1.25e-10, "1.25e-10"}, {5e-324, "5e-324"}, {math.MaxFloat64, "1.7976931348623157e+308"},
-		{math.NaN(), "NaN"}, {math.Inf(1), "Infinity"}, {math.Inf(-1), "-Infinity"}, {0.30000000000000004, "0.30000000000000004"},
+		{0, "0"},
+		{math.Copysign(0, -1), "0"},
+		{1, "1"},
+		{-1.5, "-1.5"},
+		{1e21, "1e+21"},
+		{123456789012345680000, "123456789012345680000"},
+		{1e-6, "0.000001"},
+		{1e-7, "1e-7"},
+		{1.25e-10, "1.25e-10"},
+		{5e-324, "5e-324"},
+		{math.MaxFloat64, "1.7976931348623157e+308"},
+		{math.NaN(), "NaN"},
+		{math.Inf(1), "Infinity"},
+		{math.Inf(-1), "-Infinity"},
+		{0.30000000000000004, "0.30000000000000004"},
 	} {
 		if got := string(appendJSNumber(nil, c.f)); got != c.want {
 			t.Errorf("%g: got %s, want %s", c.f, got, c.want)
@@ -139,9 +151,27 @@ func TestParseJSON(t *testing.T) {
 	for _, c := range []struct{ in, want string }{
 		{` {"b":1,"a":[ ],"b":2} `, `{"b":2,"a":[]}`},
 		{`"\ud83d\ude00\ud83d\n\/"`, "\"😀\\ud83d\\n/\""},
-		{`-0`, `0`}, {`1e400`, `null`}, {`1.50e1`, `15`}, {`{"1":1,"0":0}`, `{"0":0,"1":1}`},
-		{`01`, ""}, {`+1`, ""}, {`1.`, ""}, {`.5`, ""}, {`1e`, ""}, {`-`, ""}, {`"\x"`, ""}, {"\"\n\"", ""}, {`"a`, ""},
-		{`[1,]`, ""}, {`{"a":1,}`, ""}, {`{a:1}`, ""}, {`nul`, ""}, {`1 2`, ""}, {``, ""}, {`"\u12G4"`, ""}, {`[1 2]`, ""},
+		{`-0`, `0`},
+		{`1e400`, `null`},
+		{`1.50e1`, `15`},
+		{`{"1":1,"0":0}`, `{"0":0,"1":1}`},
+		{`01`, ""},
+		{`+1`, ""},
+		{`1.`, ""},
+		{`.5`, ""},
+		{`1e`, ""},
+		{`-`, ""},
+		{`"\x"`, ""},
+		{"\"\n\"", ""},
+		{`"a`, ""},
+		{`[1,]`, ""},
+		{`{"a":1,}`, ""},
+		{`{a:1}`, ""},
+		{`nul`, ""},
+		{`1 2`, ""},
+		{``, ""},
+		{`"\u12G4"`, ""},
+		{`[1 2]`, ""},
 		{`{"__proto__":1}`, `{"__proto__":1}`},
 	} {
 		v, ok := parseJSON([]byte(c.in))
@@ -173,12 +203,17 @@ func TestSameFlat(t *testing.T) {
 		a, b Value
 		want bool
 	}{
-		{Int(1), Int(1), true}, {Number(math.NaN()), Number(math.NaN()), false}, {Int(0), Number(math.Copysign(0, -1)), true},
-		{String("a"), String("a"), true}, {Null(), Undefined(), false}, {Null(), Object(), false},
+		{Int(1), Int(1), true},
+		{Number(math.NaN()), Number(math.NaN()), false},
+		{Int(0), Number(math.Copysign(0, -1)), true},
+		{String("a"), String("a"), true},
+		{Null(), Undefined(), false},
+		{Null(), Object(), false},
 		{Object(Field{"a", Int(1)}, Field{"b", Int(2)}), Object(Field{"b", Int(2)}, Field{"a", Int(1)}), true},
 		{Object(Field{"a", Int(1)}), Object(Field{"a", Int(2)}), false},
 		{List(Int(1)), Object(Field{"0", Int(1)}), true},
-		{nested, nested, true}, {nested, Object(Field{"a", List(Int(1))}), false},
+		{nested, nested, true},
+		{nested, Object(Field{"a", List(Int(1))}), false},
 	} {
 		if got := c.a.sameFlat(c.b); got != c.want {
 			t.Errorf("%s and %s: got %v", c.a.AppendJSON(nil), c.b.AppendJSON(nil), got)

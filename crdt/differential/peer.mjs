@@ -3,6 +3,9 @@
 import * as readline from 'node:readline'
 import * as Y from 'yjs'
 
+// Standard output belongs to the answers; Yjs logs there.
+console.log = console.error
+
 const b64 = u => Buffer.from(u).toString('base64')
 const unb64 = s => new Uint8Array(Buffer.from(s, 'base64'))
 
@@ -80,7 +83,11 @@ const tagged = v => {
       return v
   }
   if (v instanceof Uint8Array) return { $bin: b64(v) }
-  if (v instanceof Y.Doc) return { $doc: { guid: v.guid } }
+  if (v instanceof Y.Doc) {
+    const doc = { guid: v.guid, gc: v.gc, autoLoad: v.autoLoad, shouldLoad: v.shouldLoad }
+    if (v.meta !== null && v.meta !== undefined) doc.meta = tagged(v.meta)
+    return { $doc: doc }
+  }
   if (v instanceof Y.AbstractType) return deep(v)
   if (Array.isArray(v)) return v.map(tagged)
   return Object.fromEntries(Object.entries(v).map(([k, e]) => [k, tagged(e)]))
@@ -194,6 +201,12 @@ const commands = {
   state: ({ doc, v, sv }) => ({
     u: b64(byVersion(v, Y.encodeStateAsUpdate, Y.encodeStateAsUpdateV2)(docs.get(doc).doc, sv === undefined ? undefined : unb64(sv)))
   }),
+  // copy: a new document that is given the state of another one.
+  copy: ({ doc, from, gc, roots }) => {
+    open({ doc, clientID: docs.get(from).doc.clientID, gc, roots })
+    Y.applyUpdate(docs.get(doc).doc, Y.encodeStateAsUpdate(docs.get(from).doc))
+    return {}
+  },
   // all: everything that is compared of a document.
   all: ({ doc }) => {
     const { doc: y, roots } = docs.get(doc)

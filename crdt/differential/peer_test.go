@@ -27,7 +27,7 @@ type peer struct {
 var errNoPeer = errors.New("no real Yjs here")
 
 // errHung says that Yjs did not answer in time. The peer is of no use any more.
-var errHung = errors.New("Yjs hangs")
+var errHung = errors.New("no answer from Yjs")
 
 // patience is how long an answer may take.
 const patience = 20 * time.Second

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"ysync/internal/lib0"
 	"ysync/internal/vectors"
 )
 
@@ -16,8 +17,12 @@ type random struct {
 	plainText bool
 }
 
-func num(n int) vectors.Value    { return vectors.MakeNumber(float64(n)) }
-func str(s string) vectors.Value { return vectors.MakeString(s) }
+func num(n int) vectors.Value { return vectors.MakeNumber(float64(n)) }
+
+// str joins the surrogate halves that meet in s.
+func str(s string) vectors.Value {
+	return vectors.MakeString(lib0.FromUTF16(lib0.AppendUTF16(nil, s)))
+}
 
 func obj(fs ...vectors.Field) vectors.Value { return vectors.MakeObject(fs...) }
 
@@ -105,14 +110,18 @@ func (r random) textOp(dump vectors.Value) vectors.Op {
 	i := r.IntN(n + 1)
 	switch r.IntN(12) {
 	case 0, 1, 2, 3:
-		return vectors.Op{O: "ins", I: i, S: str(r.words()), A: r.maybeAttrs()}
+		return vectors.Op{O: "ins", I: i, S: str(r.text()), A: r.maybeAttrs()}
 	case 4, 5, 6:
 		return vectors.Op{O: "del", I: i, N: r.IntN(min(n-i, 8) + 1)}
 	case 7, 8:
 		a := r.attrs()
 		return vectors.Op{O: "fmt", I: i, N: r.IntN(n - i + 1), A: &a}
 	case 9:
-		return vectors.Op{O: "emb", I: i, V: obj(vectors.Field{Key: "image", Value: num(r.IntN(9))}), A: r.maybeAttrs()}
+		v := obj(vectors.Field{Key: "image", Value: num(r.IntN(9))})
+		if r.IntN(3) == 0 {
+			v = r.shared()
+		}
+		return vectors.Op{O: "emb", I: i, V: v, A: r.maybeAttrs()}
 	case 10:
 		return r.attribute()
 	}
@@ -136,7 +145,7 @@ func (r random) delta(n int) vectors.Value {
 				fs = append(fs, vectors.Field{Key: "attributes", Value: *a})
 			}
 		default:
-			fs = append(fs, vectors.Field{Key: "insert", Value: str(r.words())})
+			fs = append(fs, vectors.Field{Key: "insert", Value: str(r.text())})
 			if a := r.maybeAttrs(); a != nil {
 				fs = append(fs, vectors.Field{Key: "attributes", Value: *a})
 			}
@@ -144,6 +153,17 @@ func (r random) delta(n int) vectors.Value {
 		d = append(d, obj(fs...))
 	}
 	return vectors.MakeList(d...)
+}
+
+// text draws text to insert. It may hold halves of surrogate pairs, which
+// values may not: here they are replaced as soon as a value is stored, in Yjs
+// when it is sent.
+func (r random) text() string {
+	s := r.words()
+	if !r.plainText && r.IntN(8) == 0 {
+		s += []string{"\xed\xa0\xbd", "\xed\xb8\x80x", "\xed\xb8\x80\xed\xa0\xbd"}[r.IntN(3)]
+	}
+	return s
 }
 
 func (r random) words() string {
@@ -229,7 +249,27 @@ func (r random) mapOp(dump vectors.Value) vectors.Op {
 	case 3:
 		return vectors.Op{O: "clear"}
 	}
-	return vectors.Op{O: "set", K: k, V: r.element()}
+	v := r.element()
+	switch r.IntN(20) {
+	case 0:
+		v = vectors.MakeUndefined()
+	case 1:
+		v = vectors.MakeBigInt(int64(r.Uint64()))
+	case 2:
+		v = r.subdoc()
+	}
+	return vectors.Op{O: "set", K: k, V: v}
+}
+
+func (r random) subdoc() vectors.Value {
+	fs := []vectors.Field{{Key: "guid", Value: str("guid-" + strconv.Itoa(r.IntN(5)))}}
+	if r.IntN(2) == 0 {
+		fs = append(fs, vectors.Field{Key: "autoLoad", Value: vectors.Value{Kind: vectors.Bool, Bool: true}})
+	}
+	if r.IntN(2) == 0 {
+		fs = append(fs, vectors.Field{Key: "meta", Value: obj(vectors.Field{Key: "x", Value: num(1)})})
+	}
+	return obj(vectors.Field{Key: "$doc", Value: obj(fs...)})
 }
 
 func (r random) xmlOp(n int) vectors.Op {
@@ -281,16 +321,23 @@ func (r random) element() vectors.Value {
 		return obj(vectors.Field{Key: "z", Value: num(1)}, vectors.Field{Key: "10", Value: str("x")}, vectors.Field{Key: "2", Value: vectors.MakeNull()})
 	case 7:
 		return vectors.MakeList(num(r.IntN(9)), str("in"), vectors.MakeList([]vectors.Value{}...))
-	case 8:
-		return obj(vectors.Field{Key: "$y", Value: str("text")}, vectors.Field{Key: "s", Value: str(r.words())})
-	case 9:
-		return obj(vectors.Field{Key: "$y", Value: str("array")}, vectors.Field{Key: "v", Value: vectors.MakeList(num(1), str("e"))})
-	case 10:
-		return obj(vectors.Field{Key: "$y", Value: str("map")}, vectors.Field{Key: "v", Value: obj(
-			vectors.Field{Key: "k", Value: num(1)}, vectors.Field{Key: "t", Value: obj(
-				vectors.Field{Key: "$y", Value: str("text")}, vectors.Field{Key: "s", Value: str("deep")})})})
+	case 8, 9, 10:
+		return r.shared()
 	case 11, 12:
 		return num(r.IntN(200) - 100)
 	}
 	return str(r.words())
+}
+
+// shared draws a type to insert.
+func (r random) shared() vectors.Value {
+	switch r.IntN(3) {
+	case 0:
+		return obj(vectors.Field{Key: "$y", Value: str("text")}, vectors.Field{Key: "s", Value: str(r.words())})
+	case 1:
+		return obj(vectors.Field{Key: "$y", Value: str("array")}, vectors.Field{Key: "v", Value: vectors.MakeList(num(1), str("e"))})
+	}
+	return obj(vectors.Field{Key: "$y", Value: str("map")}, vectors.Field{Key: "v", Value: obj(
+		vectors.Field{Key: "k", Value: num(1)}, vectors.Field{Key: "t", Value: obj(
+			vectors.Field{Key: "$y", Value: str("text")}, vectors.Field{Key: "s", Value: str("deep")})})})
 }

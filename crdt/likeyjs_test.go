@@ -1,0 +1,135 @@
+package crdt_test
+
+import (
+	"encoding/base64"
+	"strings"
+	"testing"
+
+	"ysync/crdt"
+)
+
+// Of a gc block and an item that start at the same clock, Yjs writes the one
+// that JavaScript's sort leaves in front, and its comparison puts either before
+// the other. The bytes are from yjs 13.6.33: a text "abc", then "abcdef", in a
+// map, and what is left of it after it was deleted, all from clock 1 on.
+func TestMergeGCBlockWithItem(t *testing.T) {
+	updates := map[string]string{
+		"after":  "AQIFAQAGBAEBeAF6AQUBAAc=",
+		"mid":    "AQEFAQQABQAGYWJjZGVmAA==",
+		"before": "AQEFAQQABQADYWJjAA==",
+		"other":  "AQEJAAQBAXgFb3RoZXIA",
+	}
+	for order, want := range map[string]string{
+		"before after":           "AQIFAQAGBAEBeAF6AQUBAAc=",
+		"after before":           "AQMFAQQABQADYWJjAAMEAQF4AXoBBQEABw==",
+		"after mid before":       "AQIFAQQABQAGYWJjZGVmBAEBeAF6AQUBAAc=",
+		"mid after before other": "AgEJAAQBAXgFb3RoZXICBQEEAAUABmFiY2RlZgQBAXgBegEFAQAH",
+		"other after before":     "AgEJAAQBAXgFb3RoZXICBQEABgQBAXgBegEFAQAH",
+	} {
+		var us [][]byte
+		for _, name := range strings.Fields(order) {
+			us = append(us, unbase64(t, updates[name]))
+		}
+		got, err := crdt.Merge(crdt.V1, us...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := base64.StdEncoding.EncodeToString(got); s != want {
+			t.Errorf("%s: %s, want %s", order, s, want)
+		}
+	}
+}
+
+// Merging many updates takes no time in proportion to their square.
+func TestMergeManyUpdates(t *testing.T) {
+	doc := crdt.New(crdt.Options{ClientID: 1})
+	var updates [][]byte
+	for i := range 5000 {
+		c, err := doc.Transact(nil, func(tx *crdt.Txn) { doc.Text("t").Insert(tx, i/2, "x") })
+		if err != nil {
+			t.Fatal(err)
+		}
+		updates = append(updates, c.AppendUpdate(nil, crdt.V1))
+	}
+	merged, err := crdt.Merge(crdt.V1, updates...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := crdt.New(crdt.Options{ClientID: 2})
+	if _, err := again.Apply(nil, crdt.V1, merged); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := again.Text("t").String(), doc.Text("t").String(); got != want || !again.Pending().Empty() {
+		t.Fatalf("%d units, want %d; %+v", len(got), len(want), again.Pending())
+	}
+}
+
+// A damaged update can hold a block of which the front is known and which says
+// it lives elsewhere. The rest goes where the front is.
+func TestRestOfKnownBlockStaysWithIt(t *testing.T) {
+	doc := crdt.New(crdt.Options{ClientID: 1})
+	for _, name := range []string{"here", "elsewhere"} {
+		other := crdt.New(crdt.Options{ClientID: 2})
+		c, err := other.Transact(nil, func(tx *crdt.Txn) {
+			other.Text(name).Insert(tx, 0, "abcdef"[:3+3*len(name)/9])
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := doc.Apply(nil, crdt.V1, c.AppendUpdate(nil, crdt.V1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := doc.Check(); err != nil {
+		t.Fatal(err)
+	}
+	if here, elsewhere := doc.Text("here").String(), doc.Text("elsewhere").String(); here != "abcdef" || elsewhere != "" {
+		t.Fatalf("%q and %q", here, elsewhere)
+	}
+}
+
+// A value that V1 cannot say must survive when a V2 update is large and its
+// sections are wanted in another order than they come in.
+func TestLargeUpdateOutOfOrder(t *testing.T) {
+	a := crdt.New(crdt.Options{ClientID: 10, KeepDeleted: true})
+	b := crdt.New(crdt.Options{ClientID: 20, KeepDeleted: true})
+	// The higher client comes first and builds on the lower one, unit by unit.
+	for i := range 200 {
+		from, to := a, b
+		if i%2 == 1 {
+			from, to = b, a
+		}
+		c, err := from.Transact(nil, func(tx *crdt.Txn) {
+			text := from.Text("t")
+			if i%10 == 0 {
+				text.InsertEmbed(tx, text.Len(), crdt.Object(crdt.Field{Key: "u", Value: crdt.Undefined()}), crdt.Attrs{})
+				return
+			}
+			text.InsertWith(tx, text.Len(), "x", crdt.Attrs{{Key: "n", Value: crdt.Int(i)}})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := to.Apply(nil, crdt.V2, c.AppendUpdate(nil, crdt.V2)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := crdt.New(crdt.Options{ClientID: 30})
+	if _, err := c.Apply(nil, crdt.V2, a.AppendState(nil, crdt.V2)); err != nil {
+		t.Fatal(err)
+	}
+	if !c.Pending().Empty() || !c.StateVector().Equal(a.StateVector()) {
+		t.Fatalf("waits for %+v", c.Pending())
+	}
+	if !c.Text("t").Delta().Equal(a.Text("t").Delta()) {
+		t.Fatal("another text")
+	}
+}
+
+func unbase64(t *testing.T, s string) []byte {
+	b, err := base64.StdEncoding.DecodeString(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}

@@ -30,7 +30,6 @@ type conn struct {
 	document string
 	peer     hub.Peer
 	remote   string
-	opened   time.Time
 
 	// Owned by the registry's shard lock.
 	slot int

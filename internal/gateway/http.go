@@ -57,7 +57,7 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request) {
 		s.overloaded(w, "connections", "too many connections")
 		return
 	}
-	c := &conn{server: s, id: s.lastID.Add(1), remote: r.RemoteAddr, opened: s.now()}
+	c := &conn{server: s, id: s.lastID.Add(1), remote: r.RemoteAddr}
 	refused := s.admit(c, r)
 	// Counted before the upgrade: until then, Shutdown waits for this request.
 	s.wait.Add(1)
@@ -87,7 +87,7 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request) {
 // admit fills in the connection's document and rights, or says why there are
 // none.
 func (s *Server) admit(c *conn, r *http.Request) *session.Close {
-	now := c.opened
+	now := s.now()
 	name, err := session.ParseName(r.URL.EscapedPath())
 	if err != nil {
 		c.session = session.New(&s.options.Session, auth.Grant{}, now)

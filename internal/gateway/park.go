@@ -9,7 +9,7 @@ import (
 // An idle reader has a stack that has grown with the messages it read, to twice
 // what waiting alone needs. After parkAfter the sweeper has it give way to a
 // goroutine that only waits, and starts a reader when something comes.
-const parkAfter = 4 * time.Second
+const parkAfter = time.Second
 
 // The phases of a reader.
 type phase uint8

@@ -209,7 +209,7 @@ func (c *conn) wrote(b *batch) {
 	m.BytesOut.Add(float64(b.bytes))
 	if !c.greeted && b.frames > 0 {
 		c.greeted = true
-		m.HandshakeSeconds.Observe(now.Sub(c.opened).Seconds())
+		m.HandshakeSeconds.Observe(now.Sub(c.session.Opened()).Seconds())
 	}
 }
 

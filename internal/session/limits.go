@@ -56,16 +56,17 @@ const (
 // bucket counts strikes and forgives one every so often.
 type bucket struct {
 	strikes int
-	since   time.Time // when strikes was last brought up to date
+	updated instant // when strikes was last brought up to date
 }
 
 // strike adds one at now and reports whether more than allowed stand.
-func (b *bucket) strike(now time.Time, allowed int, forgive time.Duration) (over bool) {
-	if forgiven := int(now.Sub(b.since) / forgive); b.strikes == 0 || forgiven >= b.strikes {
-		b.strikes, b.since = 0, now
+func (b *bucket) strike(now instant, allowed int, forgive time.Duration) (over bool) {
+	forgiven := int(now.since(b.updated) / forgive)
+	if b.strikes == 0 || forgiven >= b.strikes {
+		b.strikes, b.updated = 0, now
 	} else if forgiven > 0 {
 		b.strikes -= forgiven
-		b.since = b.since.Add(time.Duration(forgiven) * forgive)
+		b.updated += instant(forgiven) * instant(forgive)
 	}
 	b.strikes++
 	return b.strikes > allowed

@@ -22,16 +22,26 @@ type Session struct {
 
 	opened time.Time
 	// sent is when a frame was last handed to the transport in full.
-	sent time.Time
+	sent instant
 
 	malformed, unknown bucket
 
-	// The write under way; zero when there is none.
-	writing time.Time // start, or when it last made progress
-	// The large message under way; zero when there is none.
-	large     time.Time
+	// The write under way; 0 when there is none.
+	writing instant // start, or when it last made progress
+	// The large message under way; 0 when there is none.
+	large     instant
 	largeRead int
 }
+
+// instant is a moment in a session's life, in nanoseconds since it began; never
+// 0, so that 0 can say "none". There are many sessions, and a time.Time is
+// three times as large.
+type instant int64
+
+func (s *Session) at(now time.Time) instant { return 1 + instant(max(0, now.Sub(s.opened))) }
+
+// since is the time from an instant to now.
+func (i instant) since(then instant) time.Duration { return time.Duration(i - then) }
 
 type state uint8
 
@@ -44,7 +54,7 @@ const (
 // New starts a session at now. limits has its defaults filled in and is
 // retained.
 func New(limits *Limits, grant auth.Grant, now time.Time) Session {
-	return Session{limits: limits, scope: grant.Scope, opened: now, sent: now}
+	return Session{limits: limits, scope: grant.Scope, opened: now, sent: 1}
 }
 
 // Step is what the driver has to do after a call, in the order of the fields.
@@ -83,7 +93,7 @@ func (s *Session) Receive(frame []byte, into []syncproto.Message, now time.Time)
 	}
 	if err := check(frame); err != nil {
 		step.Malformed = err
-		if first || s.malformed.strike(now, malformedAllowed, malformedForgive) {
+		if first || s.malformed.strike(s.at(now), malformedAllowed, malformedForgive) {
 			return s.close(step, Closef(CloseMalformed, "%v", err))
 		}
 		return step
@@ -95,7 +105,7 @@ func (s *Session) Receive(frame []byte, into []syncproto.Message, now time.Time)
 			step.Messages = append(step.Messages, m)
 		case unknown:
 			step.Unknown++
-			if s.unknown.strike(now, unknownAllowed, unknownForgive) {
+			if s.unknown.strike(s.at(now), unknownAllowed, unknownForgive) {
 				return s.close(step, Closef(CloseMalformed,
 					"too many messages of unknown type %d", m.Type))
 			}
@@ -171,20 +181,21 @@ func (s *Session) judge(m syncproto.Message) judgement {
 // Tick looks at what is overdue at now. It is called about once a second.
 func (s *Session) Tick(now time.Time) Step {
 	var step Step
+	at := s.at(now)
 	switch {
 	case s.state == closed:
-	case s.tooSlow(now):
+	case s.tooSlow(at):
 		return s.close(step, Closef(CloseSlowSender, "a large message came too slowly"))
-	case !s.writing.IsZero():
-		step.Probe = now.Sub(s.writing) >= s.limits.StallFor
+	case s.writing != 0:
+		step.Probe = at.since(s.writing) >= s.limits.StallFor
 	case s.state == silent:
 		if now.Sub(s.opened) >= s.limits.SilentFor {
 			s.state = attached
 			step.Attach = true
 		}
-	case now.Sub(s.sent) >= s.limits.KeepaliveAfter:
+	case at.since(s.sent) >= s.limits.KeepaliveAfter:
 		// Set here as well as when it is written: it is asked for once.
-		s.sent = now
+		s.sent = at
 		step.Frame = syncproto.Keepalive
 	}
 	return step
@@ -196,6 +207,9 @@ func (s *Session) close(step Step, reason *Close) Step {
 	step.Close = reason
 	return step
 }
+
+// Opened is when the session began.
+func (s *Session) Opened() time.Time { return s.opened }
 
 // Attached reports whether the session has a subscription.
 func (s *Session) Attached() bool { return s.state == attached }

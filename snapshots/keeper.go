@@ -120,7 +120,7 @@ func (k *Keeper) Trimmable(ctx context.Context, rec persistence.Record) persiste
 		if p.IsZero() {
 			return rec.Trimmed
 		}
-		if _, err := k.open(ctx, rec, p); err != nil {
+		if _, err := k.whole(ctx, rec, p); err != nil {
 			k.damaged(rec.Document, p, err, "snapshot unusable, the log is not trimmed")
 			return rec.Trimmed
 		}

@@ -115,6 +115,20 @@ func (k *Keeper) fromHistory(ctx context.Context, rec persistence.Record) (*crdt
 
 // open decodes the snapshot at p into a fresh document.
 func (k *Keeper) open(ctx context.Context, rec persistence.Record, p persistence.Pointer) (*crdt.Doc, error) {
+	state, err := k.whole(ctx, rec, p)
+	if err != nil {
+		return nil, err
+	}
+	doc := replayDoc()
+	if _, err := doc.Apply(nil, crdt.V2, state); err != nil {
+		return nil, &FileError{p.Key, corrupt("its state does not apply: %v", err)}
+	}
+	return doc, nil
+}
+
+// whole reads the state of the snapshot that rec points at. Its digests say
+// that these are the bytes which were decoded and compared when it was saved.
+func (k *Keeper) whole(ctx context.Context, rec persistence.Record, p persistence.Pointer) ([]byte, error) {
 	h, state, err := k.fetch(ctx, p)
 	if err != nil {
 		return nil, err
@@ -122,11 +136,7 @@ func (k *Keeper) open(ctx context.Context, rec persistence.Record, p persistence
 	if h.Document != rec.Document || h.Generation != rec.Generation || h.Position != p.Position {
 		return nil, &FileError{p.Key, corrupt("it holds %q, generation %d, position %d", h.Document, h.Generation, h.Position)}
 	}
-	doc := replayDoc()
-	if _, err := doc.Apply(nil, crdt.V2, state); err != nil {
-		return nil, &FileError{p.Key, corrupt("its state does not apply: %v", err)}
-	}
-	return doc, nil
+	return state, nil
 }
 
 // replay applies the log after a position and moves rec.Head to the newest

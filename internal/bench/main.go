@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"runtime/pprof"
 	"slices"
 	"strings"
 
@@ -55,9 +56,21 @@ func run() error {
 	out := flag.String("out", "", "write the figures to this JSON file")
 	rivalDir := flag.String("rival", "internal/bench", "folder whose node_modules hold @y/websocket-server")
 	bin := flag.String("bin", "", "the ysync binary (default: built now)")
+	flag.StringVar(&profiles, "profiles", "", "folder for CPU profiles of our server")
 	flag.Parse()
 	if err := pinSelf(); err != nil {
 		return err
+	}
+	if profiles != "" {
+		f, err := os.Create(filepath.Join(profiles, "clients.pprof"))
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
 	}
 	// The clients must not be what limits: they collect garbage rarely.
 	debug.SetGCPercent(400)

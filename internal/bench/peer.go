@@ -174,16 +174,20 @@ const letters = "the quick brown fox jumps over the lazy dog"
 func (w *writer) edit(at time.Time) error {
 	p := w.peer
 	p.mu.Lock()
-	text, cells := p.doc.Text("text"), p.doc.Map("cells")
+	text, styled, cells := p.doc.Text("text"), p.doc.Text("styled"), p.doc.Map("cells")
 	commit, err := p.doc.Transact(nil, func(tx *crdt.Txn) {
 		n := text.Len()
 		switch k := w.rng.IntN(20); {
 		case k == 0:
 			cells.Set(tx, fmt.Sprintf("cell-%d", w.rng.IntN(50)), crdt.Number(float64(w.rng.IntN(1000))))
-		case k == 1 && n > 20:
-			from := w.rng.IntN(n - 10)
-			text.Format(tx, from, 8, crdt.Attrs{{Key: "bold", Value: crdt.Bool(true)}})
-			text.Insert(tx, from, "b")
+		case k == 1:
+			// Editing formatted text walks its formats: it is kept short, or
+			// the client would be what is measured.
+			if styled.Len() > 200 {
+				styled.Delete(tx, 0, 150)
+			}
+			styled.InsertWith(tx, styled.Len(), "bold ", crdt.Attrs{{Key: "bold", Value: crdt.Bool(true)}})
+			styled.InsertWith(tx, styled.Len(), "plain ", nil)
 		case k == 2 && n > 20:
 			from := w.rng.IntN(n - 10)
 			text.Delete(tx, from, 4)

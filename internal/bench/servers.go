@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -28,18 +29,52 @@ const (
 type server struct {
 	name string
 	addr string
+	ops  string // where to fetch profiles; empty for none
 	pid  int
 	stop func()
 }
 
 // ours starts the built binary on a folder, log on, every commit synced.
 func ours(bin, data string, args ...string) (*server, error) {
+	ops := ""
+	if profiles != "" {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		ops = l.Addr().String()
+		l.Close()
+	}
 	s, err := e2e.StartUnder([]string{"taskset", "-c", serverCore}, bin, data, nil,
-		append([]string{"--log-level", "error", "--ops", ""}, args...)...)
+		append([]string{"--log-level", "error", "--ops", ops}, args...)...)
 	if err != nil {
 		return nil, err
 	}
-	return &server{name: "ysync", addr: s.Addr, pid: s.PID(), stop: s.Kill}, nil
+	return &server{name: "ysync", addr: s.Addr, ops: ops, pid: s.PID(), stop: s.Kill}, nil
+}
+
+// profiles is the folder for CPU profiles of our server, one for each window of
+// measurement; empty for none. A profiled run is a little slower.
+var profiles string
+
+// profile writes a CPU profile of the next d.
+func (s *server) profile(d time.Duration) {
+	if s.ops == "" {
+		return
+	}
+	answer, err := http.Get(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", s.ops, max(1, int(d.Seconds())-1)))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "profile:", err)
+		return
+	}
+	defer answer.Body.Close()
+	f, err := os.Create(filepath.Join(profiles, fmt.Sprintf("%d.pprof", time.Now().UnixNano())))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "profile:", err)
+		return
+	}
+	defer f.Close()
+	io.Copy(f, answer.Body)
 }
 
 // rival starts @y/websocket-server, which keeps documents in memory alone.

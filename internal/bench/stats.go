@@ -47,6 +47,7 @@ func (s *stats) window(srv *server, d time.Duration) sample {
 	s.mu.Lock()
 	s.on, s.count, s.latencies = true, 0, s.latencies[:0]
 	s.mu.Unlock()
+	go srv.profile(d)
 	cpu, begin := srv.cpu(), time.Now()
 	time.Sleep(d)
 	s.mu.Lock()

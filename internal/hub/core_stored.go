@@ -13,6 +13,11 @@ const (
 	// a quarter of the state if that is more, or entries.
 	dueBytes   = 1 << 20
 	dueEntries = 10_000
+	// A document that is written to without a pause is stored no more often
+	// than every dueRest, or storing it would cost more than serving it; but
+	// the log never grows beyond hugeTimes of the above.
+	dueRest   = 15 * time.Second
+	hugeTimes = 32
 	// Before an unload less is worth one.
 	unloadBytes   = 64 << 10
 	unloadEntries = 500
@@ -141,8 +146,19 @@ func (c *core) due() bool {
 	if c.now.Before(st.retryAt) {
 		return false
 	}
-	return st.tail.Entries >= dueEntries || st.tail.Bytes >= max(dueBytes, st.stateSize/4) ||
-		c.opt.snapshotInterval > 0 && st.tail.Entries > 0 && c.now.Sub(st.snapshotAt) >= c.opt.snapshotInterval
+	since := c.now.Sub(st.snapshotAt)
+	return c.tailIsLong() && (since >= dueRest || c.tailIsHuge()) ||
+		c.opt.snapshotInterval > 0 && st.tail.Entries > 0 && since >= c.opt.snapshotInterval
+}
+
+func (c *core) tailIsLong() bool {
+	st := &c.stored
+	return st.tail.Entries >= dueEntries || st.tail.Bytes >= max(dueBytes, st.stateSize/4)
+}
+
+func (c *core) tailIsHuge() bool {
+	st := &c.stored
+	return st.tail.Entries >= hugeTimes*dueEntries || st.tail.Bytes >= hugeTimes*max(dueBytes, st.stateSize/4)
 }
 
 // wanted takes the first request for a snapshot. One without a label is
@@ -310,6 +326,9 @@ func (c *core) nextWake() time.Time {
 	}
 	if !st.unsegmented.IsZero() {
 		at(later(st.unsegmented.Add(c.opt.segmentInterval), st.retryAt))
+	}
+	if c.tailIsLong() {
+		at(later(st.snapshotAt.Add(dueRest), st.retryAt))
 	}
 	if c.opt.snapshotInterval > 0 && st.tail.Entries > 0 {
 		at(later(st.snapshotAt.Add(c.opt.snapshotInterval), st.retryAt))

@@ -15,6 +15,10 @@ func TestASnapshotIsDueByBytes(t *testing.T) {
 	for range 10 {
 		a.update(a.write(strings.Repeat("x", 120_000)))
 	}
+	if r.core.stored.frozen != nil {
+		t.Fatal("a snapshot right after the load, of a document that is being written")
+	}
+	r.pass(dueRest)
 	if r.job != nil {
 		t.Fatal("a snapshot of what is not committed")
 	}
@@ -37,6 +41,18 @@ func TestASnapshotIsDueByBytes(t *testing.T) {
 	}
 	if got := doc.Text("t").Len(); got != 120_000*int(at) {
 		t.Errorf("the state at %d has %d characters", at, got)
+	}
+}
+
+// A log that has grown very long is stored however short the last time is ago.
+func TestAHugeTailDoesNotRest(t *testing.T) {
+	r := newRig(t, Limits{DocumentUncommittedBytes: 1 << 30})
+	a := r.join(1)
+	for range hugeTimes + 1 {
+		a.update(a.write(strings.Repeat("x", dueBytes)))
+	}
+	if r.core.stored.frozen == nil {
+		t.Fatal("no snapshot is due")
 	}
 }
 

@@ -32,7 +32,7 @@ type serveCmd struct {
 	Ops    string `help:"Address for operators: /healthz, /readyz, /metrics, /status, /debug/pprof. Loopback only; empty for none." default:""`
 	Data   string `help:"Data folder; made if it is not there." default:"./data"`
 
-	MaxConnections    int           `help:"Open connections. Beyond it new ones are answered 503." default:"50000"`
+	MaxConnections    int           `help:"Open connections, if the process may open enough files. Beyond it new ones are answered 503." default:"50000"`
 	MaxMessage        size          `help:"Size of one message, in bytes." default:"32MiB"`
 	LargeMessages     size          `help:"Memory for all messages above 1 MiB that are being received, in bytes." default:"256MiB"`
 	MaxDocument       size          `help:"Size of one document in memory, in bytes. Beyond it the document takes deletions only." default:"256MiB"`
@@ -102,6 +102,14 @@ func (c *serveCmd) check() error {
 func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, announce *zap.Logger) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
 	defer stop()
+	go tuneCollector(ctx)
+	connections := c.MaxConnections
+	if files, bounded := openFiles(); bounded {
+		if connections = connectionsFor(connections, files); connections < c.MaxConnections {
+			logger.Info("fewer connections than --max-connections, as the process may not open more files",
+				zap.Int("connections", connections), zap.Uint64("files", files))
+		}
+	}
 
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(),
@@ -134,7 +142,7 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 		Logger:         logger,
 		Page:           editor.Files(),
 		Session:        session.Limits{MessageBytes: int(c.MaxMessage), StallFor: c.SlowReaderTimeout},
-		MaxConnections: c.MaxConnections,
+		MaxConnections: connections,
 		LargeBudget:    int64(c.LargeMessages),
 	})
 	if err != nil {

@@ -44,6 +44,27 @@ func TestAcknowledgement(t *testing.T) {
 	}
 }
 
+// @y/websocket 4 takes its own update for the acknowledgement of it.
+func TestEchoIsOptIn(t *testing.T) {
+	r := start(t, nil)
+	asked, other := r.connect("/notes?ack=echo"), r.connect("/notes")
+	asked.sync()
+	other.sync()
+	update := insert(7, 0, "a")
+	asked.send(syncproto.AppendUpdate(nil, update))
+	if got := asked.until(syncproto.KindUpdate).Payload; !bytes.Equal(got, update) {
+		t.Fatalf("% x", got)
+	}
+	other.until(syncproto.KindUpdate)
+	other.send(syncproto.AppendUpdate(nil, insert(8, 0, "b")))
+	other.send(syncproto.AppendAck(nil, []byte{1}))
+	for m := other.next(); m.Kind != syncproto.KindAck; m = other.next() {
+		if m.Kind == syncproto.KindUpdate {
+			t.Fatal("an update came back to a client that did not ask for it")
+		}
+	}
+}
+
 // The server is silent until the client has spoken: its first frame tells the
 // dialect.
 func TestPresenceFirst(t *testing.T) {
@@ -185,8 +206,7 @@ func TestMessageSize(t *testing.T) {
 		t.Fatal(ce)
 	}
 	// All that was taken from the budget is back.
-	waitFor(t, func() bool { return r.large.TryAcquire(r.options.LargeBudget) })
-	r.large.Release(r.options.LargeBudget)
+	waitFor(t, r.budgetIsFree)
 }
 
 func TestConnectionLimit(t *testing.T) {

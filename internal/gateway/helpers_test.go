@@ -195,3 +195,15 @@ func insert(id, clock byte, text string) []byte {
 	}
 	return append(append([]byte{1, 1, id, clock, 0x84, id, clock - 1, byte(len(text))}, text...), 0)
 }
+
+// budgetIsFree reports whether no message holds a part of the budget.
+func (r *rig) budgetIsFree() bool {
+	for i := range r.budget.tiers {
+		t := &r.budget.tiers[i]
+		if !t.free.TryAcquire(t.total) {
+			return false
+		}
+		t.free.Release(t.total)
+	}
+	return true
+}

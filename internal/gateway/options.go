@@ -32,7 +32,8 @@ type Options struct {
 	MaxConnections int
 	// LargeBudget is the memory, in bytes, that messages above 1 MiB may hold
 	// together while they are received. Default 256 MiB, and at least one
-	// message of the largest size.
+	// message of the largest size. Those of 64 KiB to 1 MiB have a quarter of
+	// it for themselves, and those of 4 to 64 KiB another.
 	LargeBudget int64
 	// Now reads the clock. Default time.Now.
 	Now func() time.Time

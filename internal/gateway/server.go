@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"golang.org/x/sync/semaphore"
 
 	"ysync/internal/hub"
 	"ysync/internal/metrics"
@@ -41,7 +40,7 @@ type Server struct {
 	now     func() time.Time
 	page    *page
 	http    *http.Server
-	large   *semaphore.Weighted
+	budget  budget
 	started time.Time
 
 	// ctx ends when connections must not wait for documents any more.
@@ -52,6 +51,8 @@ type Server struct {
 	flusher     flusher
 	lastID      atomic.Uint64
 	draining    atomic.Bool
+	// requests counts TCP connections that are not upgraded.
+	requests atomic.Int64
 
 	// wait counts the readers of open connections.
 	wait     sync.WaitGroup
@@ -71,7 +72,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{
 		options: o, hub: o.Hub, metrics: o.Metrics, log: o.Logger, now: o.Now, page: p,
-		large: semaphore.NewWeighted(o.LargeBudget), started: o.Now(),
+		budget: newBudget(o.LargeBudget, o.Session.MessageBytes), started: o.Now(),
 	}
 	s.flusher.limit = runtime.GOMAXPROCS(0)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -82,8 +83,27 @@ func New(o Options) (*Server, error) {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderSize,
 		ErrorLog:          zap.NewStdLog(o.Logger),
+		ConnState:         s.track,
 	}
 	return s, nil
+}
+
+// RequestConnections is how many TCP connections may be open that are not
+// upgraded, beside Options.MaxConnections that are.
+const RequestConnections = 256
+
+// track counts TCP connections, and closes the newest if there are too many:
+// the file descriptors are needed for other things too.
+func (s *Server) track(nc net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		if s.requests.Add(1)+s.connections.count.Load() > int64(s.options.MaxConnections)+RequestConnections {
+			s.metrics.RefusedTotal.WithLabelValues("sockets").Inc()
+			_ = nc.Close()
+		}
+	case http.StateHijacked, http.StateClosed:
+		s.requests.Add(-1)
+	}
 }
 
 // Serve accepts connections until Shutdown. It returns nil after it.

@@ -206,10 +206,11 @@ func TestLargeMessagesBeyondTheBudget(t *testing.T) {
 			o.Session.MessageBytes = 4 << 20
 			o.LargeBudget = 4 << 20
 		})
-		if !r.large.TryAcquire(4 << 20) {
+		last := &r.budget.tiers[2]
+		if !last.free.TryAcquire(last.total) {
 			t.Fatal("the budget is not free")
 		}
-		defer r.large.Release(4 << 20)
+		defer last.free.Release(last.total)
 		c := r.raw()
 		if err := c.SetDeadline(time.Time{}); err != nil {
 			t.Fatal(err)

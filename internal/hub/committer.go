@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"ysync/internal/invariant"
+	"ysync/internal/metrics"
 	"ysync/persistence"
 )
 
@@ -343,12 +344,12 @@ func (c *committer) append() {
 		start := h.opt.Now()
 		results := h.opt.Log.Append(h.ctx, batches)
 		took := since(h, start)
-		result := ok
+		result := metrics.OK
 		entries := 0
 		for i, r := range results {
 			entries += len(batches[i].Entries)
 			if r.Err != nil {
-				result = failed
+				result = metrics.Failed
 			}
 			c.outcome(group[i].doc, len(batches[i].Entries), r)
 		}

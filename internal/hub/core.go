@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"crypto/sha256"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -81,6 +82,9 @@ type core struct {
 	chasing  []*Subscription
 	deferred []*Subscription
 	pendings int // members whose content is pending
+	// seenPending are digests of logged updates that left something pending
+	// and changed nothing. It is only looked up in.
+	seenPending map[[sha256.Size]byte]struct{}
 
 	held  []heldFrame // in order of version; for those who take updates after the commit
 	lag   lagState

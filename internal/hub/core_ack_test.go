@@ -127,6 +127,31 @@ func TestTheSenderFillsTheGap(t *testing.T) {
 	}
 }
 
+// What another session left pending for ever keeps nobody else waiting.
+func TestForeignPendingBlocksNobody(t *testing.T) {
+	r := newRig(t, Limits{})
+	a, b := r.join(1), r.join(2)
+	b.write("lost")
+	b.update(b.write("garbage"))
+	r.do(command{kind: cmdDetach, sub: b.sub})
+	a.update(a.write("fine"))
+	a.ack(1)
+	r.commit(0)
+	if r.read(a); len(a.acks) != 1 {
+		t.Error("an update that is whole waits for another session's gap")
+	}
+	a.write("gap")
+	a.update(a.write("y"))
+	a.ack(2)
+	r.commit(0)
+	r.pass(2 * time.Second)
+	r.read(a)
+	r.commit(0)
+	if r.read(a); len(a.acks) != 2 || r.core.doc.Pending().Empty() {
+		t.Error("a gap that was filled waits for another session's gap")
+	}
+}
+
 // The same pending update again grows neither the log nor the chase.
 func TestPendingIsLoggedOnce(t *testing.T) {
 	r := newRig(t, Limits{})
@@ -144,6 +169,26 @@ func TestPendingIsLoggedOnce(t *testing.T) {
 	drainAcks(a)
 	if n := a.asked - asked; n < 1 || n > 4 {
 		t.Errorf("asked %d times in 10 s", n)
+	}
+}
+
+// Deletions that wait may join into one range; each has to be in the log.
+func TestEveryPendingDeletionIsLogged(t *testing.T) {
+	r := newRig(t, Limits{})
+	a, b := r.join(1), r.join(2)
+	text := a.write("abcdef")
+	if _, err := b.doc.Apply(nil, crdt.V1, text); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		b.update(b.erase(1, 1))
+	}
+	a.update(text)
+	b.ack(1)
+	r.commit(0)
+	r.read()
+	if len(b.acks) != 1 || r.durable() != "aef" {
+		t.Errorf("%d acknowledgements, the log has %q", len(b.acks), r.durable())
 	}
 }
 

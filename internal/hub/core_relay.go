@@ -1,6 +1,8 @@
 package hub
 
 import (
+	"slices"
+
 	"ysync/crdt"
 	"ysync/internal/lib0"
 	"ysync/persistence"
@@ -14,7 +16,8 @@ type batch struct {
 	before  crdt.StateVector
 	many    bool
 	list    []contribution
-	deletes crdt.IDSet // of all, when marks need them or frames are joined
+	authors []*Subscription // of list, each once; their author flag is set
+	deletes crdt.IDSet      // of all, when marks need them or frames are joined
 }
 
 // contribution is what one update of a session changed.
@@ -36,7 +39,8 @@ type addedRange struct {
 // begin starts a batch.
 func (b *batch) begin(c *core, commands []command) {
 	clear(b.list)
-	*b = batch{list: b.list[:0]}
+	clear(b.authors)
+	*b = batch{list: b.list[:0], authors: b.authors[:0]}
 	n := 0
 	for i := range commands {
 		if m := commands[i].message; commands[i].kind == cmdMessage &&
@@ -60,13 +64,17 @@ func (b *batch) add(c *core, s *Subscription, commit *crdt.Commit, update []byte
 		deletes := commit.Deletes()
 		b.deletes.Union(&deletes)
 		if b.many {
-			it.deletes = deletes.Clone()
+			it.deletes = deletes
 			for client, r := range commit.Added() {
 				it.added = append(it.added, addedRange{client, r.To})
 			}
 		}
 	}
 	b.list = append(b.list, it)
+	if !s.at.author {
+		s.at.author = true
+		b.authors = append(b.authors, s)
+	}
 }
 
 // relay turns the contributions of the step into frames: one for everybody who
@@ -79,7 +87,6 @@ func (c *core) relay() {
 		return
 	}
 	c.noteDeletes(&b.deletes)
-	authors := b.authors()
 	var all []byte
 	for _, s := range c.subs {
 		if !s.at.ready || s.peer.Echo || s.at.lag != nil || s.at.author {
@@ -96,32 +103,16 @@ func (c *core) relay() {
 		}
 		c.held = append(c.held, heldFrame{c.version, nil, item{frame: all}})
 	}
-	if len(authors) > 1 {
-		for _, s := range authors {
+	if len(b.authors) > 1 {
+		for _, s := range b.authors {
 			if !s.gone() && s.at.ready && !s.peer.Echo && s.at.lag == nil {
 				c.relayOthers(s)
 			}
 		}
 	}
-	for _, s := range authors {
+	for _, s := range b.authors {
 		s.at.author = false
 	}
-}
-
-// authors returns the sessions that contributed, each once, and marks them.
-func (b *batch) authors() []*Subscription {
-	if len(b.list) == 1 {
-		b.list[0].sub.at.author = true
-		return []*Subscription{b.list[0].sub}
-	}
-	var out []*Subscription
-	for i := range b.list {
-		if s := b.list[i].sub; !s.at.author {
-			s.at.author = true
-			out = append(out, s)
-		}
-	}
-	return out
 }
 
 // frameOfAll encodes everything that the batch changed.
@@ -163,19 +154,21 @@ func (c *core) relayOthers(s *Subscription) {
 // the same client: then the state of that client can't tell them apart.
 func (c *core) without(s *Subscription) (crdt.StateVector, crdt.IDSet, bool) {
 	b := &c.batch
-	var own []addedRange
-	for i := range b.list {
-		if b.list[i].sub == s {
-			own = append(own, b.list[i].added...)
-		}
+	var own []addedRange // each client once
+	find := func(client crdt.ClientID) int {
+		return slices.IndexFunc(own, func(a addedRange) bool { return a.client == client })
 	}
-	has := func(client crdt.ClientID) (crdt.Clock, bool) {
-		for i := len(own) - 1; i >= 0; i-- {
-			if own[i].client == client {
-				return own[i].to, true
+	for i := range b.list {
+		if b.list[i].sub != s {
+			continue
+		}
+		for _, a := range b.list[i].added {
+			if at := find(a.client); at >= 0 {
+				own[at].to = a.to
+			} else {
+				own = append(own, a)
 			}
 		}
-		return 0, false
 	}
 	var deletes crdt.IDSet
 	for i := range b.list {
@@ -183,37 +176,28 @@ func (c *core) without(s *Subscription) (crdt.StateVector, crdt.IDSet, bool) {
 			continue
 		}
 		for _, a := range b.list[i].added {
-			if _, both := has(a.client); both {
+			if find(a.client) >= 0 {
 				return crdt.StateVector{}, crdt.IDSet{}, false
 			}
 		}
 		deletes.Union(&b.list[i].deletes)
 	}
 	n := b.before.Len()
-	fresh := 0
-	for i, a := range own {
-		first := b.before.Get(a.client) == 0
-		for _, o := range own[:i] {
-			first = first && o.client != a.client
-		}
-		if first {
-			fresh++
+	for _, a := range own {
+		if b.before.Get(a.client) == 0 {
+			n++
 		}
 	}
-	sv := lib0.AppendUvarint(make([]byte, 0, 16*(n+fresh)+8), uint64(n+fresh))
+	sv := lib0.AppendUvarint(make([]byte, 0, 16*n+8), uint64(n))
 	for client, clock := range b.before.All() {
-		if to, ok := has(client); ok {
-			clock = to
+		if at := find(client); at >= 0 {
+			clock = own[at].to
 		}
 		sv = lib0.AppendUvarint(lib0.AppendUvarint(sv, uint64(client)), uint64(clock))
 	}
-	for i, a := range own {
-		first := b.before.Get(a.client) == 0
-		for _, o := range own[:i] {
-			first = first && o.client != a.client
-		}
-		if to, _ := has(a.client); first {
-			sv = lib0.AppendUvarint(lib0.AppendUvarint(sv, uint64(a.client)), uint64(to))
+	for _, a := range own {
+		if b.before.Get(a.client) == 0 {
+			sv = lib0.AppendUvarint(lib0.AppendUvarint(sv, uint64(a.client)), uint64(a.to))
 		}
 	}
 	out, err := crdt.DecodeStateVector(sv)
@@ -226,7 +210,7 @@ func (c *core) updateFrame(update []byte) []byte {
 	return syncproto.AppendUpdate(make([]byte, 0, len(update)+12), update)
 }
 
-// cached returns an encoding of the present version, or makes it.
+// of returns an encoding of the present version, or makes it.
 func (f *cachedFrame) of(version persistence.Position, encode func() []byte) []byte {
 	if f.frame == nil || f.version != version {
 		*f = cachedFrame{version, encode()}

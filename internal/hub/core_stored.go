@@ -123,6 +123,18 @@ func (st *storedState) fail(c *core, why error) {
 	st.wanted, st.frozen = nil, nil
 }
 
+// abandon answers, after the last step, who waits for a snapshot.
+func (st *storedState) abandon(why error) {
+	for _, r := range st.wanted {
+		r.finish(why)
+	}
+	for _, j := range []*job{st.frozen, st.running} {
+		if j != nil && j.request != nil {
+			j.request.finish(why)
+		}
+	}
+}
+
 // due tells whether a snapshot is due by what the log holds beyond the newest.
 func (c *core) due() bool {
 	st := &c.stored

@@ -120,6 +120,7 @@ func TestASmallDocumentUnloadsWithASegment(t *testing.T) {
 	a.update(a.write("x"))
 	r.do(command{kind: cmdDetach, sub: a.sub})
 	r.pass(time.Hour)
+	r.do(command{kind: cmdTick})
 	if r.unload || r.job != nil {
 		t.Fatal("unloaded with uncommitted entries")
 	}

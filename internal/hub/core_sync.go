@@ -46,7 +46,7 @@ func (c *core) syncStep1(s *Subscription, vector []byte) {
 		return
 	}
 	sv, err := crdt.DecodeStateVector(vector)
-	if err != nil || sv.Len() > c.doc.StateVector().Len()+extraClients {
+	if err != nil || sv.Len() > extraClients && sv.Len() > c.doc.StateVector().Len()+extraClients {
 		c.garble(s)
 		return
 	}
@@ -254,8 +254,9 @@ func (c *core) drained(s *Subscription) {
 		c.unlag(s)
 		s.at.final = false
 		if c.accrue(s); s.at.credit <= 0 {
-			// Without the answer it has missed everything since the mark; the
-			// answer is coming.
+			// What it missed since the mark comes with the answer; until then its
+			// client could not place updates.
+			s.at.ready = false
 			c.deferred = append(c.deferred, s)
 			return
 		}

@@ -384,3 +384,34 @@ func TestFencingEndsEverything(t *testing.T) {
 		t.Errorf("dropped %v, %d entries, the request got %v", r.dropped, len(r.entries), r.answers[req])
 	}
 }
+
+// Before a client has said what it has, it is sent no updates: it could not
+// place them. Its first answer brings it into step.
+func TestNoUpdatesBeforeTheFirstAnswer(t *testing.T) {
+	r := newRig(t, Limits{SyncBytesPerSecond: 1})
+	a := r.join(1)
+	r.fill(a, 3, 1000)
+	b := r.attach(newReplica(t, 2), Peer{Session: 2})
+	a.update(a.write("x"))
+	r.read(b)
+	if b.updates != 0 {
+		t.Error("an update before the first SyncStep1")
+	}
+	// Nor while the answer waits for its allowance.
+	b.sub.at.credit, b.sub.at.creditAt = -1, r.now
+	b.sync()
+	a.update(a.write("y"))
+	r.read(b)
+	if b.updates != 0 || b.synced != 0 {
+		t.Errorf("%d updates and %d answers before the allowance has grown back", b.updates, b.synced)
+	}
+	r.pass(2 * time.Second)
+	r.read(b)
+	a.update(a.write("z"))
+	r.read(b)
+	r.commit(0)
+	r.converged()
+	if b.synced != 1 || b.updates != 1 {
+		t.Errorf("%d answers, %d updates", b.synced, b.updates)
+	}
+}

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"crypto/sha256"
 	"errors"
 	"slices"
 
@@ -47,7 +48,6 @@ func (c *core) update(s *Subscription, kind syncproto.Kind, update []byte) {
 		c.refuse(s, update, endLarge)
 		return
 	}
-	before := c.pendingSize()
 	commit, err := c.doc.Apply(s, crdt.V1, update)
 	switch {
 	case errors.Is(err, crdt.ErrLimit):
@@ -61,7 +61,7 @@ func (c *core) update(s *Subscription, kind syncproto.Kind, update []byte) {
 	switch {
 	case left:
 		c.opt.count.pending.Inc()
-		if !changed && c.pendingSize() == before {
+		if !changed && c.loggedPending(update) {
 			break
 		}
 		c.append(s, update)
@@ -110,15 +110,19 @@ func (c *core) append(s *Subscription, update []byte) {
 }
 
 // heard notes that an update of s was judged and nothing of it is missing. A
-// SyncStep2 holds all that the client has, so it makes up for what of this
-// session was discarded; what waits for an acknowledgement is now as durable
-// as what was just applied.
+// SyncStep2 holds all that the client has and the document lacks, so it makes
+// up for what of this session was discarded or pending, whatever else waits;
+// what waits for an acknowledgement is now as durable as what was just applied.
 func (c *core) heard(s *Subscription, kind syncproto.Kind) {
-	if s.at.owes && kind == syncproto.KindSyncStep2 && !c.discarding {
-		s.at.owes = false
-		s.at.tries = 0
-		c.raiseAcks(s)
+	if kind != syncproto.KindSyncStep2 || c.discarding || !s.at.owes && !s.at.pending {
+		return
 	}
+	if s.at.pending {
+		s.at.pending = false
+		c.pendings--
+	}
+	s.at.owes, s.at.tries = false, 0
+	c.raiseAcks(s)
 }
 
 // leftPending notes that something that s sent waits for what is missing. s
@@ -135,22 +139,31 @@ func (c *core) leftPending(s *Subscription) {
 	}
 }
 
-// pendingSize is how much waits. An update that changes neither the document nor
-// this was known already, and would only grow the log. It must be compared with
-// what waited right before that update: a size seen earlier may be that of
-// something else.
-func (c *core) pendingSize() pendingSize {
-	p := c.doc.Pending()
-	return pendingSize{p.Blocks, p.Deletes, p.Bytes}
-}
+// maxSeenPending bounds the digests kept of pending updates.
+const maxSeenPending = 1024
 
-type pendingSize struct{ blocks, deletes, bytes int }
+// loggedPending tells whether the log was given these very bytes before, as an
+// update that left something pending. Sizes of what is pending can't tell: two
+// different things may have the same, and what is not in the log must never
+// count as known. It remembers the update otherwise.
+func (c *core) loggedPending(update []byte) bool {
+	sum := sha256.Sum256(update)
+	if _, seen := c.seenPending[sum]; seen {
+		return true
+	}
+	if c.seenPending == nil || len(c.seenPending) == maxSeenPending {
+		c.seenPending = make(map[[sha256.Size]byte]struct{})
+	}
+	c.seenPending[sum] = struct{}{}
+	return false
+}
 
 // settlePending forgets who waits when nothing is pending any more.
 func (c *core) settlePending() {
 	if !c.doc.Pending().Empty() {
 		return
 	}
+	c.seenPending = nil
 	for _, s := range c.subs {
 		if s.at.pending {
 			s.at.pending = false

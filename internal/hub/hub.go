@@ -82,7 +82,10 @@ type Hub struct {
 	cancel context.CancelFunc
 	loads  chan struct{} // a slot per load
 	jobs   chan struct{} // a slot per job
-	work   sync.WaitGroup
+	// runners are the goroutines that step documents; they never wait for the
+	// log or a store. work are all others.
+	runners sync.WaitGroup
+	work    sync.WaitGroup
 
 	subscriptions atomic.Int64
 	documents     atomic.Int64
@@ -136,7 +139,7 @@ func New(opt Options) (*Hub, error) {
 	h.commit.init(h)
 	h.timers.init(h)
 	for range opt.Runners {
-		h.work.Go(h.run)
+		h.runners.Go(h.run)
 	}
 	h.work.Go(h.commit.run)
 	h.work.Go(h.timers.run)
@@ -243,9 +246,9 @@ func (r *request) finish(err error) {
 
 // Close takes no more messages, waits until the log has everything that was
 // sent, ends all subscriptions with 1012, stores the snapshots and segments
-// that are worth it, and stops. When ctx ends first it stops at once and
-// returns ctx's error: what was not acknowledged may then be lost here, and
-// comes back from its clients. A second call waits for the first.
+// that are worth it, and stops. When ctx ends first it stops and returns ctx's
+// error within a second, even when the log hangs: what was not acknowledged may
+// then be lost here, and comes back from its clients. A second call waits for the first.
 func (h *Hub) Close(ctx context.Context) error {
 	h.closeOnce.Do(func() { h.closeErr = h.shutdown(ctx) })
 	return h.closeErr

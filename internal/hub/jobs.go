@@ -1,24 +1,11 @@
 package hub
 
 import (
-	"errors"
-
 	"go.uber.org/zap"
 
 	"ysync/internal/fault"
 	"ysync/internal/metrics"
-	"ysync/persistence"
 )
-
-const (
-	ok     = metrics.OK
-	failed = metrics.Failed
-)
-
-// persistenceErased is how a load reports a tombstone.
-var persistenceErased = persistence.ErrErased
-
-func erased(err error) bool { return errors.Is(err, persistence.ErrErased) }
 
 // doJob stores a snapshot or segments. Every pointer is written through the
 // log's epoch check, after what it points to was verified, so a job that
@@ -37,10 +24,10 @@ func (h *Hub) doJob(d *document, j *job) {
 			err = h.opt.Log.SetSnapshot(h.ctx, d.name, j.record.Epoch, p)
 		}
 		if err != nil {
-			h.opt.Metrics.SnapshotSeconds.WithLabelValues(failed).Observe(since(h, start))
+			h.opt.Metrics.SnapshotSeconds.WithLabelValues(metrics.Failed).Observe(since(h, start))
 			fail("the snapshot could not be stored", err)
 		} else {
-			h.opt.Metrics.SnapshotSeconds.WithLabelValues(ok).Observe(since(h, start))
+			h.opt.Metrics.SnapshotSeconds.WithLabelValues(metrics.OK).Observe(since(h, start))
 			h.opt.Metrics.SnapshotBytes.Add(float64(len(j.state)))
 			j.pointer = p
 		}
@@ -53,10 +40,10 @@ func (h *Hub) doJob(d *document, j *job) {
 			err = h.opt.Log.SetSegmented(h.ctx, d.name, j.record.Epoch, to)
 		}
 		if err != nil {
-			h.opt.Metrics.SegmentSeconds.WithLabelValues(failed).Observe(since(h, start))
+			h.opt.Metrics.SegmentSeconds.WithLabelValues(metrics.Failed).Observe(since(h, start))
 			fail("the history segment could not be stored", err)
 		} else {
-			h.opt.Metrics.SegmentSeconds.WithLabelValues(ok).Observe(since(h, start))
+			h.opt.Metrics.SegmentSeconds.WithLabelValues(metrics.OK).Observe(since(h, start))
 			j.segmented = to
 		}
 	}

@@ -1,10 +1,14 @@
 package hub
 
 import (
+	"errors"
 	"hash/maphash"
 	"sync"
 
 	"go.uber.org/zap"
+
+	"ysync/internal/metrics"
+	"ysync/persistence"
 )
 
 // shard is a part of the registry. Its lock comes before that of a document.
@@ -58,13 +62,13 @@ func (h *Hub) enter(name string, c command) bool {
 }
 
 // remove takes a document out of the registry. Unless it must go, it stays
-// when commands came in meanwhile; remove tells whether it went. Commands that
+// when commands came in meanwhile; remove tells whether it went, by this call. Commands that
 // it leaves behind are turned away with why.
 func (h *Hub) remove(d *document, why *EndError, must removal) bool {
 	sh := h.shard(d.name)
 	sh.mu.Lock()
 	d.mu.Lock()
-	if must == ifIdle && len(d.inbox) > 0 {
+	if d.phase == gone || must == ifIdle && len(d.inbox) > 0 {
 		d.mu.Unlock()
 		sh.mu.Unlock()
 		return false
@@ -143,13 +147,13 @@ func (h *Hub) load(d *document) {
 	doc, rec, tail, err := h.opt.Snapshots.Load(h.ctx, d.name)
 	<-h.loads
 	if err == nil && !rec.Tombstone.IsZero() {
-		err = persistenceErased
+		err = persistence.ErrErased
 	}
 	if err != nil {
-		h.opt.Metrics.LoadSeconds.WithLabelValues(failed).Observe(h.opt.Now().Sub(start).Seconds())
+		h.opt.Metrics.LoadSeconds.WithLabelValues(metrics.Failed).Observe(h.opt.Now().Sub(start).Seconds())
 		why := endLoad
 		switch {
-		case erased(err):
+		case errors.Is(err, persistence.ErrErased):
 			why = endErased
 		case h.ctx.Err() != nil:
 			why = endRestart
@@ -160,11 +164,16 @@ func (h *Hub) load(d *document) {
 		return
 	}
 	now := h.opt.Now()
-	h.opt.Metrics.LoadSeconds.WithLabelValues(ok).Observe(now.Sub(start).Seconds())
+	h.opt.Metrics.LoadSeconds.WithLabelValues(metrics.OK).Observe(now.Sub(start).Seconds())
 	h.commit.loaded(d, rec)
+	c := newCore(h.coreOptions(), doc, rec, tail, now)
 	d.mu.Lock()
-	d.core = newCore(h.coreOptions(), doc, rec, tail, now)
-	d.phase = live
+	if d.phase == gone {
+		// Close has given it up.
+		d.mu.Unlock()
+		return
+	}
+	d.core, d.phase = c, live
 	queue := len(d.inbox) > 0 && d.schedule()
 	d.mu.Unlock()
 	if queue {

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"time"
 
 	"go.uber.org/zap"
 )
@@ -24,17 +25,49 @@ func (h *Hub) shutdown(ctx context.Context) error {
 	}
 	h.cancel()
 	h.queue.close()
-	h.work.Wait()
+	h.runners.Wait()
 	h.each(func(d *document) {
-		// No runner and no loader is left: the core is nobody's.
-		if d.core != nil {
-			for _, s := range d.core.subs {
-				h.finish(s, endRestart)
-			}
-		}
-		h.remove(d, endRestart, always)
+		// No runner is left and no load comes to a core any more: remove makes
+		// the document gone.
+		h.abandon(d)
 	})
+	others := make(chan struct{})
+	go func() {
+		h.work.Wait()
+		close(others)
+	}()
+	if err == nil {
+		<-others
+		return nil
+	}
+	// A disk that hangs can't be told to stop; nobody waits for it.
+	late := time.NewTimer(abandonAfter)
+	defer late.Stop()
+	select {
+	case <-others:
+	case <-late.C:
+		h.opt.Logger.Error("the log or the snapshot store still hangs")
+	}
 	return err
+}
+
+// abandonAfter is how long Close waits, after its context ended, for calls of
+// the log and the snapshot store that are under way.
+const abandonAfter = time.Second
+
+// abandon forgets a document at the end, whatever it still waits for.
+func (h *Hub) abandon(d *document) {
+	h.remove(d, endRestart, always)
+	d.mu.Lock()
+	c := d.core
+	d.mu.Unlock()
+	if c == nil {
+		return
+	}
+	for _, s := range c.subs {
+		h.finish(s, endRestart)
+	}
+	c.stored.abandon(endRestart)
 }
 
 // whenEmpty notes that the last document went.

@@ -63,7 +63,7 @@ type outcome struct {
 // cache survives), once as a power failure at that moment leaves it.
 func runWithFault(t *testing.T, f fault, nth int64, ops int) outcome {
 	t.Helper()
-	disk := vfs.NewCrashableMem()
+	disk := newCrashDisk()
 	var count atomic.Int64
 	var hit atomic.Bool
 	strike := func(kind errorfs.OpKind) bool {

@@ -90,9 +90,7 @@ func open(o Options) (_ *Log, err error) {
 	}
 	l.space = newSpace(o)
 	l.stopper = &stopper{log: o.Logger, dir: o.Dir, exit: o.exit}
-	if err := l.space.putBallast(files); err != nil {
-		return nil, err
-	}
+	l.space.putBallast(files)
 	if l.db, err = pebble.Open(o.Dir, databaseOptions(o, l, files)); err != nil {
 		return nil, openError(err)
 	}

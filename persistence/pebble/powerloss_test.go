@@ -29,7 +29,7 @@ type moment struct {
 // tap may come between the log and the disk, wrap between the workload and the log.
 func blackout(t *testing.T, seed uint64, ops int, tap func(vfs.FS) vfs.FS, wrap func(persistence.Log) persistence.Log) (wrong map[string][]string, moments int) {
 	t.Helper()
-	disk := vfs.NewCrashableMem()
+	disk := newCrashDisk()
 	ledger := newLedger()
 	queue := make(chan moment, 8)
 	var audits sync.WaitGroup
@@ -128,7 +128,7 @@ func unwrapped(log persistence.Log) persistence.Log { return log }
 func TestPowerLoss(t *testing.T) {
 	seeds, ops := uint64(1), 150
 	if fullSweep() {
-		seeds, ops = 20, 1000
+		seeds, ops = 10, 400
 	}
 	for seed := range seeds {
 		wrong, moments := blackout(t, seed, ops, untapped, unwrapped)

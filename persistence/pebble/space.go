@@ -3,7 +3,6 @@ package pebble
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -119,8 +118,9 @@ func (s *space) lookLocked() {
 	}
 }
 
-// putBallast creates the ballast file if it is not there and there is room.
-func (s *space) putBallast(files vfs.FS) error {
+// putBallast creates the ballast file if it is not there and there is room. It
+// is a help, not a need: without it the log opens all the same.
+func (s *space) putBallast(files vfs.FS) {
 	s.mu.Lock()
 	known, available := s.known, int64(s.usage.AvailBytes)
 	stop, resume := s.marksLocked()
@@ -130,16 +130,13 @@ func (s *space) putBallast(files vfs.FS) error {
 		size = stop / 2
 	}
 	path := files.PathJoin(s.dir, "ballast")
-	if _, err := files.Stat(path); err == nil || !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if !known || size <= 0 || available-size < resume {
-		return nil
+	if _, err := files.Stat(path); err == nil || !known || size <= 0 || available-size < resume {
+		return
 	}
 	if err := writeBallast(files, path, size); err != nil {
-		return errors.Join(fmt.Errorf("ballast: %w", err), files.Remove(path))
+		s.log.Warn("there is no ballast to delete when the disk is full", zap.String("file", path), zap.Error(err))
+		_ = files.Remove(path) // what there is of it
 	}
-	return nil
 }
 
 // writeBallast creates a file that really takes size bytes.
@@ -150,13 +147,22 @@ func writeBallast(files vfs.FS, path string, size int64) error {
 	}
 	// Preallocation takes the blocks at once, but only Linux has it here; where
 	// it is missing or refused, zeros are written.
-	written := size
 	if runtime.GOOS == "linux" && f.Preallocate(0, size) == nil {
-		written = min(size, 1<<12)
+		return errors.Join(f.Close(), setLength(files, path, size))
 	}
-	zeros := make([]byte, min(written, 1<<20))
-	for left := written; left > 0 && err == nil; left -= int64(len(zeros)) {
+	zeros := make([]byte, min(size, 1<<20))
+	for left := size; left > 0 && err == nil; left -= int64(len(zeros)) {
 		_, err = f.Write(zeros[:min(left, int64(len(zeros)))])
 	}
+	return errors.Join(err, f.Close())
+}
+
+// setLength makes a preallocated file show the length that it takes.
+func setLength(files vfs.FS, path string, size int64) error {
+	f, err := files.OpenReadWrite(path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt([]byte{0}, size-1)
 	return errors.Join(err, f.Close())
 }

@@ -1,6 +1,8 @@
 package pebble_test
 
 import (
+	"sync"
+
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
@@ -71,4 +73,33 @@ func (f *tapFile) SyncTo(n int64) (full bool, err error) {
 		return err
 	})
 	return full, err
+}
+
+// crashDisk is a disk in memory that can be copied as a power failure leaves
+// it. The library's takes a read lock twice when it renames or links a file,
+// which stops everything when a copy waits for the lock in between: here the
+// three exclude each other.
+type crashDisk struct {
+	*vfs.MemFS
+	mu sync.Mutex
+}
+
+func newCrashDisk() *crashDisk { return &crashDisk{MemFS: vfs.NewCrashableMem()} }
+
+func (d *crashDisk) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.MemFS.ReuseForWrite(old, name, c)
+}
+
+func (d *crashDisk) Link(old, name string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.MemFS.Link(old, name)
+}
+
+func (d *crashDisk) CrashClone(cfg vfs.CrashCloneCfg) *vfs.MemFS {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.MemFS.CrashClone(cfg)
 }

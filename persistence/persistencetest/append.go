@@ -81,7 +81,9 @@ var appendChecks = []check{
 		unclaimed.Generation = 1
 		res := s.log().Append(ctx, []persistence.Batch{
 			batch(stale, "x"), batch(good, "a", "b"), batch(erased, "x"), batch(never, "x"), otherGeneration, future,
-			unclaimed, batch(good, "twice"), {Document: "", Generation: 1, Epoch: 1, Entries: make([]persistence.NewEntry, 1)}, batch(s.claim("empty", "n1")),
+			unclaimed, batch(good, "twice"),
+			{Document: "", Generation: 1, Epoch: 1, Entries: make([]persistence.NewEntry, 1)},
+			batch(s.claim("empty", "n1")),
 		})
 		if len(res) != 10 || res[1] != (persistence.Result{First: 1, Last: 2}) {
 			s.Fatalf("results: %+v", res)

@@ -14,8 +14,8 @@ import (
 const (
 	headroomBytes  = 32 << 20
 	leastGCPercent = 50
-	mostGCPercent  = 400
-	tuneEvery      = 2 * time.Second
+	mostGCPercent  = 200
+	tuneEvery      = 250 * time.Millisecond
 )
 
 // gcPercent is the runtime's setting for a process with so much alive.

@@ -327,6 +327,9 @@ func (c *core) nextWake() time.Time {
 	if !st.unsegmented.IsZero() {
 		at(later(st.unsegmented.Add(c.opt.segmentInterval), st.retryAt))
 	}
+	if st.frozen != nil {
+		return wake // the commit wakes
+	}
 	if c.tailIsLong() {
 		at(later(st.snapshotAt.Add(dueRest), st.retryAt))
 	}

@@ -37,7 +37,9 @@ type writer struct {
 	peer *peer
 	id   crdt.ClientID
 	rng  *rand.Rand
-	next func() // called without locks when an edit of this writer is finished
+	// styled counts the edits of formatted text.
+	styled int
+	next   func() // called without locks when an edit of this writer is finished
 
 	// Guarded by group.mu: the edits under way, oldest first.
 	edits []edit
@@ -174,18 +176,17 @@ const letters = "the quick brown fox jumps over the lazy dog"
 func (w *writer) edit(at time.Time) error {
 	p := w.peer
 	p.mu.Lock()
-	text, styled, cells := p.doc.Text("text"), p.doc.Text("styled"), p.doc.Map("cells")
+	text, cells := p.doc.Text("text"), p.doc.Map("cells")
 	commit, err := p.doc.Transact(nil, func(tx *crdt.Txn) {
 		n := text.Len()
 		switch k := w.rng.IntN(20); {
 		case k == 0:
 			cells.Set(tx, fmt.Sprintf("cell-%d", w.rng.IntN(50)), crdt.Number(float64(w.rng.IntN(1000))))
 		case k == 1:
-			// Editing formatted text walks its formats: it is kept short, or
-			// the client would be what is measured.
-			if styled.Len() > 200 {
-				styled.Delete(tx, 0, 150)
-			}
+			// An edit of formatted text walks its formats: paragraphs are kept
+			// short, or the client would be what is measured.
+			w.styled++
+			styled := p.doc.Text(fmt.Sprintf("paragraph-%d", w.styled/20))
 			styled.InsertWith(tx, styled.Len(), "bold ", crdt.Attrs{{Key: "bold", Value: crdt.Bool(true)}})
 			styled.InsertWith(tx, styled.Len(), "plain ", nil)
 		case k == 2 && n > 20:

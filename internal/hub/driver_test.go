@@ -157,8 +157,10 @@ func TestFencing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		res := w.log.Append(context.Background(), []persistence.Batch{{Document: "d", Generation: rec.Generation, Epoch: rec.Epoch,
-			Entries: []persistence.NewEntry{{Time: time.Now(), Update: other.write("other")}}}})
+		res := w.log.Append(context.Background(), []persistence.Batch{{
+			Document: "d", Generation: rec.Generation, Epoch: rec.Epoch,
+			Entries: []persistence.NewEntry{{Time: time.Now(), Update: other.write("other")}},
+		}})
 		if res[0].Err != nil {
 			t.Fatal(res[0].Err)
 		}
@@ -192,8 +194,10 @@ func TestAClaimThatFindsMoreThanWasLoaded(t *testing.T) {
 		a := join(t, w.hub, "d", 1)
 		settle(a)
 		other := newReplica(t, 9)
-		res := w.log.Append(context.Background(), []persistence.Batch{{Document: "d", Generation: rec.Generation, Epoch: rec.Epoch,
-			Entries: []persistence.NewEntry{{Time: time.Now(), Update: other.write("late")}}}})
+		res := w.log.Append(context.Background(), []persistence.Batch{{
+			Document: "d", Generation: rec.Generation, Epoch: rec.Epoch,
+			Entries: []persistence.NewEntry{{Time: time.Now(), Update: other.write("late")}},
+		}})
 		if res[0].Err != nil {
 			t.Fatal(res[0].Err)
 		}

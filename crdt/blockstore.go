@@ -117,15 +117,6 @@ func (d *Doc) publicID(u unitID) ID {
 	return ID{d.clients[u.client].id, Clock(u.clock)}
 }
 
-// find returns the block that holds a unit; 0 when the unit is not known.
-func (d *Doc) find(id ID) itemRef {
-	c := d.findClient(id.Client)
-	if c == 0 || id.Clock >= Clock(d.clients[c].state) {
-		return 0
-	}
-	return d.blockAt(unitID{c, uint32(id.Clock)})
-}
-
 // appendBlock adds a block at the end of its client (Yjs: addStruct).
 func (d *Doc) appendBlock(r itemRef) {
 	it := d.item(r)

@@ -202,6 +202,3 @@ func (d *Doc) keyItem(b branchRef, k keyRef) itemRef {
 
 // parentOf is the type that an item lives in; 0 for gc blocks.
 func (d *Doc) parentOf(it *item) branchRef { return d.chains[it.chain].branch }
-
-// keyOf is the key that an item lives under; 0 in a sequence.
-func (d *Doc) keyOf(it *item) keyRef { return d.chains[it.chain].key }

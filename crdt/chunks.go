@@ -53,7 +53,6 @@ type chunker struct {
 	d        *Doc
 	maxBytes int
 	yield    func([]byte) bool
-	stopped  bool
 
 	sent  []uint32    // by client: the state that the receiver will have
 	part  []int       // by client: its index in parts plus one, 0 for none

@@ -103,10 +103,9 @@ func writeRawContent(e updateEncoder, b *rawBlock) {
 // rawWriter writes blocks in the order given; how many each client has is only
 // known at its end (Yjs: LazyStructWriter).
 type rawWriter struct {
-	e        updateEncoder
-	client   ClientID
-	written  uint64
-	sections uint64
+	e       updateEncoder
+	client  ClientID
+	written uint64
 	// counts are the blocks of each section and marks where their counts belong.
 	counts []uint64
 	marks  []int

@@ -98,9 +98,6 @@ func (tx *Txn) before(c clientRef) uint32 {
 	return cl.state
 }
 
-// adds tells whether the block was made in this transaction (Yjs: YEvent.adds).
-func (tx *Txn) adds(it *item) bool { return it.clock >= tx.before(it.client) }
-
 // touch notes the state of a client before it gets its first block.
 func (tx *Txn) touch(c clientRef) {
 	cl := &tx.doc.clients[c]
@@ -208,17 +205,4 @@ func (tx *Txn) newBranch(kind TypeKind, name string) branchRef {
 		k = tx.doc.intern(name)
 	}
 	return tx.doc.newBranch(kind, k)
-}
-
-// setKeep sets or clears flagKeep on an item and the items of the types it
-// lives in (Yjs: keepItem).
-func (d *Doc) setKeep(r itemRef, keep itemFlags) {
-	for r != 0 {
-		it := d.item(r)
-		if it.flags&flagKeep == keep {
-			return
-		}
-		it.flags = it.flags&^flagKeep | keep
-		r = d.branches[d.parentOf(it)].item
-	}
 }

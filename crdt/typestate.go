@@ -7,8 +7,6 @@ type typeState struct {
 	marks    map[branchRef]*markers
 	lastType branchRef // the type whose markers were asked for last
 	lastMark *markers
-	// moved are types with markers that a remote transaction changed.
-	moved []branchRef
 
 	// group has, for the items of types with a posIndex, the number of their group.
 	group []uint32

@@ -35,13 +35,6 @@ func (s *stats) fail(err error) {
 	s.mu.Unlock()
 }
 
-// total is the number of deliveries counted so far.
-func (s *stats) total() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.count
-}
-
 // window counts for d and returns what was seen and what CPU the server used.
 func (s *stats) window(srv *server, d time.Duration) sample {
 	s.mu.Lock()

@@ -63,14 +63,14 @@ func (l *faultyLog) count() int {
 	return l.appends
 }
 
-func (l *faultyLog) state() (error, chan struct{}) {
+func (l *faultyLog) state() (chan struct{}, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.err, l.gate
+	return l.gate, l.err
 }
 
 func (l *faultyLog) Append(ctx context.Context, batches []persistence.Batch) []persistence.Result {
-	if _, gate := l.state(); gate != nil {
+	if gate, _ := l.state(); gate != nil {
 		<-gate
 	}
 	results := make([]persistence.Result, len(batches))
@@ -80,7 +80,7 @@ func (l *faultyLog) Append(ctx context.Context, batches []persistence.Batch) []p
 		}
 		return results
 	}
-	if err, _ := l.state(); err != nil {
+	if _, err := l.state(); err != nil {
 		return fail(err)
 	}
 	l.mu.Lock()
@@ -103,7 +103,7 @@ func (l *faultyLog) Append(ctx context.Context, batches []persistence.Batch) []p
 }
 
 func (l *faultyLog) Claim(ctx context.Context, document, owner string, seen persistence.Epoch) (persistence.Record, error) {
-	if err, _ := l.state(); err != nil {
+	if _, err := l.state(); err != nil {
 		return persistence.Record{}, err
 	}
 	return l.Log.Claim(ctx, document, owner, seen)

@@ -34,7 +34,7 @@ func (h *Hub) enter(name string, c command) bool {
 	d := sh.docs[name]
 	fresh := d == nil
 	if fresh {
-		d = &document{hub: h, name: name}
+		d = &document{hub: h, name: name, phase: loading}
 		if sh.docs == nil {
 			sh.docs = make(map[string]*document)
 		}

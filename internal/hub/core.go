@@ -263,7 +263,7 @@ func (c *core) leave(s *Subscription) {
 	}
 	c.diffs -= s.at.holds
 	c.unlag(s)
-	s.at.acks, s.at.wantSync = nil, nil
+	s.at.acks, s.at.wantSync, s.at.gaps = nil, nil, nil
 	c.presence.Leave(s.peer.Session, c.now)
 	if len(c.subs) == 0 {
 		c.stored.idle = c.now

@@ -127,6 +127,26 @@ func TestTheSenderFillsTheGap(t *testing.T) {
 	}
 }
 
+// A session that passes on what it does not have itself cannot fill the gap: its
+// SyncStep2 changes nothing about what waits.
+func TestAnEmptyAnswerFillsNoGap(t *testing.T) {
+	r := newRig(t, Limits{})
+	a := r.join(1)
+	lost := a.write("lost")
+	a.update(a.write("y"))
+	a.ack(1)
+	r.do(a.message(syncproto.KindSyncStep2, []byte{0, 0}))
+	r.commit(0)
+	if len(a.sub.at.acks) != 1 {
+		t.Fatal("acknowledged while the gap is open")
+	}
+	a.update(lost)
+	r.commit(0)
+	if len(a.sub.at.acks) != 0 {
+		t.Error("not acknowledged after the gap was closed and committed")
+	}
+}
+
 // What another session left pending for ever keeps nobody else waiting.
 func TestForeignPendingBlocksNobody(t *testing.T) {
 	r := newRig(t, Limits{})

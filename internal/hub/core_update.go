@@ -80,7 +80,7 @@ func (c *core) update(s *Subscription, kind syncproto.Kind, update []byte) {
 		c.opt.count.known.Inc()
 	}
 	if left {
-		c.leftPending(s)
+		c.leftPending(s, update)
 	} else {
 		c.heard(s, kind)
 	}
@@ -111,15 +111,12 @@ func (c *core) append(s *Subscription, update []byte) {
 
 // heard notes that an update of s was judged and nothing of it is missing. A
 // SyncStep2 holds all that the client has and the document lacks, so it makes
-// up for what of this session was discarded or pending, whatever else waits;
-// what waits for an acknowledgement is now as durable as what was just applied.
+// up for what of this session was discarded; what waits for an acknowledgement
+// is now as durable as what was just applied. It does not make up for what is
+// pending: a session may have passed on what it does not have itself.
 func (c *core) heard(s *Subscription, kind syncproto.Kind) {
-	if kind != syncproto.KindSyncStep2 || c.discarding || !s.at.owes && !s.at.pending {
+	if kind != syncproto.KindSyncStep2 || c.discarding || !s.at.owes {
 		return
-	}
-	if s.at.pending {
-		s.at.pending = false
-		c.pendings--
 	}
 	s.at.owes, s.at.tries = false, 0
 	c.raiseAcks(s)
@@ -127,7 +124,8 @@ func (c *core) heard(s *Subscription, kind syncproto.Kind) {
 
 // leftPending notes that something that s sent waits for what is missing. s
 // holds it: its client made the update on top of it.
-func (c *core) leftPending(s *Subscription) {
+func (c *core) leftPending(s *Subscription, update []byte) {
+	s.at.gaps = c.addGaps(s.at.gaps, update)
 	if !s.at.pending {
 		s.at.pending = true
 		s.at.tries = 0
@@ -158,18 +156,60 @@ func (c *core) loggedPending(update []byte) bool {
 	return false
 }
 
-// settlePending forgets who waits when nothing is pending any more.
-func (c *core) settlePending() {
-	if !c.doc.Pending().Empty() {
-		return
+// gap says that something waits until the document has a client's units before
+// clock to.
+type gap struct {
+	client crdt.ClientID
+	to     crdt.Clock
+}
+
+// maxGaps bounds the gaps kept for one session. What does not fit waits until
+// nothing at all is pending.
+const maxGaps = 256
+
+// everything is a gap that closes when nothing is pending any more.
+var everything = gap{to: 1<<53 - 1}
+
+// addGaps notes what the document must have before all of an update is
+// integrated: the units it brings, and those it deletes.
+func (c *core) addGaps(gaps []gap, update []byte) []gap {
+	contents, err := crdt.ContentsOf(crdt.V1, update)
+	if err != nil {
+		return append(gaps, everything)
 	}
-	c.seenPending = nil
-	for _, s := range c.subs {
-		if s.at.pending {
-			s.at.pending = false
-			c.pendings--
-			c.raiseAcks(s)
+	sv := c.doc.StateVector()
+	for _, set := range []*crdt.IDSet{&contents.Blocks, &contents.Deletes} {
+		for client, r := range set.All() {
+			if r.To <= sv.Get(client) {
+				continue
+			}
+			if i := slices.IndexFunc(gaps, func(g gap) bool { return g.client == client }); i >= 0 {
+				gaps[i].to = max(gaps[i].to, r.To)
+				continue
+			}
+			if len(gaps) >= maxGaps {
+				return append(gaps, everything)
+			}
+			gaps = append(gaps, gap{client, r.To})
 		}
+	}
+	return gaps
+}
+
+// settlePending finds the sessions whose gaps the last update closed.
+func (c *core) settlePending() {
+	none := c.doc.Pending().Empty()
+	if none {
+		c.seenPending = nil
+	}
+	sv := c.doc.StateVector()
+	for _, s := range c.subs {
+		if !s.at.pending || !none && slices.ContainsFunc(s.at.gaps, func(g gap) bool { return sv.Get(g.client) < g.to }) {
+			continue
+		}
+		s.at.pending, s.at.gaps = false, nil
+		c.pendings--
+		c.raiseAcks(s)
 	}
 }
 

@@ -122,6 +122,8 @@ type member struct {
 	// refused: it sent something new without the right to write; nothing is
 	// acknowledged any more.
 	pending bool
+	// gaps are what it waits for, while it is pending.
+	gaps    []gap
 	owes    bool
 	refused bool
 	// final: the next catch-up goes out as the SyncStep2 that ends a sync.

@@ -19,11 +19,16 @@ const (
 	measure = 5 * time.Second
 )
 
-// open connects all peers of a shape, its writers first in each document.
+// open connects all clients of a shape, the writers of each document first; the
+// others only read.
 func (sh shape) open(addr string, s *stats) ([]*writer, func(), error) {
 	var writers []*writer
 	var groups []*group
+	var closers []func()
 	closeAll := func() {
+		for _, f := range closers {
+			f()
+		}
 		for _, g := range groups {
 			for _, p := range g.peers {
 				p.socket.close()
@@ -34,13 +39,19 @@ func (sh shape) open(addr string, s *stats) ([]*writer, func(), error) {
 		g := newGroup(fmt.Sprintf("bench-%d-%d", time.Now().UnixNano(), d), s)
 		groups = append(groups, g)
 		for c := range sh.clients {
+			if c >= sh.writers {
+				stop, err := g.joinReader(addr)
+				if err != nil {
+					return nil, closeAll, err
+				}
+				closers = append(closers, stop)
+				continue
+			}
 			p, err := g.join(addr)
 			if err != nil {
 				return nil, closeAll, err
 			}
-			if c < sh.writers {
-				writers = append(writers, p.writer(uint64(d*1000+c)))
-			}
+			writers = append(writers, p.writer(uint64(d*1000+c)))
 		}
 	}
 	return writers, closeAll, nil

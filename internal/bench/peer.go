@@ -14,10 +14,11 @@ import (
 type group struct {
 	document string
 
-	mu      sync.Mutex
-	peers   []*peer
-	writers map[crdt.ClientID]*writer
-	stats   *stats
+	mu        sync.Mutex
+	peers     []*peer
+	receivers int // peers, and readers
+	writers   map[crdt.ClientID]*writer
+	stats     *stats
 }
 
 // peer is one client: a socket and a replica. Its replica is touched by its
@@ -30,6 +31,9 @@ type peer struct {
 	mu  sync.Mutex
 	doc *crdt.Doc
 	out []byte
+	// handOver takes the socket from the reading goroutine, with what was read
+	// and not used; nil to go on.
+	handOver func(left []byte)
 }
 
 // writer makes the edits of one peer.
@@ -56,16 +60,24 @@ func newGroup(document string, s *stats) *group {
 	return &group{document: document, writers: map[crdt.ClientID]*writer{}, stats: s}
 }
 
-// join connects a peer and returns when it is synced.
+// join connects a peer with a replica and returns when it is synced.
 func (g *group) join(addr string) (*peer, error) {
+	p, err := g.connect(addr)
+	if err == nil {
+		g.mu.Lock()
+		g.peers = append(g.peers, p)
+		g.receivers++
+		g.mu.Unlock()
+	}
+	return p, err
+}
+
+func (g *group) connect(addr string) (*peer, error) {
 	s, err := dial(addr, g.document, 4096)
 	if err != nil {
 		return nil, err
 	}
 	p := &peer{group: g, socket: s, synced: make(chan struct{}), doc: crdt.New(crdt.Options{NoFormatCleanup: true})}
-	g.mu.Lock()
-	g.peers = append(g.peers, p)
-	g.mu.Unlock()
 	go p.read()
 	if err := s.write(syncproto.AppendSyncStep1(nil, crdt.AppendStateVector(nil, p.doc.StateVector()))); err != nil {
 		return nil, err
@@ -83,6 +95,12 @@ func (p *peer) read() {
 	for {
 		message, err := p.socket.read(buf)
 		if err != nil {
+			p.mu.Lock()
+			if p.handOver != nil {
+				left, _ := p.socket.in.Peek(p.socket.in.Buffered())
+				p.handOver(left)
+			}
+			p.mu.Unlock()
 			return
 		}
 		buf = message
@@ -117,7 +135,11 @@ func (p *peer) receive(m syncproto.Message) {
 			p.group.stats.fail(err)
 			return
 		}
-		finished := p.group.saw(commit, time.Now())
+		now := time.Now()
+		var finished []*writer
+		for client, added := range commit.Added() {
+			finished = append(finished, p.group.saw(client, added, now)...)
+		}
 		p.mu.Unlock()
 		if m.Kind == syncproto.KindSyncStep2 {
 			select {
@@ -132,34 +154,32 @@ func (p *peer) receive(m syncproto.Message) {
 	}
 }
 
-// saw counts what one receiver newly integrated and returns the writers of the
-// edits that are finished by it, once for each edit.
-func (g *group) saw(commit *crdt.Commit, now time.Time) (finished []*writer) {
+// saw counts what one receiver newly has of a client and returns the writer,
+// once for each edit that is finished by it.
+func (g *group) saw(client crdt.ClientID, added crdt.Range, now time.Time) (finished []*writer) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for client, added := range commit.Added() {
-		w := g.writers[client]
-		if w == nil {
+	w := g.writers[client]
+	if w == nil {
+		return nil
+	}
+	for i := range w.edits {
+		e := &w.edits[i]
+		if e.to <= added.From || e.to > added.To {
 			continue
 		}
-		for i := range w.edits {
-			e := &w.edits[i]
-			if e.to <= added.From || e.to > added.To {
-				continue
-			}
-			g.stats.delivered(now.Sub(e.at))
-			if e.missing--; e.missing == 0 {
-				finished = append(finished, w)
-			}
+		g.stats.delivered(now.Sub(e.at))
+		if e.missing--; e.missing == 0 {
+			finished = append(finished, w)
 		}
-		for len(w.edits) > 0 && w.edits[0].missing == 0 {
-			w.edits = w.edits[1:]
-		}
+	}
+	for len(w.edits) > 0 && w.edits[0].missing == 0 {
+		w.edits = w.edits[1:]
 	}
 	return finished
 }
 
-// write turns a peer into a writer.
+// writer turns a peer into a writer.
 func (p *peer) writer(seed uint64) *writer {
 	w := &writer{peer: p, id: p.doc.ClientID(), rng: rand.New(rand.NewPCG(seed, 1)), next: func() {}}
 	p.group.mu.Lock()
@@ -215,7 +235,7 @@ func (w *writer) edit(at time.Time) error {
 	}
 	g := p.group
 	g.mu.Lock()
-	e.missing = len(g.peers) - 1
+	e.missing = g.receivers - 1
 	w.edits = append(w.edits, e)
 	g.mu.Unlock()
 	err = p.socket.write(p.out)

@@ -26,6 +26,10 @@ const (
 // that asks for it has to wait.
 const maxControlBytes = 64 << 10
 
+// itemsKept is how many items an empty outbox keeps room for: thousands of idle
+// readers have one each.
+const itemsKept = 4
+
 // itemBytes is what a queued frame costs beside its bytes.
 const itemBytes = 48
 
@@ -122,7 +126,7 @@ func (o *outbox) next() (frame []byte, drained, ok bool) {
 	*it = item{}
 	o.head++
 	if o.head == len(o.items) {
-		if cap(o.items) > 64 {
+		if cap(o.items) > itemsKept {
 			o.items = nil
 		} else {
 			o.items = o.items[:0]

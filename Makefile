@@ -20,6 +20,7 @@ build: ## build bin/ysync, a static binary
 
 test: prepare ## everything: units, vectors, real clients, browsers, crashes, faults (installs what it needs)
 	@go test -tags $(TAGS) ./...
+	@go test -tags "$(TAGS) faults" -run PowerLossFindsPlantedBugs ./internal/crashtest
 
 prepare:
 	@.ci/prepare

@@ -59,14 +59,14 @@ func TestManyKills(t *testing.T) {
 }
 
 // TestPlantedBugsAreCaught runs servers with a known bug until the audit finds
-// fault, which it has to within 40 kills.
+// fault, which it has to within 80 kills.
 func TestPlantedBugsAreCaught(t *testing.T) {
 	binary := buildServer(t, "-tags", "faults")
 	for _, bug := range []fault.Name{fault.AckBeforeCommit, fault.TrimTooEarly, fault.DropPending} {
 		t.Run(string(bug), func(t *testing.T) {
 			seed := number(t, "CRASH_SEED", uint64(time.Now().UnixNano()))
 			kills := 0
-			for range 4 {
+			for range 8 {
 				cfg := smoke(binary, t.TempDir(), seed)
 				cfg.kills, cfg.damage = 10, 0
 				cfg.env = []string{fmt.Sprintf("%s=%s", fault.Variable, bug)}

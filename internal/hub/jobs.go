@@ -55,7 +55,9 @@ func (h *Hub) doJob(d *document, j *job) {
 	rec.Segmented = max(rec.Segmented, j.segmented)
 	upTo := h.opt.Snapshots.Trimmable(h.ctx, rec)
 	if fault.Active(fault.TrimTooEarly) {
-		upTo = rec.Head
+		if newest, err := h.opt.Log.Open(h.ctx, d.name); err == nil {
+			upTo = newest.Head
+		}
 	}
 	if upTo <= rec.Trimmed {
 		return

@@ -38,7 +38,7 @@ fuzz: ## every fuzz target for T each (T=60s)
 	@.ci/fuzz $(T)
 
 conformance: ## the vectors made by real Yjs, counted by family
-	@go test -count=1 -v -run Conformance ./internal/lib0 ./crdt ./syncproto ./awareness | grep -v -e '^=== ' -e '^    --- PASS' -e '^--- PASS'
+	@go test -count=1 -v -run Conformance ./internal/lib0 ./crdt ./syncproto ./awareness ./internal/gateway | grep -v -e '^=== ' -e '^    --- PASS' -e '^--- PASS'
 
 differential: ## random histories here and in a real Yjs, compared after every step, for T each (T=60s)
 	@.ci/prepare && go test -count=1 -timeout 0 -v ./crdt/differential -for $(T)

@@ -38,7 +38,6 @@ type conversation struct {
 type talker struct {
 	*client
 	asked int // SyncStep1 it sent
-	first bool
 
 	mu       sync.Mutex
 	firstly  syncproto.Kind // the first sync message it got

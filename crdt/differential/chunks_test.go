@@ -19,10 +19,7 @@ func TestChunksInYjs(t *testing.T) {
 	if !ok {
 		return
 	}
-	s := *seed
-	if s == 0 {
-		s = rand.Uint64() >> 1
-	}
+	s := firstSeed()
 	t.Logf("seed %d", s)
 	chunks := 0
 	for end := time.Now().Add(*runFor / 4); time.Now().Before(end); s++ {

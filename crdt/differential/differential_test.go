@@ -22,8 +22,22 @@ import (
 
 var (
 	runFor = flag.Duration("for", 10*time.Second, "how long to try random histories; from 1m on a large document too")
-	seed   = flag.Uint64("seed", 0, "the one history to run, compared after every step; 0: random ones")
+	seed   = flag.Uint64("seed", 0, "the one history to run, compared after every step; 0: many")
+	from   = flag.Uint64("from", 1, "the seed of the first of many histories; 0: a random one")
 )
+
+// firstSeed is where a run of many begins. A test run is the same every time;
+// new ground is for the longer hunt.
+func firstSeed() uint64 {
+	switch {
+	case *seed != 0:
+		return *seed
+	case *from != 0:
+		return *from
+	default:
+		return rand.Uint64() >> 1
+	}
+}
 
 func TestDifferential(t *testing.T) {
 	p, ok := needPeer(t)
@@ -36,7 +50,7 @@ func TestDifferential(t *testing.T) {
 		}
 		return
 	}
-	first := rand.Uint64() >> 1
+	first := firstSeed()
 	t.Logf("seeds from %d", first)
 	ran := 0
 	for end := time.Now().Add(*runFor); time.Now().Before(end); ran++ {

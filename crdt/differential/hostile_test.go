@@ -23,10 +23,7 @@ func TestHostileLikeYjs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := *seed
-	if s == 0 {
-		s = rand.Uint64() >> 1
-	}
+	s := firstSeed()
 	t.Logf("seed %d", s)
 	r := rand.New(rand.NewPCG(s, 3))
 	h := &hostile{rand: r, peer: p, cases: cases}

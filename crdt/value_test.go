@@ -103,12 +103,13 @@ func TestAnyObjectOrder(t *testing.T) {
 	}
 }
 
+func hasJSONForm(v Value) bool {
+	return !v.holds(ValueBytes) && !v.holds(ValueUndefined) && !v.holds(ValueBigInt)
+}
+
 func TestJSONRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		v := plainValues().Draw(t, "value")
-		if v.holds(ValueBytes) || v.holds(ValueUndefined) || v.holds(ValueBigInt) {
-			t.Skip("no JSON form")
-		}
+		v := plainValues().Filter(hasJSONForm).Draw(t, "value")
 		text := appendStringify(nil, v)
 		back, ok := parseJSON(text)
 		if !ok {

@@ -17,7 +17,7 @@ func (d *Doc) Transact(origin any, fn func(*Txn)) (*Commit, error) {
 	}
 	tx := d.begin(origin)
 	tx.local = true
-	tx.tracked = false // nothing asks for the changed types of local transactions
+	tx.tracked = len(d.undo) > 0 // nothing else asks for what local transactions changed
 	fn(tx)
 	d.tx = nil
 	d.finish(tx)
@@ -40,7 +40,7 @@ func (d *Doc) begin(origin any) *Txn {
 		firstBranch: branchRef(len(d.branches)),
 	}
 	tx.commit.tx = tx
-	tx.tracked = !d.opts.NoFormatCleanup || d.types.tracks(d)
+	tx.tracked = !d.opts.NoFormatCleanup || d.types.tracks(d) || len(d.undo) > 0
 	d.tx = tx
 	d.cleanups = append(d.cleanups, tx)
 	return tx
@@ -59,7 +59,7 @@ func reuse[T any](s []T) []T {
 func (d *Doc) followUp(origin any, fn func(*Txn)) {
 	tx := d.begin(origin)
 	tx.local = true
-	tx.tracked = false
+	tx.tracked = len(d.undo) > 0
 	fn(tx)
 	d.tx = nil
 }
@@ -91,7 +91,7 @@ const compactAt = 4096
 // cleanup runs the phases of a commit (Yjs: cleanupTransactions):
 //
 //  1. sort and merge the deletes of the transaction
-//  2. call observers
+//  2. call observers, then undo managers
 //  3. remove redundant formats, in a transaction of its own
 //  4. collect deleted content
 //  5. merge neighbours: around deletes, at the end of each client that grew,
@@ -105,6 +105,9 @@ func (tx *Txn) cleanup() {
 	tx.settleDeletes()
 	if tx.tracked {
 		d.types.observe(d, tx)
+		if len(d.undo) > 0 {
+			d.captureUndo(tx)
+		}
 		if tx.formatCleanup {
 			d.types.cleanFormats(d, tx)
 		}

@@ -224,6 +224,14 @@ type Step struct {
 	Lenient  bool // rejecting what Yjs accepts is fine
 	Note     string
 	Mut      string // malformed: how the input was made
+
+	UM                     string   // undoNew, undo: the undo manager
+	Scope                  []string // undoNew: names of roots
+	CaptureTimeout         *int64   // undoNew: milliseconds
+	TrackedOrigins         []string // undoNew
+	IgnoreRemoteMapChanges bool     // undoNew
+	Do                     string   // undo: undo, redo, stop or clear
+	MS                     int64    // advance: by how many milliseconds
 }
 
 // Version is the update format that V states, 1 if it states none.

@@ -66,6 +66,7 @@ type Doc struct {
 	spare    *Txn   // used again by the next transaction
 
 	types typeState
+	watch *watchers // nil while nobody watches
 }
 
 // New returns an empty document.

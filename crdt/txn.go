@@ -30,6 +30,8 @@ type Txn struct {
 	// with their changed keys (Yjs: Transaction.changed).
 	changed      map[branchRef]*changedType
 	changedOrder []branchRef
+	// called are those of them whose observers were called, in order.
+	called []branchRef
 
 	// formatCleanup asks for phase 3 (Yjs: _needFormattingCleanup).
 	formatCleanup bool

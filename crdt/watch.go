@@ -7,6 +7,8 @@ import "slices"
 type watchers struct {
 	// tracking is how many of them need the changed types of transactions.
 	tracking int
+	types    map[branchRef]*typeWatchers
+	deep     int // how many observe deep
 	// after are called at the end of the observer calls, before deleted content
 	// is collected.
 	after []*func(*Txn)
@@ -70,17 +72,12 @@ func (tx *Txn) callObservers() {
 		}
 	}
 	if d.watch != nil {
+		tx.callDeep()
 		for _, fn := range d.watch.after {
 			(*fn)(tx)
 		}
 	}
-}
-
-// callType calls the observers of a type.
-func (tx *Txn) callType(b branchRef) {
-	if tx.doc.branch(b).kind != KindUndefined {
-		tx.called = append(tx.called, b)
-	}
+	tx.observed = true
 }
 
 // changedWithin tells whether a type or one below it had its observers called

@@ -17,7 +17,7 @@ func (d *Doc) Transact(origin any, fn func(*Txn)) (*Commit, error) {
 	}
 	tx := d.begin(origin)
 	tx.local = true
-	tx.tracked = len(d.undo) > 0 // nothing else asks for what local transactions changed
+	tx.tracked = d.watch.tracks()
 	fn(tx)
 	d.tx = nil
 	d.finish(tx)
@@ -37,10 +37,11 @@ func (d *Doc) begin(origin any) *Txn {
 	*tx = Txn{
 		Origin: origin, doc: d, epoch: d.epoch,
 		touched: reuse(tx.touched), deletes: reuse(tx.deletes), mergeIDs: reuse(tx.mergeIDs),
+		called:      reuse(tx.called),
 		firstBranch: branchRef(len(d.branches)),
 	}
 	tx.commit.tx = tx
-	tx.tracked = !d.opts.NoFormatCleanup || d.types.tracks(d) || len(d.undo) > 0
+	tx.tracked = !d.opts.NoFormatCleanup || d.types.tracks(d) || d.watch.tracks()
 	d.tx = tx
 	d.cleanups = append(d.cleanups, tx)
 	return tx
@@ -59,7 +60,7 @@ func reuse[T any](s []T) []T {
 func (d *Doc) followUp(origin any, fn func(*Txn)) {
 	tx := d.begin(origin)
 	tx.local = true
-	tx.tracked = len(d.undo) > 0
+	tx.tracked = d.watch.tracks()
 	fn(tx)
 	d.tx = nil
 }
@@ -91,7 +92,7 @@ const compactAt = 4096
 // cleanup runs the phases of a commit (Yjs: cleanupTransactions):
 //
 //  1. sort and merge the deletes of the transaction
-//  2. call observers, then undo managers
+//  2. call observers
 //  3. remove redundant formats, in a transaction of its own
 //  4. collect deleted content
 //  5. merge neighbours: around deletes, at the end of each client that grew,
@@ -103,11 +104,8 @@ func (tx *Txn) cleanup() {
 		tx.touched[i].after = d.clients[tx.touched[i].client].state
 	}
 	tx.settleDeletes()
-	if tx.tracked {
-		d.types.observe(d, tx)
-		if len(d.undo) > 0 {
-			d.captureUndo(tx)
-		}
+	if tx.tracked || d.watch != nil {
+		tx.callObservers()
 		if tx.formatCleanup {
 			d.types.cleanFormats(d, tx)
 		}

@@ -67,6 +67,7 @@ type Doc struct {
 	spare    *Txn   // used again by the next transaction
 
 	types typeState
+	watch *watchers // nil while nobody watches
 }
 
 // New returns an empty document.

@@ -76,6 +76,7 @@ type UndoManager struct {
 	// static after NewUndoManager
 	doc  *Doc
 	opts UndoOptions
+	stop func()
 
 	scope     []branchRef // 0 stands for the document
 	origins   []any
@@ -103,6 +104,7 @@ func NewUndoManager(d *Doc, opts UndoOptions, scope ...Scope) (*UndoManager, err
 	}
 	u.AddTrackedOrigin(u)
 	d.undo = append(d.undo, u)
+	u.stop = d.afterTransaction(u.capture)
 	return u, nil
 }
 
@@ -110,6 +112,7 @@ func NewUndoManager(d *Doc, opts UndoOptions, scope ...Scope) (*UndoManager, err
 // (Yjs: destroy).
 func (u *UndoManager) Close() {
 	u.RemoveTrackedOrigin(u)
+	u.stop()
 	u.doc.undo = slices.DeleteFunc(slices.Clone(u.doc.undo), func(o *UndoManager) bool { return o == u })
 }
 
@@ -261,7 +264,6 @@ func (u *UndoManager) Redo() (*Commit, error) { return u.pop(RedoStack) }
 
 // pop undoes the newest step of a stack that has an effect (Yjs: popStackItem).
 func (u *UndoManager) pop(k StackKind) (*Commit, error) {
-	var changed []branchRef
 	u.busy[k] = true
 	c, err := u.doc.Transact(u, func(tx *Txn) {
 		for u.current == nil && len(u.stacks[k]) > 0 {
@@ -277,14 +279,13 @@ func (u *UndoManager) pop(k StackKind) (*Commit, error) {
 				u.doc.types.forget(u.doc, b)
 			}
 		}
-		changed = tx.changedTypes()
 	})
 	u.busy[k] = false
 	s := u.current
 	if s == nil {
 		return nil, err
 	}
-	u.emit(StackEvent{Kind: StackPopped, Stack: k, Item: s, Origin: u, changed: changed})
+	u.emit(StackEvent{Kind: StackPopped, Stack: k, Item: s, Origin: u, changed: slices.Clone(c.tx.called)})
 	u.current = nil
 	return c, err
 }
@@ -331,32 +332,14 @@ func (u *UndoManager) revert(tx *Txn, s *StackItem) bool {
 	return done
 }
 
-// changedTypes are the types that tx changed and that live.
-func (tx *Txn) changedTypes() []branchRef {
-	var bs []branchRef
-	for _, b := range tx.changedOrder {
-		if !tx.doc.typeDeleted(b) {
-			bs = append(bs, b)
-		}
-	}
-	return bs
-}
-
-// captureUndo hands a finished transaction to the undo managers (Yjs: the event afterTransaction). It
-// comes before what was deleted is collected.
-func (d *Doc) captureUndo(tx *Txn) {
-	changed := tx.changedTypes()
-	for _, u := range d.undo {
-		u.capture(tx, changed)
-	}
-}
-
-// capture makes a transaction a step, or part of one (Yjs: UndoManager.afterTransactionHandler).
-func (u *UndoManager) capture(tx *Txn, changed []branchRef) {
+// capture makes a finished transaction a step, or part of one (Yjs:
+// UndoManager.afterTransactionHandler).
+func (u *UndoManager) capture(tx *Txn) {
 	if u.opts.Captures != nil && !u.opts.Captures(&tx.commit) {
 		return
 	}
-	if !slices.Contains(u.scope, 0) && !slices.ContainsFunc(changed, u.coversType) || !u.tracks(tx.Origin) {
+	touches := func(b branchRef) bool { return b == 0 || tx.changedWithin(b) }
+	if !slices.ContainsFunc(u.scope, touches) || !u.tracks(tx.Origin) {
 		return
 	}
 	undoing, redoing := u.busy[UndoStack], u.busy[RedoStack]
@@ -367,7 +350,7 @@ func (u *UndoManager) capture(tx *Txn, changed []branchRef) {
 	} else if !redoing {
 		u.clear(false, true)
 	}
-	e := StackEvent{Stack: k, Origin: tx.Origin, changed: changed}
+	e := StackEvent{Stack: k, Origin: tx.Origin, changed: slices.Clone(tx.called)}
 	now := int64(0)
 	if u.opts.Now != nil {
 		now = u.opts.Now()

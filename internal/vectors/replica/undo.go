@@ -10,11 +10,14 @@ import (
 // UndoOptions say how an undo manager starts.
 type UndoOptions struct {
 	Scope         []string // names of roots
+	Whole         bool     // the scope is the document
 	CaptureWindow int64    // milliseconds; 0 for none
 	Now           func() int64
 	Origins       []any
 	// OverwriteRemote is ignoreRemoteMapChanges.
 	OverwriteRemote bool
+	// DeleteFilter is as in crdt.UndoOptions.
+	DeleteFilter func(crdt.UndoDeletion) bool
 }
 
 // Undo is an undo manager and what it reported.
@@ -34,7 +37,10 @@ func (r *Replica) NewUndo(o UndoOptions) (*Undo, error) {
 		}
 		scope = append(scope, s)
 	}
-	opts := crdt.UndoOptions{Origins: o.Origins, OverwriteRemote: o.OverwriteRemote}
+	if o.Whole {
+		scope = append(scope, r.Doc)
+	}
+	opts := crdt.UndoOptions{Origins: o.Origins, OverwriteRemote: o.OverwriteRemote, DeleteFilter: o.DeleteFilter}
 	if o.CaptureWindow > 0 {
 		opts.Now, opts.CaptureWindow = o.Now, o.CaptureWindow
 	}
@@ -95,7 +101,7 @@ func (u *Undo) Sizes() (undo, redo int) {
 	return len(u.manager.Stack(crdt.UndoStack)), len(u.manager.Stack(crdt.RedoStack))
 }
 
-// Do undoes, redoes, stops capturing or clears. It tells whether a step was taken back and returns what
+// Do undoes, redoes, stops capturing, clears or closes. It tells whether a step was taken back and returns what
 // the document emitted.
 func (u *Undo) Do(what string) (popped bool, out []Emitted, err error) {
 	var c *crdt.Commit
@@ -108,6 +114,12 @@ func (u *Undo) Do(what string) (popped bool, out []Emitted, err error) {
 		u.manager.StopCapturing()
 	case "clear":
 		u.manager.Clear()
+	case "clearUndo":
+		u.manager.ClearUndo()
+	case "clearRedo":
+		u.manager.ClearRedo()
+	case "close":
+		u.manager.Close()
 	default:
 		err = fmt.Errorf("replica: unknown action %q", what)
 	}

@@ -410,11 +410,11 @@ func TestUndoWithinTransaction(t *testing.T) {
 
 // TestUndoDeepChain: following what was redone many times, and far down, needs no recursion.
 func TestUndoDeepChain(t *testing.T) {
-	d := New(Options{Limits: Limits{TypeDepth: 1 << 20}})
+	d := New(Options{})
 	root := d.Array("a")
 	u := manage(t, d, UndoOptions{Origins: []any{"me"}}, root)
 	inner := NewArray(Int(1))
-	for range 2000 {
+	for range 300 {
 		inner = NewArray(inner)
 	}
 	change(t, d, "me", func(tx *Txn) { root.Push(tx, inner) })
@@ -426,12 +426,44 @@ func TestUndoDeepChain(t *testing.T) {
 		for a := root; a.Len() > 0 && a.At(0).Array().Valid(); depth++ {
 			a = a.At(0).Array()
 		}
-		if depth != 2001 {
+		if depth != 301 {
 			t.Fatalf("%d types are back", depth)
 		}
 		back(t, d, u.Redo)
 		if got := string(root.JSON().AppendJSON(nil)); got != want {
 			t.Fatalf("redone: %s", got)
+		}
+	}
+}
+
+// TestUndoManySiblings: bringing a type back takes time in proportion to what is in it, in whichever
+// order that was inserted.
+func TestUndoManySiblings(t *testing.T) {
+	const n = 40_000
+	for _, prepend := range []bool{false, true} {
+		d := New(Options{})
+		root := d.XMLFragment("x")
+		u := manage(t, d, UndoOptions{Origins: []any{"me"}}, root)
+		change(t, d, nil, func(tx *Txn) {
+			root.Push(tx, NewXMLElement("list", nil))
+			list := root.At(0).XMLElement()
+			var items []Value
+			for i := range n {
+				items = append(items, NewXMLElement("li", Attrs{{"i", Int(i)}}))
+			}
+			if !prepend {
+				list.Push(tx, items...)
+				return
+			}
+			for _, item := range items {
+				list.Insert(tx, 0, item)
+			}
+		})
+		want := root.String()
+		change(t, d, "me", func(tx *Txn) { root.Delete(tx, 0, 1) })
+		back(t, d, u.Undo)
+		if root.String() != want {
+			t.Error("undone, but not the same")
 		}
 	}
 }

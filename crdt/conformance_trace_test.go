@@ -153,10 +153,16 @@ var commands = map[string]command{
 		return differMap(want, got), err
 	},
 	"decodeUpdate": left("decodeUpdate"),
-	"snapshot": func(w *world, s *vectors.Step) (string, error) {
-		return differBytes(s, "s", w.docs[s.Doc].Snapshot(s.Version())), nil
-	},
-	"snapDecode": left("snapshot"),
+
+	"snapshot":      snapshotOf,
+	"snapDecode":    snapDecode,
+	"snapRecode":    snapRecode,
+	"snapEqual":     snapEqual,
+	"snapContains":  snapContains,
+	"fromSnapshot":  fromSnapshot,
+	"arraySnapshot": contentAt,
+	"mapSnapshot":   contentAt,
+	"deltaSnapshot": deltaSnapshot,
 }
 
 func left(name string) command {

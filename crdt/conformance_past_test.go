@@ -2,6 +2,7 @@ package crdt_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"maps"
 
@@ -101,4 +102,39 @@ func deltaSnapshot(w *world, s *vectors.Step) (string, error) {
 	}
 	got, err := w.docs[s.Doc].DeltaBetween(s.Version(), s.Prev, s.S, s.Root, mark)
 	return vectors.Diff(s.Expect.Get("delta"), got), err
+}
+
+func relpos(w *world, s *vectors.Step) (string, error) {
+	p, err := w.docs[s.Doc].RelPos(s.Root, s.Type, s.Path, s.Index, s.Assoc)
+	if err != nil {
+		return "", err
+	}
+	if d := differBytes(s, "rp", crdt.AppendRelativePosition(nil, p)); d != "" {
+		return d, nil
+	}
+	return vectors.Diff(s.Expect.Get("json"), replica.RelPosJSON(p)), nil
+}
+
+func relposDecode(w *world, s *vectors.Step) (string, error) {
+	p, err := crdt.DecodeRelativePosition(s.RP)
+	if err != nil {
+		return "", err
+	}
+	if d := differBytes(s, "again", crdt.AppendRelativePosition(nil, p)); d != "" {
+		return d, nil
+	}
+	return vectors.Diff(s.Expect.Get("json"), replica.RelPosJSON(p)), nil
+}
+
+func relposFromJSON(w *world, s *vectors.Step) (string, error) {
+	var p crdt.RelativePosition
+	if err := json.Unmarshal(s.JSON.JSON(), &p); err != nil {
+		return "", err
+	}
+	return differBytes(s, "rp", crdt.AppendRelativePosition(nil, p)), nil
+}
+
+func abspos(w *world, s *vectors.Step) (string, error) {
+	p, err := crdt.DecodeRelativePosition(s.RP)
+	return vectors.Diff(s.Expect.Get("pos"), w.docs[s.Doc].AbsPos(p, s.FollowUndone)), err
 }

@@ -24,6 +24,7 @@ func TestConformanceFuzz(t *testing.T)      { conform(t, "fuzz") }
 func TestConformanceEditors(t *testing.T)   { conform(t, "editors") }
 func TestConformanceUpdates(t *testing.T)   { conform(t, "updates") }
 func TestConformanceSnapshot(t *testing.T)  { conform(t, "snapshot") }
+func TestConformanceRelpos(t *testing.T)    { conform(t, "relpos") }
 func TestConformanceMalformed(t *testing.T) { conform(t, "malformed") }
 
 func conform(t *testing.T, family string) {

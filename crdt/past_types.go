@@ -91,12 +91,17 @@ func (d *Doc) At(s Snapshot, opts Options) (*Doc, error) {
 		}
 	}
 	e := newEncoder(V2, nil)
-	d.writeUpTo(e, s.State)
+	blocks := d.writeUpTo(e, s.State)
 	writeIDSet(e, &s.Deletes)
 	past := New(opts)
+	// What this document holds was judged when it came in.
+	limits := past.limits
+	past.limits.BlocksPerUpdate = max(blocks, 1)
+	past.limits.TypeDepth = max(limits.TypeDepth, d.maxDepth)
 	if _, err := past.Apply(nil, V2, e.finish()); err != nil {
 		return nil, fmt.Errorf("snapshot: %w", err)
 	}
+	past.limits = limits
 	for _, b := range d.rootOrder {
 		if br := d.branch(b); br.kind != KindUndefined {
 			past.root(d.key(br.name), br.kind)
@@ -105,12 +110,13 @@ func (d *Doc) At(s Snapshot, opts Options) (*Doc, error) {
 	return past, nil
 }
 
-// writeUpTo writes the blocks of each client up to a state, which must be known.
-func (d *Doc) writeUpTo(e updateEncoder, sv StateVector) {
+// writeUpTo writes the blocks of each client up to a state, which must be known, and returns how many.
+func (d *Doc) writeUpTo(e updateEncoder, sv StateVector) (blocks int) {
 	e.uvarint(uint64(sv.Len()))
 	for id, clock := range sv.All() {
 		cl := &d.clients[d.findClient(id)]
 		n := cl.find(uint32(clock)-1) + 1
+		blocks += n
 		e.uvarint(uint64(n))
 		e.client(id)
 		e.uvarint(0)
@@ -119,4 +125,5 @@ func (d *Doc) writeUpTo(e updateEncoder, sv StateVector) {
 			d.writePart(e, it, 0, min(it.length, uint32(clock)-it.clock))
 		}
 	}
+	return blocks
 }

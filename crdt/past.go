@@ -54,7 +54,8 @@ func (p *past) of(c clientRef) *pastClient {
 // known tells whether the first unit of an item was there.
 func (p *past) known(it *item) bool { return it.clock < p.of(it.client).state }
 
-// shows tells whether a unit was there and not deleted, and up to which clock that holds at least.
+// shows tells whether a unit was there and not deleted, and up to which clock that holds at least
+// (Yjs: isVisible).
 func (p *past) shows(u unitID) (visible bool, until uint32) {
 	pc := p.of(u.client)
 	if u.clock >= pc.state {
@@ -73,12 +74,6 @@ func (p *past) shows(u unitID) (visible bool, until uint32) {
 		return false, uint32(rs[j].To)
 	}
 	return true, uint32(rs[j].From)
-}
-
-// visible tells whether the first unit of an item was there and not deleted (Yjs: isVisible).
-func (p *past) visible(it *item) bool {
-	v, _ := p.shows(it.id())
-	return v
 }
 
 // piece is a run of units of one item that were all there, or all not, at each moment of a view.
@@ -182,18 +177,34 @@ func (p *past) listValues(b branchRef) iter.Seq[Value] {
 	}
 }
 
-// keyItem is the item that held the value of a key; 0 if there was none. It goes back from the
-// newest value (Yjs: typeMapGetSnapshot).
-func (p *past) keyItem(c chainRef) itemRef {
+// keyUnit is what held the value of a key: an item and the place of the unit in it; 0 if there was
+// none. It goes back from the newest value. Values of a key that are deleted may be one item, of which
+// the snapshot knows only the first ones; there Yjs gives the last one of the item
+// (typeMapGetSnapshot, typeMapGetAllSnapshot), which may be a later value.
+func (p *past) keyUnit(c chainRef) (r itemRef, unit uint32) {
 	d := p.d
-	r := d.chain(c).last
+	r = d.chain(c).last
 	for r != 0 && !p.known(d.item(r)) {
 		r = d.item(r).left
 	}
-	if r == 0 || !p.visible(d.item(r)) {
-		return 0
+	if r == 0 {
+		return 0, 0
 	}
-	return r
+	it := d.item(r)
+	last := unitID{it.client, min(it.end(), p.of(it.client).state) - 1}
+	if visible, _ := p.shows(last); !visible {
+		return 0, 0
+	}
+	return r, last.clock - it.clock
+}
+
+// unitValue is one element of an item.
+func (d *Doc) unitValue(r itemRef, unit uint32) (v Value) {
+	d.eachValue(d.item(r), unit, func(e Value) bool {
+		v = e
+		return false
+	})
+	return v
 }
 
 // keyValue is the value of a key, undefined when it had none.
@@ -202,20 +213,19 @@ func (p *past) keyValue(b branchRef, key string) (v Value, ok bool) {
 	if !known {
 		return Value{}, false
 	}
-	r := p.keyItem(p.d.findChain(b, k))
+	r, unit := p.keyUnit(p.d.findChain(b, k))
 	if r == 0 {
 		return Value{}, false
 	}
-	return p.d.lastValue(p.d.item(r)), true
+	return p.d.unitValue(r, unit), true
 }
 
-// entries yields keys and values in the order in which the keys appeared
-// (Yjs: typeMapGetAllSnapshot).
+// entries yields keys and values in the order in which the keys appeared.
 func (p *past) entries(b branchRef) iter.Seq2[string, Value] {
 	d := p.d
 	return func(yield func(string, Value) bool) {
 		for c := d.branch(b).firstKey; c != 0; c = d.chain(c).nextKey {
-			if r := p.keyItem(c); r != 0 && !yield(d.key(d.chain(c).key), d.lastValue(d.item(r))) {
+			if r, unit := p.keyUnit(c); r != 0 && !yield(d.key(d.chain(c).key), d.unitValue(r, unit)) {
 				return
 			}
 		}

@@ -102,8 +102,14 @@ func (d *Doc) At(s Snapshot, opts Options) (*Doc, error) {
 		return nil, fmt.Errorf("snapshot: %w", err)
 	}
 	past.limits = limits
+	past.rootOrder = past.rootOrder[:0]
 	for _, b := range d.rootOrder {
-		if br := d.branch(b); br.kind != KindUndefined {
+		br := d.branch(b)
+		k, known := past.lookupKey(d.key(br.name))
+		if r := past.roots[k]; known && r != 0 {
+			past.branch(r).kind = br.kind
+			past.rootOrder = append(past.rootOrder, r)
+		} else if br.kind != KindUndefined {
 			past.root(d.key(br.name), br.kind)
 		}
 	}

@@ -117,7 +117,7 @@ type AbsolutePosition struct {
 // in Yjs, a root that is named and does not exist is made. It takes time in proportion to the blocks
 // before the position, like in Yjs; in long texts that are asked often, to their square root.
 func (d *Doc) Resolve(p RelativePosition) (AbsolutePosition, bool) {
-	return d.locate(p, d.redoneUnit)
+	return d.locate(p, d.followRedone)
 }
 
 // ResolveShared is Resolve without regard to what was undone here, so that all replicas with the same
@@ -187,18 +187,6 @@ func (d *Doc) knownUnit(id ID) (unitID, bool) {
 func (d *Doc) unit(u unitID) (itemRef, uint32) {
 	r := d.blockAt(u)
 	return r, u.clock - d.item(r).clock
-}
-
-// redoneUnit is unit after everything that brought the unit back (Yjs: followRedone).
-func (d *Doc) redoneUnit(u unitID) (itemRef, uint32) {
-	for {
-		r, diff := d.unit(u)
-		if d.item(r).flags&flagRedone == 0 {
-			return r, diff
-		}
-		id := d.redone[r]
-		u = unitID{d.findClient(id.Client), uint32(id.Clock) + diff}
-	}
 }
 
 // unitAt is the item that holds a visible unit, which must exist, with the units before it. It leaves

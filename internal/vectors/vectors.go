@@ -239,6 +239,15 @@ type Step struct {
 	RP           []byte
 	JSON         Value
 	FollowUndone *bool
+
+	// undo managers
+	UM                     string   // undoNew, undo: the undo manager
+	Scope                  []string // undoNew: names of roots
+	CaptureTimeout         *int64   // undoNew: milliseconds
+	TrackedOrigins         []string // undoNew
+	IgnoreRemoteMapChanges bool     // undoNew
+	Do                     string   // undo: undo, redo, stop or clear
+	MS                     int64    // advance: by how many milliseconds
 }
 
 // Version is the update format that V states, 1 if it states none.

@@ -62,10 +62,13 @@ func (r *Replica) ApplyOnly(version int, update []byte) error {
 	return err
 }
 
-// Edit does recorded edits in one transaction.
-func (r *Replica) Edit(ops []vectors.Op) ([]Emitted, error) {
+// Edit does recorded edits in one transaction of origin "local".
+func (r *Replica) Edit(ops []vectors.Op) ([]Emitted, error) { return r.EditAs("local", ops) }
+
+// EditAs is Edit with another origin.
+func (r *Replica) EditAs(origin any, ops []vectors.Op) ([]Emitted, error) {
 	var bad error
-	c, err := r.Doc.Transact("local", func(tx *crdt.Txn) {
+	c, err := r.Doc.Transact(origin, func(tx *crdt.Txn) {
 		for _, op := range ops {
 			if bad = r.edit(tx, op); bad != nil {
 				return

@@ -9,8 +9,9 @@ import (
 // comes as a handle, whose own methods that take a snapshot tell what it was then, even if it is
 // deleted now.
 
-// ValuesAt yields the elements at a snapshot in order (Yjs: typeListToArraySnapshot). The array must
-// not change meanwhile.
+// ValuesAt yields the elements at a snapshot in order. The array must not change meanwhile.
+// (Yjs: typeListToArraySnapshot, which shows all of a block that the snapshot knows the start of,
+// unless something has cut it there.)
 func (a Array) ValuesAt(s Snapshot) iter.Seq[Value] { return a.valuesAt(s) }
 
 // ChildrenAt yields the child nodes at a snapshot in order. The fragment must not change meanwhile.

@@ -67,6 +67,16 @@ func (r *Replica) ContentAt(version int, s []byte, name, typ string) (vectors.Va
 	return vectors.Value{}, fmt.Errorf("replica: no content of %q", name)
 }
 
+// JSONAt is a root as plain data at an encoded snapshot.
+func (r *Replica) JSONAt(version int, s []byte, name string) (vectors.Value, error) {
+	snap, err := crdt.DecodeSnapshot(crdt.Version(version), s)
+	if err != nil {
+		return vectors.Value{}, err
+	}
+	t, err := r.root(name, "")
+	return fromValue(t.JSONAt(snap)), err
+}
+
 // DeltaBetween is a text at two encoded snapshots together.
 func (r *Replica) DeltaBetween(version int, prev, next []byte, name string, mark func(crdt.Change, crdt.ID) crdt.Value) (vectors.Value, error) {
 	before, err := crdt.DecodeSnapshot(crdt.Version(version), prev)

@@ -76,3 +76,12 @@ func typeName(t crdt.Value) vectors.Value {
 	id, _ := start.Type()
 	return vectors.MakeList(vectors.MakeNumber(float64(id.Client)), vectors.MakeNumber(float64(id.Clock)))
 }
+
+// AbsPosBytes is AbsPos of an encoded position.
+func (r *Replica) AbsPosBytes(rp []byte) (vectors.Value, error) {
+	p, err := crdt.DecodeRelativePosition(rp)
+	if err != nil {
+		return vectors.Value{}, err
+	}
+	return r.AbsPos(p, nil), nil
+}

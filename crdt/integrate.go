@@ -223,14 +223,3 @@ func (tx *Txn) deleteChild(r itemRef, stack []branchRef) []branchRef {
 	}
 	return stack
 }
-
-// removeSubdoc notes that the subdocument of r was deleted.
-func (tx *Txn) removeSubdoc(r itemRef) {
-	for i, have := range tx.subdocsAdded {
-		if have == r {
-			tx.subdocsAdded = append(tx.subdocsAdded[:i], tx.subdocsAdded[i+1:]...)
-			return
-		}
-	}
-	tx.subdocsRemoved = append(tx.subdocsRemoved, r)
-}

@@ -42,9 +42,12 @@ type Txn struct {
 	// formatCleanup asks for phase 3 (Yjs: _needFormattingCleanup).
 	formatCleanup bool
 
-	// subdocs, in order of appearance.
+	// references to other documents, in order of appearance; see SubdocsEvent.
 	subdocsAdded   []itemRef
-	subdocsRemoved []itemRef
+	subdocsRemoved []subdocRemoval
+	subdocsLoaded  []itemRef
+	subdocsLost    []itemRef // added and then deleted
+	subdocs        *SubdocsEvent
 
 	// firstBranch is the number of the first type made in the transaction.
 	firstBranch branchRef

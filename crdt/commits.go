@@ -45,11 +45,11 @@ func (w *watchers) committed(tx *Txn) {
 			(*fn)(c)
 		}
 	}
-	if e := tx.subdocs; e != nil {
+	if s := tx.subdocs; s != nil && s.event != nil {
 		for _, fn := range w.subdocs {
-			(*fn)(e)
+			(*fn)(s.event)
 		}
-		tx.doc.forgetSubdocs(tx.subdocsRemoved)
+		tx.doc.forgetSubdocs(s.removed)
 	}
 	w.current = nil
 }

@@ -72,7 +72,7 @@ func (tx *Txn) integrateContent(r itemRef, it *item) {
 		b.depth = d.branches[d.parentOf(it)].depth + 1
 		d.maxDepth = max(d.maxDepth, int(b.depth))
 	case kindDoc:
-		tx.subdocsAdded = append(tx.subdocsAdded, r)
+		tx.subdocsOf().add(r)
 	}
 }
 
@@ -188,7 +188,7 @@ func (tx *Txn) deleteOne(r itemRef) branchRef {
 		d.types.itemDeleted(d, r)
 	}
 	if it.kind == kindDoc {
-		tx.removeSubdoc(r)
+		tx.subdocsOf().remove(r)
 	}
 	return it.branch()
 }

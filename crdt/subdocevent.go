@@ -3,6 +3,7 @@ package crdt
 import (
 	"fmt"
 	"iter"
+	"slices"
 )
 
 // SubdocsEvent says what one transaction did to references to other documents.
@@ -19,6 +20,24 @@ type SubdocsEvent struct {
 	// Origin is what Apply or Transact was given; Local says which of them it was.
 	Origin any
 	Local  bool
+}
+
+// subdocChanges are the references that a transaction changed, in order of
+// appearance.
+type subdocChanges struct {
+	added   []itemRef
+	removed []subdocRemoval
+	loaded  []itemRef
+	lost    []itemRef // added and then deleted
+	event   *SubdocsEvent
+}
+
+// subdocsOf returns the changes of the transaction, to add to.
+func (tx *Txn) subdocsOf() *subdocChanges {
+	if tx.subdocs == nil {
+		tx.subdocs = new(subdocChanges)
+	}
+	return tx.subdocs
 }
 
 // subdocRemoval is a reference that was deleted or reset.
@@ -41,7 +60,8 @@ func (v Value) LoadSubdoc(tx *Txn) {
 	d := tx.doc
 	if it := d.item(r); !d.subdocOf(it).ShouldLoad {
 		d.types.setLoad(it.id(), true)
-		tx.subdocsLoaded = append(tx.subdocsLoaded, r)
+		s := tx.subdocsOf()
+		s.loaded = append(s.loaded, r)
 	}
 }
 
@@ -56,9 +76,10 @@ func (v Value) ResetSubdoc(tx *Txn) {
 	}
 	d := tx.doc
 	it := d.item(r)
-	tx.subdocsRemoved = append(tx.subdocsRemoved, subdocRemoval{r, true, d.subdocValue(it)})
+	s := tx.subdocsOf()
+	s.removed = append(s.removed, subdocRemoval{r, true, d.subdocValue(it)})
 	d.types.setLoad(it.id(), false)
-	tx.subdocsAdded = append(tx.subdocsAdded, r)
+	s.add(r)
 }
 
 // subdocItem is the item of a reference that is in the document of tx.
@@ -99,63 +120,51 @@ func (d *Doc) SubdocValues() iter.Seq[Value] {
 	}
 }
 
-// removeSubdoc notes that the reference of r was deleted.
-func (tx *Txn) removeSubdoc(r itemRef) {
-	for i, have := range tx.subdocsAdded {
-		if have == r {
-			tx.subdocsAdded = append(tx.subdocsAdded[:i], tx.subdocsAdded[i+1:]...)
-			tx.subdocsLost = append(tx.subdocsLost, r)
-			return
-		}
-	}
-	tx.subdocsRemoved = append(tx.subdocsRemoved, subdocRemoval{item: r})
-}
+// add notes that the reference of r was integrated.
+func (s *subdocChanges) add(r itemRef) { s.added = append(s.added, r) }
 
-// noteSubdocs writes down for the watchers what happened to references, while
-// those that were deleted can still be read.
-func (tx *Txn) noteSubdocs() {
-	d := tx.doc
-	if len(tx.subdocsAdded)+len(tx.subdocsRemoved)+len(tx.subdocsLoaded)+len(tx.subdocsLost) == 0 {
+// remove notes that the reference of r was deleted.
+func (s *subdocChanges) remove(r itemRef) {
+	if i := slices.Index(s.added, r); i >= 0 {
+		s.added = slices.Delete(s.added, i, i+1)
+		s.lost = append(s.lost, r)
 		return
 	}
+	s.removed = append(s.removed, subdocRemoval{item: r})
+}
+
+// note writes down for the watchers what happened, while references that were
+// deleted can still be read.
+func (s *subdocChanges) note(tx *Txn) {
+	d := tx.doc
 	e := &SubdocsEvent{Origin: tx.Origin, Local: tx.local}
-	for _, r := range tx.subdocsAdded {
+	for _, r := range s.added {
 		v := d.subdocValue(d.item(r))
 		e.Added = append(e.Added, v)
 		if v.ref.sub.ShouldLoad {
 			e.Loaded = append(e.Loaded, v)
 		}
 	}
-	for _, r := range tx.subdocsLost {
+	for _, r := range s.lost {
 		if v := d.subdocValue(d.item(r)); v.ref.sub.ShouldLoad {
 			e.Loaded = append(e.Loaded, v)
 		}
 	}
-	for _, r := range tx.subdocsLoaded {
-		v := d.subdocValue(d.item(r))
-		if !containsValue(e.Loaded, v) {
+	for _, r := range s.loaded {
+		if v := d.subdocValue(d.item(r)); !slices.ContainsFunc(e.Loaded, v.Equal) {
 			e.Loaded = append(e.Loaded, v)
 		}
 	}
-	for i := range tx.subdocsRemoved {
-		gone := &tx.subdocsRemoved[i]
+	for i := range s.removed {
+		gone := &s.removed[i]
 		if gone.was.kind != ValueSubdoc {
 			gone.was = d.subdocValue(d.item(gone.item))
 		}
 		e.Removed = append(e.Removed, gone.was)
 	}
 	if len(e.Added)+len(e.Removed)+len(e.Loaded) > 0 {
-		tx.subdocs = e
+		s.event = e
 	}
-}
-
-func containsValue(vals []Value, v Value) bool {
-	for _, have := range vals {
-		if have.Equal(v) {
-			return true
-		}
-	}
-	return false
 }
 
 // forgetSubdocs reports each deleted reference once more, in a transaction of its
@@ -164,7 +173,7 @@ func (d *Doc) forgetSubdocs(gone []subdocRemoval) {
 	for _, g := range gone {
 		if !g.destroyed {
 			g.destroyed = true
-			d.followUp(nil, func(tx *Txn) { tx.subdocsRemoved = append(tx.subdocsRemoved, g) })
+			d.followUp(nil, func(tx *Txn) { tx.subdocs = &subdocChanges{removed: []subdocRemoval{g}} })
 		}
 	}
 }

@@ -42,12 +42,8 @@ type Txn struct {
 	// formatCleanup asks for phase 3 (Yjs: _needFormattingCleanup).
 	formatCleanup bool
 
-	// references to other documents, in order of appearance; see SubdocsEvent.
-	subdocsAdded   []itemRef
-	subdocsRemoved []subdocRemoval
-	subdocsLoaded  []itemRef
-	subdocsLost    []itemRef // added and then deleted
-	subdocs        *SubdocsEvent
+	// subdocs are the changes of references to other documents; nil for none.
+	subdocs *subdocChanges
 
 	// firstBranch is the number of the first type made in the transaction.
 	firstBranch branchRef

@@ -83,8 +83,8 @@ func (tx *Txn) callObservers() {
 		}
 	}
 	tx.observed = true
-	if d.watch != nil && len(d.watch.subdocs) > 0 {
-		tx.noteSubdocs()
+	if d.watch != nil && len(d.watch.subdocs) > 0 && tx.subdocs != nil {
+		tx.subdocs.note(tx)
 	}
 }
 

@@ -14,7 +14,7 @@ func (d *Doc) Check() error {
 		if err := d.checkClient(clientRef(c), seen); err != nil {
 			return err
 		}
-		total += len(d.clients[c].blocks)
+		total += d.clients[c].blocks.len()
 	}
 	if total != d.slab.live {
 		return fmt.Errorf("%d blocks in the index, %d in the slab", total, d.slab.live)
@@ -41,10 +41,15 @@ func (d *Doc) Check() error {
 // checkClient verifies the index of a client and its share of the delete set.
 func (d *Doc) checkClient(ref clientRef, seen map[itemRef]bool) error {
 	c := &d.clients[ref]
+	if err := c.blocks.check(); err != nil {
+		return fmt.Errorf("client %d: %w", c.id, err)
+	}
 	var clock uint32
 	var deleted ranges
-	for i, e := range c.blocks {
+	i := -1
+	for e := range c.blocks.all() {
 		it := d.item(e.ref)
+		i++
 		switch {
 		case seen[e.ref]:
 			return fmt.Errorf("block %d of client %d: item %d is used twice", i, c.id, e.ref)
@@ -166,7 +171,7 @@ func (d *Doc) checkChain(c chainRef, b branchRef, k keyRef, parentGone bool, see
 func (d *Doc) checkArena() error {
 	live := 0
 	for c := range d.clients {
-		for _, e := range d.clients[c].blocks {
+		for e := range d.clients[c].blocks.all() {
 			it := d.item(e.ref)
 			if it.size == 0 || it.kind == kindType {
 				continue

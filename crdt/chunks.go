@@ -84,8 +84,7 @@ func (c *chunker) sendUpTo(client clientRef, state uint32) bool {
 			stack = stack[:len(stack)-1]
 			continue
 		}
-		cl := &c.d.clients[g.client]
-		it := c.d.item(cl.blocks[cl.find(c.sent[g.client])].ref)
+		it := c.d.item(c.d.blockAt(unitID{g.client, c.sent[g.client]}))
 		if dep, ok := c.lacks(it); ok {
 			stack = append(stack, goal{dep.client, dep.clock + 1})
 			continue

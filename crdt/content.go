@@ -421,7 +421,7 @@ func (d *Doc) compact() {
 	a := &d.arena
 	buf := make([]byte, 0, len(a.buf)-a.dead)
 	for c := range d.clients {
-		for _, e := range d.clients[c].blocks {
+		for e := range d.clients[c].blocks.all() {
 			it := d.item(e.ref)
 			if it.size == 0 || it.kind == kindType {
 				continue

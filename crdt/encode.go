@@ -195,13 +195,17 @@ func (d *Doc) writeFrom(e updateEncoder, fs []from) {
 	e.uvarint(uint64(len(fs)))
 	for _, f := range fs {
 		cl := &d.clients[f.client]
-		i := cl.find(f.clock)
-		e.uvarint(uint64(len(cl.blocks) - i))
+		p := cl.blocks.find(f.clock)
+		e.uvarint(uint64(cl.blocks.lenFrom(p)))
 		e.client(cl.id)
 		e.uvarint(uint64(f.clock))
-		d.writeBlock(e, d.item(cl.blocks[i].ref), f.clock-cl.blocks[i].clock)
-		for _, b := range cl.blocks[i+1:] {
-			d.writeBlock(e, d.item(b.ref), 0)
+		offset := f.clock - cl.blocks.at(p).clock
+		for c := p.chunk; c <= len(cl.blocks.full); c++ {
+			for _, b := range cl.blocks.chunk(c)[p.at:] {
+				d.writeBlock(e, d.item(b.ref), offset)
+				offset = 0
+			}
+			p.at = 0
 		}
 	}
 }

@@ -73,7 +73,7 @@ func (d *Doc) fresh() bool { return d.slab.next == 0 && d.pending.empty() }
 // that were asked for stay.
 func (d *Doc) reset() {
 	tx := d.tx
-	d.slab, d.arena = slab{}, arena{}
+	d.slab, d.arena, d.seam = slab{}, arena{}, seam{}
 	d.clients, d.clientIndex, d.lastClient = d.clients[:1], nil, 0
 	d.chains, d.chainIndex = d.chains[:1], nil
 	kept := d.rootOrder[:0]

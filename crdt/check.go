@@ -176,6 +176,10 @@ func (d *Doc) checkArena() error {
 			if it.size == 0 || it.kind == kindType {
 				continue
 			}
+			if s := d.seam; (it.kind == kindAny || it.kind == kindJSON) && it.id() == s.id && s.units <= it.length &&
+				len(skipValues(d.data(it), s.units)) != int(it.size-s.bytes) {
+				return fmt.Errorf("item %d: value %d is not at byte %d", e.ref, s.units, s.bytes)
+			}
 			if int(it.off)+int(it.size) > len(d.arena.buf) {
 				return fmt.Errorf("item %d: content beyond the arena", e.ref)
 			}

@@ -94,7 +94,7 @@ func (d *Doc) splitContent(left, right *item, diff uint32) {
 			return
 		}
 	case kindAny, kindJSON:
-		at = len(data) - len(skipValues(data, diff))
+		at = len(data) - len(d.valuesFrom(left, diff))
 	default:
 		invariant.Assert(false, "content of one unit is split")
 	}
@@ -376,6 +376,9 @@ func (d *Doc) mergeContent(left, right *item) {
 			left.off, left.size = a.put(joined), uint32(len(joined))
 			return
 		}
+	}
+	if left.kind != kindString {
+		d.seam = seam{left.id(), left.length, left.size}
 	}
 	leftCap, rightCap := left.capacity(), right.capacity()
 	total := left.size + right.size

@@ -31,6 +31,7 @@ type Doc struct {
 	// blocks
 	slab        slab
 	arena       arena
+	seam        seam
 	clients     []client // by clientRef; 0 is never used
 	clientIndex map[ClientID]clientRef
 	lastClient  clientRef // the client last looked up

@@ -98,7 +98,7 @@ func (d *Doc) writeContent(e updateEncoder, it *item, offset, to uint32) {
 		e.length(uint64(to - offset))
 	case kindJSON:
 		e.length(uint64(to - offset))
-		r := lib0.NewReader(skipValues(data, offset))
+		r := lib0.NewReader(d.valuesFrom(it, offset))
 		for range to - offset {
 			if v := readAny(&r); v.IsUndefined() {
 				e.str("undefined")
@@ -136,7 +136,7 @@ func (d *Doc) writeContent(e updateEncoder, it *item, offset, to uint32) {
 		}
 	case kindAny:
 		e.length(uint64(to - offset))
-		values := skipValues(data, offset)
+		values := d.valuesFrom(it, offset)
 		if to < it.length {
 			values = values[:len(values)-len(skipValues(values, to-offset))]
 		}
@@ -146,6 +146,31 @@ func (d *Doc) writeContent(e updateEncoder, it *item, offset, to uint32) {
 		e.text(guid, -1)
 		e.any(opts)
 	}
+}
+
+// seam remembers where a value of a long item begins, to spare a walk over those
+// before it: the place of the last search, or where two items were merged. It
+// cannot go out of date, because the units of an ID keep their encoding for as
+// long as they have one.
+type seam struct {
+	id    unitID // of the item's first unit
+	units uint32
+	bytes uint32 // of the units from id on
+}
+
+// valuesFrom are the encoded values of an item from unit n on.
+func (d *Doc) valuesFrom(it *item, n uint32) []byte {
+	data := d.data(it)
+	if n == 0 {
+		return data
+	}
+	s := seam{id: it.id()}
+	if d.seam.id == s.id && d.seam.units <= n {
+		s = d.seam
+	}
+	rest := skipValues(data[s.bytes:], n-s.units)
+	d.seam = seam{s.id, n, uint32(len(data) - len(rest))}
+	return rest
 }
 
 // skipValues cuts n encoded values off the front.

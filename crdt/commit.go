@@ -37,6 +37,7 @@ func (d *Doc) begin(origin any) *Txn {
 	*tx = Txn{
 		Origin: origin, doc: d, epoch: d.epoch,
 		touched: reuse(tx.touched), deletes: reuse(tx.deletes), mergeIDs: reuse(tx.mergeIDs),
+		changed: reuse(tx.changed), changedOrder: reuse(tx.changedOrder),
 		firstBranch: branchRef(len(d.branches)),
 	}
 	tx.commit.tx = tx

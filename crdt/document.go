@@ -67,6 +67,8 @@ type Doc struct {
 	spare    *Txn   // used again by the next transaction
 
 	types typeState
+
+	encoder encoderV1 // of Commit.AppendUpdate
 }
 
 // New returns an empty document.

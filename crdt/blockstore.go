@@ -8,7 +8,7 @@ type client struct {
 	// block, never an existing one.
 	state uint32
 	// deleted are the deleted clocks.
-	deleted ranges
+	deleted growingRanges
 	// before is the state before the transaction numbered touched.
 	before  uint32
 	touched uint64

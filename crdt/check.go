@@ -2,6 +2,7 @@ package crdt
 
 import (
 	"fmt"
+	"slices"
 )
 
 // Check verifies the invariants of the package comment: every block, link,
@@ -78,13 +79,8 @@ func (d *Doc) checkClient(ref clientRef, seen map[itemRef]bool) error {
 	if clock != c.state {
 		return fmt.Errorf("client %d: state %d, blocks end at %d", c.id, c.state, clock)
 	}
-	if len(deleted) != len(c.deleted) {
-		return fmt.Errorf("client %d: delete set %v, blocks say %v", c.id, c.deleted, deleted)
-	}
-	for i := range deleted {
-		if deleted[i] != c.deleted[i] {
-			return fmt.Errorf("client %d: delete set %v, blocks say %v", c.id, c.deleted, deleted)
-		}
+	if have := c.deleted.settled(); !slices.Equal(have, deleted) {
+		return fmt.Errorf("client %d: delete set %v, blocks say %v", c.id, have, deleted)
 	}
 	return nil
 }

@@ -167,7 +167,7 @@ func (c *chunker) addDeletes(client clientRef, from, to uint32) bool {
 	if from >= to {
 		return true
 	}
-	del := c.d.clients[client].deleted
+	del := c.d.clients[client].deleted.settled()
 	for i := del.search(from); i < len(del) && del[i].from < to; i++ {
 		if c.size > c.maxBytes && !c.flush(false) {
 			return false

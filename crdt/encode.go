@@ -240,7 +240,7 @@ func (d *Doc) writeFrom(e updateEncoder, fs []from) {
 func (d *Doc) writeAllDeletes(e updateEncoder) {
 	fs := make([]from, 0, len(d.clients))
 	for c := 1; c < len(d.clients); c++ {
-		if len(d.clients[c].deleted) > 0 {
+		if len(d.clients[c].deleted.settled()) > 0 {
 			fs = append(fs, from{client: clientRef(c)})
 		}
 	}
@@ -250,8 +250,8 @@ func (d *Doc) writeAllDeletes(e updateEncoder) {
 		cl := &d.clients[f.client]
 		e.resetDeletes()
 		e.uvarint(uint64(cl.id))
-		e.uvarint(uint64(len(cl.deleted)))
-		for _, s := range cl.deleted {
+		e.uvarint(uint64(len(cl.deleted.sorted)))
+		for _, s := range cl.deleted.sorted {
 			e.deleteClock(uint64(s.from))
 			e.deleteLength(uint64(s.to - s.from))
 		}
@@ -348,12 +348,14 @@ func (d *Doc) StateVector() StateVector {
 // Deletes is the whole delete set.
 func (d *Doc) Deletes() IDSet {
 	var s IDSet
-	for _, c := range d.clients[1:] {
-		if len(c.deleted) == 0 {
+	for i := range d.clients[1:] {
+		c := &d.clients[1+i]
+		deleted := c.deleted.settled()
+		if len(deleted) == 0 {
 			continue
 		}
-		rs := make([]Range, len(c.deleted))
-		for i, r := range c.deleted {
+		rs := make([]Range, len(deleted))
+		for i, r := range deleted {
 			rs[i] = Range{Clock(r.from), Clock(r.to)}
 		}
 		s.clients = append(s.clients, idSetClient{c.id, rs})

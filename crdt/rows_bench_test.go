@@ -5,7 +5,10 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
+	"strings"
 	"testing"
+	"time"
 )
 
 // rowInputs are the inputs of the rows B1 and B2 of crdt-benchmarks.
@@ -234,34 +237,45 @@ func BenchmarkRows(b *testing.B) {
 	run("B3.5", many(func(tx *Txn, d *Doc, i int) { d.Array("array").Insert(tx, 0, Int(i)) }))
 }
 
-// BenchmarkScatteredDeletes deletes one unit in two of a text, all in one transaction.
-func BenchmarkScatteredDeletes(b *testing.B) {
-	for _, n := range []int{4096, 16384} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			b.ReportAllocs()
-			start := cpuTime()
-			for b.Loop() {
-				scatteredDeletes(b, n)
-			}
-			reportCPU(b, start, b.N)
-		})
-	}
-}
-
-func scatteredDeletes(tb testing.TB, n int) *Doc {
+// scattered makes n edits at random places of a text, all in one transaction.
+func scattered(tb testing.TB, n, length int, edit func(tx *Txn, text Text, at int)) (took time.Duration) {
+	tb.Helper()
 	d := New(Options{ClientID: 1})
 	text := d.Text("text")
+	rng := rand.New(rand.NewPCG(1, 2))
 	for _, fn := range []func(*Txn){
-		func(tx *Txn) { text.Insert(tx, 0, string(bytes.Repeat([]byte("ab"), n))) },
+		func(tx *Txn) { text.Insert(tx, 0, strings.Repeat("0123456789", length/10)) },
 		func(tx *Txn) {
-			for i := range n {
-				text.Delete(tx, i, 1)
+			took = cpuTime()
+			for range n {
+				edit(tx, text, rng.IntN(text.Len()))
 			}
+			took = cpuTime() - took
 		},
 	} {
 		if _, err := d.Transact(nil, fn); err != nil {
 			tb.Fatal(err)
 		}
 	}
-	return d
+	return took
+}
+
+func deleteOne(tx *Txn, text Text, at int) { text.Delete(tx, at, 1) }
+func insertOne(tx *Txn, text Text, at int) { text.Insert(tx, at, "x") }
+func formatOne(tx *Txn, text Text, at int) { text.Format(tx, at, 1, Attrs{{"b", Bool(at%2 == 0)}}) }
+
+// BenchmarkScattered makes many edits in one transaction.
+func BenchmarkScattered(b *testing.B) {
+	for name, edit := range map[string]func(*Txn, Text, int){"deletes": deleteOne, "inserts": insertOne, "formats": formatOne} {
+		for _, n := range []int{4096, 16384} {
+			b.Run(fmt.Sprint(name, n), func(b *testing.B) {
+				b.ReportAllocs()
+				start := cpuTime()
+				for b.Loop() {
+					scattered(b, n, 10*n, edit)
+				}
+				reportCPU(b, start, b.N)
+			})
+		}
+	}
 }

@@ -27,6 +27,8 @@ type Doc struct {
 	// static after New
 	opts   Options
 	limits Limits
+	// rehearsal says that this is a copy on which a doubtful update is tried.
+	rehearsal bool
 
 	// blocks
 	slab        slab

@@ -440,10 +440,11 @@ func (m *merger) join(s *source, alive *bool) {
 func (d *Doc) appendWithPending(dst []byte, v Version, sv StateVector) []byte {
 	parts := [][]byte{d.AppendDiff(nil, v, sv)}
 	p := &d.pending
-	if !p.deletes.Empty() {
+	if len(p.deletes) > 0 {
 		e := newEncoder(v, nil)
 		e.uvarint(0)
-		writeIDSet(e, &p.deletes)
+		deletes := p.deleteSet()
+		writeIDSet(e, &deletes)
 		parts = append(parts, e.finish())
 	}
 	if p.blocks > 0 {

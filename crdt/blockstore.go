@@ -13,6 +13,9 @@ type client struct {
 	before  uint32
 	touched uint64
 	hint    int // index of the block found last
+	// name is the varuint of id: its bytes, the first one lowest, and how many.
+	name    uint64
+	nameLen uint8
 }
 
 // blockEntry repeats the item's clock, so that a search stays in the index.
@@ -81,6 +84,7 @@ func (d *Doc) clientFor(id ClientID) clientRef {
 	}
 	c := clientRef(len(d.clients))
 	d.clients = append(d.clients, client{id: id})
+	d.clients[c].setName()
 	if d.clientIndex == nil {
 		d.clientIndex = make(map[ClientID]clientRef)
 	}

@@ -274,10 +274,33 @@ func (d *Doc) writeRanges(e updateEncoder, ds []deleteRange) {
 // AppendDiff appends the blocks that sv lacks and the whole delete set. Pending
 // blocks are left out, so it never holds a skip.
 func (d *Doc) AppendDiff(dst []byte, v Version, sv StateVector) []byte {
+	fs := d.missingFrom(sv)
+	if v == V1 {
+		e := encoderV1{buf: d.appendFromV1(slices.Grow(dst, d.roomV1(fs)), fs)}
+		d.writeAllDeletes(&e)
+		return e.buf
+	}
 	e := newEncoder(v, dst)
-	d.writeFrom(e, d.missingFrom(sv))
+	d.writeFrom(e, fs)
 	d.writeAllDeletes(e)
 	return e.finish()
+}
+
+// roomV1 is about how many bytes a diff takes in V1.
+func (d *Doc) roomV1(fs []from) int {
+	n := 64
+	for _, f := range fs {
+		cl := &d.clients[f.client]
+		if blocks := len(cl.blocks) - cl.find(f.clock); blocks == len(cl.blocks) {
+			n += 15*blocks + (len(d.arena.buf)-d.arena.dead)/len(d.clients)
+		} else {
+			n += 32 * blocks
+		}
+	}
+	for i := range d.clients {
+		n += 5 * len(d.clients[i].deleted)
+	}
+	return n
 }
 
 // AppendUpdate appends the integrated blocks that sv lacks, and only these

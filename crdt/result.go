@@ -44,14 +44,18 @@ func (c *Commit) AppendUpdate(dst []byte, v Version) []byte {
 		return append(dst, f...)
 	}
 	d := c.tx.doc
-	e := newEncoder(v, dst)
-	fs := make([]from, 0, 1)
+	var one [1]from
+	fs := one[:0]
 	for _, t := range c.tx.touched {
 		fs = append(fs, from{t.client, t.before})
 	}
 	if len(fs) > 1 {
 		d.sortDescending(fs)
 	}
+	if v == V1 {
+		return d.appendDeletesV1(d.appendFromV1(dst, fs), c.tx.deletes)
+	}
+	e := newEncoder(v, dst)
 	d.writeFrom(e, fs)
 	d.writeRanges(e, c.tx.deletes)
 	return e.finish()

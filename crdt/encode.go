@@ -34,7 +34,9 @@ type updateEncoder interface {
 // newEncoder starts an update that is appended to dst.
 func newEncoder(v Version, dst []byte) updateEncoder {
 	if v == V2 {
-		return &encoderV2{dst: dst}
+		e := encodersV2.Get().(*encoderV2)
+		e.dst = dst
+		return e
 	}
 	return &encoderV1{buf: dst}
 }
@@ -88,6 +90,36 @@ func (d *Doc) writePart(e updateEncoder, it *item, offset, to uint32) {
 		}
 	}
 	d.writeContent(e, it, offset, to)
+}
+
+// writeBlocksV2 is writeBlock for whole blocks in V2; the frequent ones go
+// straight to the columns.
+func (d *Doc) writeBlocksV2(e *encoderV2, blocks []blockEntry) {
+	for _, b := range blocks {
+		it := d.item(b.ref)
+		if it.kind != kindString && it.kind != kindDeleted || it.origin.client == 0 && it.rightOrigin.client == 0 {
+			d.writeBlock(e, it, 0)
+			continue
+		}
+		info := uint8(it.kind)
+		if it.origin.client != 0 {
+			info |= 0x80
+			e.leftID(d.publicID(it.origin))
+		}
+		if it.rightOrigin.client != 0 {
+			info |= 0x40
+			e.rightID(d.publicID(it.rightOrigin))
+		}
+		if d.chains[it.chain].key != 0 {
+			info |= 0x20
+		}
+		e.infos.Write(info)
+		if it.kind == kindString {
+			e.strings.WriteUnits(view(d.data(it)), int(it.length))
+		} else {
+			e.lens.Write(uint64(it.length))
+		}
+	}
 }
 
 // writeContent writes the payload of the units from offset up to to.
@@ -200,6 +232,10 @@ func (d *Doc) writeFrom(e updateEncoder, fs []from) {
 		e.client(cl.id)
 		e.uvarint(uint64(f.clock))
 		d.writeBlock(e, d.item(cl.blocks[i].ref), f.clock-cl.blocks[i].clock)
+		if e2, ok := e.(*encoderV2); ok {
+			d.writeBlocksV2(e2, cl.blocks[i+1:])
+			continue
+		}
 		for _, b := range cl.blocks[i+1:] {
 			d.writeBlock(e, d.item(b.ref), 0)
 		}

@@ -41,7 +41,8 @@ func (s *source) next() bool {
 // (Yjs: mergeUpdatesV2). An update is opened when its turn comes, so that what
 // a merge holds is in proportion to the updates that overlap.
 type merger struct {
-	v Version
+	v       Version
+	updates [][]byte
 	// closed are the updates that were not opened, in the order of their first
 	// blocks.
 	closed []firstBlock
@@ -68,14 +69,15 @@ type merger struct {
 type firstBlock struct {
 	client ClientID
 	clock  uint64
-	update []byte
+	update int
 }
 
 // queue reads where each update starts, and sorts.
 func (m *merger) queue(updates [][]byte) error {
 	m.closed = make([]firstBlock, 0, len(updates))
 	sorted := true
-	for _, u := range updates {
+	m.updates = updates
+	for i, u := range updates {
 		f, ok := startV1(m.v, u)
 		if !ok {
 			s, err := m.start(u)
@@ -88,9 +90,10 @@ func (m *merger) queue(updates [][]byte) error {
 				}
 				continue
 			}
-			f = firstBlock{s.head.client, s.head.clock, u}
+			f = firstBlock{client: s.head.client, clock: s.head.clock}
 			m.spare = s
 		}
+		f.update = i
 		if n := len(m.closed); n > 0 && compareFirst(m.closed[n-1], f) > 0 {
 			sorted = false
 		}
@@ -110,7 +113,7 @@ func startV1(v Version, update []byte) (firstBlock, bool) {
 	}
 	d := decoderV1{b: update}
 	sections, n := d.uvarint(), d.uvarint()
-	f := firstBlock{ClientID(d.uvarint()), d.uvarint(), update}
+	f := firstBlock{client: ClientID(d.uvarint()), clock: d.uvarint()}
 	info := contentKind(d.info() & 0x1f)
 	return f, d.bad == nil && sections > 0 && n > 0 && info != kindSkip
 }
@@ -126,7 +129,7 @@ func (m *merger) start(update []byte) (*source, error) {
 
 // openFirst opens the first of the closed updates.
 func (m *merger) openFirst() *source {
-	s, err := m.start(m.closed[0].update)
+	s, err := m.start(m.updates[m.closed[0].update])
 	m.closed = m.closed[1:]
 	if err == nil && !s.next() {
 		err = m.end(s)
@@ -366,4 +369,3 @@ func (m *merger) join(s *source, alive *bool) {
 	m.cur, m.has = head, true
 	*alive = s.next()
 }
-

@@ -15,13 +15,18 @@ func (d *Doc) appendFromV1(dst []byte, fs []from) []byte {
 	dst = lib0.AppendUvarint(dst, uint64(len(fs)))
 	for _, f := range fs {
 		cl := &d.clients[f.client]
-		i := cl.find(f.clock)
-		dst = lib0.AppendUvarint(dst, uint64(len(cl.blocks)-i))
-		dst = lib0.AppendUvarint(dst, uint64(cl.id))
+		x := &cl.blocks
+		p := x.find(f.clock)
+		dst = lib0.AppendUvarint(dst, uint64(x.lenFrom(p)))
+		dst = cl.appendName(dst)
 		dst = lib0.AppendUvarint(dst, uint64(f.clock))
-		dst = d.appendBlockV1(dst, d.item(cl.blocks[i].ref), f.clock-cl.blocks[i].clock)
-		for _, b := range cl.blocks[i+1:] {
-			dst = d.appendBlockV1(dst, d.item(b.ref), 0)
+		offset := f.clock - x.at(p).clock
+		for c := p.chunk; c <= len(x.full); c++ {
+			for _, b := range x.chunk(c)[p.at:] {
+				dst = d.appendBlockV1(dst, d.item(b.ref), offset)
+				offset = 0
+			}
+			p.at = 0
 		}
 	}
 	return dst
@@ -33,7 +38,11 @@ func (d *Doc) appendBlockV1(dst []byte, it *item, offset uint32) []byte {
 	if offset > 0 {
 		origin = unitID{it.client, it.clock + offset - 1}
 	}
-	plain := it.kind == kindDeleted || it.kind == kindString && (it.size == it.length || offset == 0 && !d.arena.surrogates)
+	var text []byte
+	plain := it.kind == kindDeleted
+	if it.kind == kindString {
+		text, plain = d.textV1(it, offset)
+	}
 	if !plain || origin.client == 0 && it.rightOrigin.client == 0 {
 		e := encoderV1{buf: dst}
 		d.writeBlock(&e, it, offset)
@@ -59,12 +68,23 @@ func (d *Doc) appendBlockV1(dst []byte, it *item, offset uint32) []byte {
 	if it.kind == kindDeleted {
 		return lib0.AppendUvarint(dst, uint64(it.length-offset))
 	}
-	text := d.arena.buf[it.off : it.off+it.size]
-	if it.size == it.length {
-		text = text[offset:]
-	}
 	dst = lib0.AppendUvarint(dst, uint64(len(text)))
 	return append(dst, text...)
+}
+
+// textV1 is the text of an item from a unit offset on, if it is found at once
+// and can be written as it is.
+func (d *Doc) textV1(it *item, offset uint32) ([]byte, bool) {
+	text := d.arena.buf[it.off : it.off+it.size]
+	switch {
+	case it.size == it.length:
+		return text[offset:], true
+	case d.arena.surrogates:
+		return nil, false
+	case offset == 0:
+		return text, true
+	}
+	return textTail(text, it.length-offset)
 }
 
 func (d *Doc) appendID(dst []byte, u unitID) []byte {

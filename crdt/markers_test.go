@@ -3,6 +3,7 @@ package crdt
 import (
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"testing"
 )
 
@@ -92,6 +93,7 @@ func TestMarkersStayRight(t *testing.T) {
 // check compares the index with the sequence.
 func (x *posIndex) check(s *typeState, d *Doc, b branchRef) error {
 	place, inGroup, units, breaks := 0, 0, 0, 0
+	var formats formatEffect
 	end := func() error {
 		if place >= len(x.order) {
 			return fmt.Errorf("%d groups, more are needed", len(x.order))
@@ -100,6 +102,10 @@ func (x *posIndex) check(s *typeState, d *Doc, b branchRef) error {
 		if g.count != inGroup || x.units[place] != units || g.breaks != breaks || g.place != place {
 			return fmt.Errorf("group %d is %+v with %d units, want %d items, %d units, %d breaks", place, *g, x.units[place], inGroup, units, breaks)
 		}
+		if g.formats != nil && !reflect.DeepEqual(*g.formats, formats) {
+			return fmt.Errorf("formats of group %d do %+v, want %+v", place, *g.formats, formats)
+		}
+		formats = formatEffect{}
 		place, inGroup, units, breaks = place+1, 0, 0, 0
 		return nil
 	}
@@ -115,6 +121,9 @@ func (x *posIndex) check(s *typeState, d *Doc, b branchRef) error {
 		it := d.item(r)
 		inGroup++
 		units += it.visibleUnits()
+		if it.kind == kindFormat && !it.deleted() {
+			formats.add(d.format(it))
+		}
 		if !d.continues(it) {
 			breaks++
 		}
@@ -130,10 +139,35 @@ func (x *posIndex) check(s *typeState, d *Doc, b branchRef) error {
 	return nil
 }
 
+func randomFormat(rng *rand.Rand) Attrs {
+	return Attrs{{[]string{"b", "i", "2", "1"}[rng.IntN(4)], []Value{Null(), Bool(true), Int(3), Object(Field{"k", Int(1)})}[rng.IntN(4)]}}
+}
+
+// TestFormatEffectAgainstTwin applies formats at once and one after the other.
+func TestFormatEffectAgainstTwin(t *testing.T) {
+	rng := rand.New(rand.NewPCG(6, 6))
+	for range 5000 {
+		var got, want Attrs
+		for range 3 {
+			var e formatEffect
+			for range rng.IntN(6) {
+				f := randomFormat(rng)[0]
+				e.add(f.Key, f.Value)
+				want.apply(f.Key, f.Value)
+			}
+			e.apply(&got)
+		}
+		if len(got) != len(want) || len(got) > 0 && !reflect.DeepEqual(got, want) {
+			t.Fatalf("%+v, want %+v", got, want)
+		}
+	}
+}
+
 // TestIndexStaysRight makes two replicas edit one text, one of them with an index from early on, and
 // compares the bytes they send with those of replicas without.
 func TestIndexStaysRight(t *testing.T) {
-	for seed := range uint64(8) {
+	for seed := range uint64(16) {
+		formats := seed%4 > 1
 		run := func(indexed bool) (sent [][]byte) {
 			rng := rand.New(rand.NewPCG(seed, 5))
 			docs := []*Doc{New(Options{ClientID: 1, KeepDeleted: seed%2 == 0}), New(Options{ClientID: 2})}
@@ -149,9 +183,12 @@ func TestIndexStaysRight(t *testing.T) {
 				c, err := doc.Transact(nil, func(tx *Txn) {
 					for range 1 + rng.IntN(3) {
 						at := rng.IntN(text.Len() + 2)
-						if rng.IntN(5) > 1 || text.Len() == 0 {
+						switch {
+						case formats && rng.IntN(3) == 0:
+							text.Format(tx, at, 1+rng.IntN(9), randomFormat(rng))
+						case rng.IntN(5) > 1 || text.Len() == 0:
 							text.Insert(tx, at, []string{"a", "xyz", "0123456789", "äö"}[rng.IntN(4)])
-						} else {
+						default:
 							text.Delete(tx, at, 1+rng.IntN(5))
 						}
 						if m != nil && m.index != nil {

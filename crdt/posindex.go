@@ -21,6 +21,9 @@ type posGroup struct {
 	place int // in posIndex.order
 	// breaks counts the items that do not continue the clocks of the item left of them.
 	breaks int
+	// formats is what the formats in the group do; nil when not known. They
+	// count only in a text that has formats.
+	formats *formatEffect
 }
 
 // maxGroup is how many items a group may have.
@@ -95,6 +98,9 @@ func (x *posIndex) take(s *typeState, d *Doc, g uint32, r itemRef) {
 		group.breaks++
 	}
 	x.units[group.place] += it.visibleUnits()
+	if it.kind == kindFormat {
+		group.formats = nil
+	}
 	s.setGroup(r, g)
 }
 
@@ -165,6 +171,9 @@ func (x *posIndex) merged(s *typeState, d *Doc, left, right itemRef) {
 	}
 }
 
+// formatDeleted notes that a format was deleted.
+func (x *posIndex) formatDeleted(s *typeState, r itemRef) { x.groups[s.group[r]].formats = nil }
+
 // grew notes that the visible units of an item changed.
 func (x *posIndex) grew(s *typeState, r itemRef, by int) {
 	x.units[x.groups[s.group[r]].place] += by
@@ -189,6 +198,7 @@ func (x *posIndex) divide(s *typeState, d *Doc, g uint32) {
 	group := &x.groups[g]
 	group.count = keep
 	group.breaks -= x.groups[h].breaks
+	group.formats = nil
 	x.units[group.place] -= x.units[x.groups[h].place]
 }
 

@@ -89,7 +89,7 @@ func (d *Doc) subdocOf(it *item) *Subdoc {
 func (d *Doc) Subdocs() []Subdoc {
 	var all []Subdoc
 	for i := range d.clients {
-		for _, e := range d.clients[i].blocks {
+		for e := range d.clients[i].blocks.all() {
 			if it := d.item(e.ref); it.kind == kindDoc && !it.deleted() {
 				all = append(all, *d.subdocOf(it))
 			}

@@ -12,6 +12,9 @@ type client struct {
 	// before is the state before the transaction numbered touched.
 	before  uint32
 	touched uint64
+	// name is the varuint of id: its bytes, the first one lowest, and how many.
+	name    uint64
+	nameLen uint8
 }
 
 // clientFor returns the number of a client, giving it one as needed.
@@ -21,6 +24,7 @@ func (d *Doc) clientFor(id ClientID) clientRef {
 	}
 	c := clientRef(len(d.clients))
 	d.clients = append(d.clients, client{id: id})
+	d.clients[c].setName()
 	if d.clientIndex == nil {
 		d.clientIndex = make(map[ClientID]clientRef)
 	}

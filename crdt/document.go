@@ -27,6 +27,8 @@ type Doc struct {
 	// static after New
 	opts   Options
 	limits Limits
+	// rehearsal says that this is a copy on which a doubtful update is tried.
+	rehearsal bool
 
 	// blocks
 	slab        slab
@@ -69,8 +71,6 @@ type Doc struct {
 
 	types typeState
 	watch *watchers // nil while nobody watches
-
-	encoder encoderV1 // of Commit.AppendUpdate
 }
 
 // New returns an empty document.

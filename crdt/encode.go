@@ -34,7 +34,9 @@ type updateEncoder interface {
 // newEncoder starts an update that is appended to dst.
 func newEncoder(v Version, dst []byte) updateEncoder {
 	if v == V2 {
-		return &encoderV2{dst: dst}
+		e := encodersV2.Get().(*encoderV2)
+		e.dst = dst
+		return e
 	}
 	return &encoderV1{buf: dst}
 }
@@ -88,6 +90,36 @@ func (d *Doc) writePart(e updateEncoder, it *item, offset, to uint32) {
 		}
 	}
 	d.writeContent(e, it, offset, to)
+}
+
+// writeBlocksV2 is writeBlock for whole blocks in V2; the frequent ones go
+// straight to the columns.
+func (d *Doc) writeBlocksV2(e *encoderV2, blocks []blockEntry) {
+	for _, b := range blocks {
+		it := d.item(b.ref)
+		if it.kind != kindString && it.kind != kindDeleted || it.origin.client == 0 && it.rightOrigin.client == 0 {
+			d.writeBlock(e, it, 0)
+			continue
+		}
+		info := uint8(it.kind)
+		if it.origin.client != 0 {
+			info |= 0x80
+			e.leftID(d.publicID(it.origin))
+		}
+		if it.rightOrigin.client != 0 {
+			info |= 0x40
+			e.rightID(d.publicID(it.rightOrigin))
+		}
+		if d.chains[it.chain].key != 0 {
+			info |= 0x20
+		}
+		e.infos.Write(info)
+		if it.kind == kindString {
+			e.strings.WriteUnits(view(d.data(it)), int(it.length))
+		} else {
+			e.lens.Write(uint64(it.length))
+		}
+	}
 }
 
 // writeContent writes the payload of the units from offset up to to.
@@ -229,12 +261,20 @@ func (d *Doc) writeFrom(e updateEncoder, fs []from) {
 		e.client(cl.id)
 		e.uvarint(uint64(f.clock))
 		offset := f.clock - cl.blocks.at(p).clock
+		d.writeBlock(e, d.item(cl.blocks.at(p).ref), offset)
+		e2, isV2 := e.(*encoderV2)
 		for c := p.chunk; c <= len(cl.blocks.full); c++ {
-			for _, b := range cl.blocks.chunk(c)[p.at:] {
-				d.writeBlock(e, d.item(b.ref), offset)
-				offset = 0
+			rest := cl.blocks.chunk(c)
+			if c == p.chunk {
+				rest = rest[p.at+1:]
 			}
-			p.at = 0
+			if isV2 {
+				d.writeBlocksV2(e2, rest)
+				continue
+			}
+			for _, b := range rest {
+				d.writeBlock(e, d.item(b.ref), 0)
+			}
 		}
 	}
 }
@@ -307,10 +347,33 @@ func (d *Doc) writeRanges(e updateEncoder, ds []deleteRange) {
 // AppendDiff appends the blocks that sv lacks and the whole delete set. Pending
 // blocks are left out, so it never holds a skip.
 func (d *Doc) AppendDiff(dst []byte, v Version, sv StateVector) []byte {
+	fs := d.missingFrom(sv)
+	if v == V1 {
+		e := encoderV1{buf: d.appendFromV1(slices.Grow(dst, d.roomV1(fs)), fs)}
+		d.writeAllDeletes(&e)
+		return e.buf
+	}
 	e := newEncoder(v, dst)
-	d.writeFrom(e, d.missingFrom(sv))
+	d.writeFrom(e, fs)
 	d.writeAllDeletes(e)
 	return e.finish()
+}
+
+// roomV1 is about how many bytes a diff takes in V1.
+func (d *Doc) roomV1(fs []from) int {
+	n := 64
+	for _, f := range fs {
+		cl := &d.clients[f.client]
+		if blocks := cl.blocks.lenFrom(cl.blocks.find(f.clock)); blocks == cl.blocks.len() {
+			n += 15*blocks + (len(d.arena.buf)-d.arena.dead)/len(d.clients)
+		} else {
+			n += 32 * blocks
+		}
+	}
+	for i := range d.clients {
+		n += 5 * len(d.clients[i].deleted.settled())
+	}
+	return n
 }
 
 // AppendUpdate appends the integrated blocks that sv lacks, and only these

@@ -17,7 +17,7 @@ func (d *Doc) Transact(origin any, fn func(*Txn)) (*Commit, error) {
 	}
 	tx := d.begin(origin)
 	tx.local = true
-	tx.tracked = false // nothing asks for the changed types of local transactions
+	tx.tracked = d.watch.tracks()
 	fn(tx)
 	d.tx = nil
 	d.finish(tx)
@@ -38,10 +38,11 @@ func (d *Doc) begin(origin any) *Txn {
 		Origin: origin, doc: d, epoch: d.epoch,
 		touched: reuse(tx.touched), deletes: reuse(tx.deletes), mergeIDs: reuse(tx.mergeIDs),
 		changed: reuse(tx.changed), changedOrder: reuse(tx.changedOrder),
+		called:      reuse(tx.called),
 		firstBranch: branchRef(len(d.branches)),
 	}
 	tx.commit.tx = tx
-	tx.tracked = !d.opts.NoFormatCleanup || d.types.tracks(d)
+	tx.tracked = !d.opts.NoFormatCleanup || d.types.tracks(d) || d.watch.tracks()
 	d.tx = tx
 	d.cleanups = append(d.cleanups, tx)
 	return tx
@@ -60,7 +61,7 @@ func reuse[T any](s []T) []T {
 func (d *Doc) followUp(origin any, fn func(*Txn)) {
 	tx := d.begin(origin)
 	tx.local = true
-	tx.tracked = false
+	tx.tracked = d.watch.tracks()
 	fn(tx)
 	d.tx = nil
 }
@@ -104,8 +105,8 @@ func (tx *Txn) cleanup() {
 		tx.touched[i].after = d.clients[tx.touched[i].client].state
 	}
 	tx.settleDeletes()
-	if tx.tracked {
-		d.types.observe(d, tx)
+	if tx.tracked || d.watch != nil {
+		tx.callObservers()
 		if tx.formatCleanup {
 			d.types.cleanFormats(d, tx)
 		}

@@ -10,7 +10,7 @@ import (
 
 // runTrace obeys the commands of a trace and compares the answers.
 func (k *checker) runTrace(c *vectors.Case) {
-	w := world{checker: k, docs: map[string]*replica.Replica{}}
+	w := world{checker: k, docs: map[string]*replica.Replica{}, undo: map[string]*replica.Undo{}, now: 1}
 	for i, s := range c.Steps {
 		k.at = fmt.Sprintf("step %d (%s %s)", i, s.Op, s.Note+s.Mut)
 		do, ok := commands[s.Op]
@@ -46,6 +46,8 @@ const (
 type world struct {
 	*checker
 	docs map[string]*replica.Replica
+	undo map[string]*replica.Undo
+	now  int64 // milliseconds
 }
 
 type command func(w *world, s *vectors.Step) (problem string, err error)
@@ -65,11 +67,17 @@ var commands = map[string]command{
 		return differEmitted(s.Expect.Get("emitted"), emitted), nil
 	},
 	"edit": func(w *world, s *vectors.Step) (string, error) {
-		emitted, err := w.docs[s.Doc].Edit(s.Ops)
+		emitted, err := w.docs[s.Doc].EditAs(origin(s.Origin), s.Ops)
 		if err != nil {
 			return "", err
 		}
 		return differEmitted(s.Expect.Get("emitted"), emitted), nil
+	},
+	"undoNew": undoNew,
+	"undo":    undo,
+	"advance": func(w *world, s *vectors.Step) (string, error) {
+		w.now += s.MS
+		return silent, nil
 	},
 	"observe": left("observer events"),
 	"events":  left("observer events"),
@@ -153,10 +161,29 @@ var commands = map[string]command{
 		return differMap(want, got), err
 	},
 	"decodeUpdate": left("decodeUpdate"),
-	"snapshot": func(w *world, s *vectors.Step) (string, error) {
-		return differBytes(s, "s", w.docs[s.Doc].Snapshot(s.Version())), nil
-	},
-	"snapDecode": left("snapshot"),
+
+	"snapshot":      snapshotOf,
+	"snapDecode":    snapDecode,
+	"snapRecode":    snapRecode,
+	"snapEqual":     snapEqual,
+	"snapContains":  snapContains,
+	"fromSnapshot":  fromSnapshot,
+	"arraySnapshot": contentAt,
+	"mapSnapshot":   contentAt,
+	"deltaSnapshot": deltaSnapshot,
+
+	"relpos":         relpos,
+	"relposDecode":   relposDecode,
+	"relposFromJSON": relposFromJSON,
+	"abspos":         abspos,
+}
+
+// origin is a recorded origin of a transaction: a string or none.
+func origin(v vectors.Value) any {
+	if v.Kind == vectors.String {
+		return v.Str
+	}
+	return nil
 }
 
 func left(name string) command {

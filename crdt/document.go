@@ -55,6 +55,7 @@ type Doc struct {
 
 	// redone leads from an item to the one that redid it (Yjs: Item.redone).
 	redone map[itemRef]ID
+	undo   []*UndoManager
 
 	pending pending
 
@@ -69,6 +70,7 @@ type Doc struct {
 	types typeState
 
 	encoder encoderV1 // of Commit.AppendUpdate
+	watch   *watchers // nil while nobody watches
 }
 
 // New returns an empty document.

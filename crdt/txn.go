@@ -142,8 +142,8 @@ func (tx *Txn) markChanged(ch *chain) {
 	}
 	ct := tx.changeOf(b)
 	if ct == nil {
-		if ct = &tx.firstChanged; len(tx.changed) > 0 {
-			ct = &changedType{}
+		if ct = &tx.firstChanged; len(tx.changed) > 0 || d.watch != nil {
+			ct = &changedType{} // an Event may outlive the transaction
 		}
 		d.branches[b].changedAt = uint32(len(tx.changed))
 		tx.changed = append(tx.changed, ct)

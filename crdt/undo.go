@@ -274,8 +274,8 @@ func (u *UndoManager) pop(k StackKind) (*Commit, error) {
 				u.current = s
 			}
 		}
-		for _, b := range tx.changedOrder {
-			if tx.changeOf(b).seq {
+		for i, b := range tx.changedOrder {
+			if tx.changed[i].seq {
 				u.doc.types.forget(u.doc, b)
 			}
 		}

@@ -75,10 +75,10 @@ type committer struct {
 	mu     sync.Mutex
 	urgent bool        // somebody waits for what is ready, or is about to be
 	ready  []*document // with entries to append, in order of coming
-	later []*document // to be tried again when the back-off is over
-	poke  chan struct{}
-	delay time.Duration // the newest back-off
-	due   time.Time     // when later is to be tried
+	later  []*document // to be tried again when the back-off is over
+	poke   chan struct{}
+	delay  time.Duration // the newest back-off
+	due    time.Time     // when later is to be tried
 
 	// Owned by the loop.
 	rng     *rand.Rand

@@ -241,15 +241,15 @@ func (s *Server) Database(t testing.TB) string {
 	t.Helper()
 	s.databases++
 	name := fmt.Sprint("test", s.databases)
-	s.Exec(t, "postgres", "CREATE DATABASE "+name)
+	Exec(t, s.URL("postgres"), "CREATE DATABASE "+name)
 	return s.URL(name)
 }
 
-// Exec runs statements in a database.
-func (s *Server) Exec(t testing.TB, database string, statements ...string) {
+// Exec runs statements in the database of a URL.
+func Exec(t testing.TB, url string, statements ...string) {
 	t.Helper()
 	ctx := context.Background()
-	conn, err := pgx.Connect(ctx, s.URL(database))
+	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
 		t.Fatalf("PostgreSQL: %v", err)
 	}
@@ -275,21 +275,17 @@ func (s *Server) Stop() error { return s.end(syscall.SIGINT) }
 
 // Kill ends the server and its children at once, as a crash of the machine
 // would, but for what the system has in its caches.
-func (s *Server) Kill() error {
-	// The children end when they see that their parent is gone; waiting for the
-	// port and the shared memory is the next start's affair.
-	return s.end(syscall.SIGKILL)
-}
+func (s *Server) Kill() error { return s.end(syscall.SIGKILL) }
 
 func (s *Server) end(how syscall.Signal) error {
 	if s.process == nil {
 		return nil
 	}
-	target := s.process.Process.Pid
 	if how == syscall.SIGKILL {
-		target = -target
-	}
-	if err := syscall.Kill(target, how); err != nil {
+		if err := s.signalAll(how); err != nil {
+			return err
+		}
+	} else if err := s.process.Process.Signal(how); err != nil {
 		return err
 	}
 	select {

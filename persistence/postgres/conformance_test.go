@@ -11,12 +11,12 @@ import (
 )
 
 func TestConformance(t *testing.T) {
-	server := testpg.Start(t)
+	server := shared(t)
 	url := server.Database(t)
 	prepared := false
 	persistencetest.RunShared(t, func(t testing.TB) persistencetest.Reopen {
 		if prepared {
-			server.Exec(t, "test1", "TRUNCATE ysync.documents, ysync.update_log")
+			testpg.Exec(t, url, "TRUNCATE ysync.documents, ysync.update_log")
 		}
 		prepared = true
 		return func() (persistence.Log, error) { return open(url) }

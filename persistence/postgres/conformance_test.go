@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"ysync/internal/testpg"
 	"ysync/persistence"
@@ -23,11 +24,18 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-// open is Open, with an untyped nil for a failure.
+// open is Open with bounds that a busy machine keeps, and an untyped nil for a failure.
 func open(url string) (persistence.Log, error) {
-	l, err := postgres.Open(context.Background(), postgres.Options{URL: url})
+	l, err := postgres.Open(context.Background(), patient(url))
 	if err != nil {
 		return nil, err
 	}
 	return l, nil
+}
+
+// patient is options for a test that is not about time.
+func patient(url string) postgres.Options {
+	return postgres.Options{
+		URL: url, ConnectTimeout: time.Minute, StatementTimeout: time.Minute, LockTimeout: 30 * time.Second, Patience: time.Minute,
+	}
 }

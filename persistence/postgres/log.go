@@ -28,6 +28,7 @@ type Log struct {
 	config     *pgx.ConnConfig
 	pool       *pgxpool.Pool
 	writers    []*writer
+	appendSQL  string
 	durability Durability
 	health     health
 
@@ -61,7 +62,7 @@ func open(ctx context.Context, o Options, config *pgx.ConnConfig) (*Log, error) 
 	if err := prepareSchema(ctx, config, o); err != nil {
 		return nil, err
 	}
-	l := &Log{options: o, config: config, closed: make(chan struct{}), idle: make(chan struct{})}
+	l := &Log{options: o, config: config, appendSQL: appendSQL, closed: make(chan struct{}), idle: make(chan struct{})}
 	pooled, err := pgxpool.ParseConfig("")
 	if err != nil {
 		return nil, err

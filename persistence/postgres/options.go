@@ -36,7 +36,7 @@ type Options struct {
 	// Connections is how many connections at most do everything else; default 8.
 	Connections int
 
-	// ConnectTimeout bounds the making of one connection; default 3 s.
+	// ConnectTimeout bounds the making of one connection; default 5 s.
 	ConnectTimeout time.Duration
 	// StatementTimeout bounds one statement, on the server; the client waits
 	// a second longer for its answer. Default 5 s.
@@ -60,7 +60,7 @@ func (o Options) withDefaults() Options {
 		o.Connections = 8
 	}
 	for d, otherwise := range map[*time.Duration]time.Duration{
-		&o.ConnectTimeout:   3 * time.Second,
+		&o.ConnectTimeout:   5 * time.Second,
 		&o.StatementTimeout: 5 * time.Second,
 		&o.LockTimeout:      500 * time.Millisecond,
 		&o.Patience:         2 * time.Second,

@@ -192,7 +192,7 @@ func (w *writer) connect() error {
 	}
 	w.conn = conn
 	if err = prepareSession(ctx, conn, w.log.options); err == nil {
-		_, err = conn.Prepare(ctx, appendStatement, appendSQL)
+		_, err = conn.Prepare(ctx, appendStatement, w.log.appendSQL)
 	}
 	if err != nil {
 		w.disconnect()

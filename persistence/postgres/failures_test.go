@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -177,7 +178,9 @@ func TestDiskFull(t *testing.T) {
 	url := server.Database(t)
 	l := mustOpen(t, postgres.Options{URL: url, Patience: 100 * time.Millisecond})
 	a := &author{log: l, record: mustClaim(t, l, "a")}
-	big := string(make([]byte, 1<<20))
+	noise := make([]byte, 1<<20) // nothing that compresses
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(noise)
+	big := string(noise)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	if err := a.append(ctx, "first"); err != nil {

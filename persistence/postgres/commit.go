@@ -130,13 +130,15 @@ func (w *writer) attempt(group []*part) (left []*part, err error) {
 	if len(group) == 0 {
 		return nil, nil
 	}
-	taken, err := newStatement(group).run(ctx, w.conn)
+	w.statement.fill(group)
+	taken, err := w.statement.run(ctx, w.conn)
 	if err != nil {
 		return group, err
 	}
 	w.log.health.up()
 	for _, i := range taken {
-		w.committed(group[i], group[i].head.position+persistence.Position(group[i].entries), group[i].last)
+		last := group[i].last // the head must not keep the part alive
+		w.committed(group[i], group[i].head.position+persistence.Position(group[i].entries), &last)
 		group[i] = nil
 	}
 	left = slices.DeleteFunc(group, func(p *part) bool { return p == nil })

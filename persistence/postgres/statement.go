@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"encoding/binary"
 
 	"github.com/jackc/pgx/v5"
 
@@ -29,86 +30,138 @@ const appendSQL = `WITH d AS (
 )
 SELECT n FROM h`
 
-// statement holds the arguments of one append, column by column.
-type statement struct {
-	ids, generations, epochs, bases, heads, updated []int64
+// Type numbers of array elements in the protocol.
+const (
+	typeBytes  = 17
+	typeBigint = 20
+	typeInt    = 23
+)
 
-	owners, positions, times []int64
-	crcs                     []int32
-	authors, data            [][]byte
+// array is an array of one dimension in the protocol's binary form: dimensions,
+// whether there are nulls, element type, length, first index; then each
+// element behind its length.
+type array struct {
+	b []byte
+	n uint32
 }
 
-// newStatement lays out the parts, which are in the order of their ids.
-func newStatement(parts []*part) *statement {
-	entries := 0
-	for _, p := range parts {
-		entries += p.entries
+const arrayHeader = 20
+
+func (a *array) start(elements uint32) {
+	a.n = 0
+	a.b = append(a.b[:0], make([]byte, arrayHeader)...)
+	binary.BigEndian.PutUint32(a.b[8:], elements)
+	binary.BigEndian.PutUint32(a.b[16:], 1)
+}
+
+func (a *array) bigint(n int64) {
+	a.n++
+	a.b = binary.BigEndian.AppendUint32(a.b, 8)
+	a.b = binary.BigEndian.AppendUint64(a.b, uint64(n))
+}
+
+func (a *array) int(n int32) {
+	a.n++
+	a.b = binary.BigEndian.AppendUint32(a.b, 4)
+	a.b = binary.BigEndian.AppendUint32(a.b, uint32(n))
+}
+
+func (a *array) bytes(v []byte) {
+	a.n++
+	a.b = binary.BigEndian.AppendUint32(a.b, uint32(len(v)))
+	a.b = append(a.b, v...)
+}
+
+func (a *array) string(v string) {
+	a.n++
+	a.b = binary.BigEndian.AppendUint32(a.b, uint32(len(v)))
+	a.b = append(a.b, v...)
+}
+
+// finish returns the array, which is valid until the next start.
+func (a *array) finish() []byte {
+	if a.n > 0 {
+		binary.BigEndian.PutUint32(a.b, 1)
 	}
-	s := &statement{
-		ids: make([]int64, 0, len(parts)), generations: make([]int64, 0, len(parts)), epochs: make([]int64, 0, len(parts)),
-		bases: make([]int64, 0, len(parts)), heads: make([]int64, 0, len(parts)), updated: make([]int64, 0, len(parts)),
-		owners: make([]int64, 0, entries), positions: make([]int64, 0, entries), times: make([]int64, 0, entries),
-		crcs: make([]int32, 0, entries), authors: make([][]byte, 0, entries), data: make([][]byte, 0, entries),
+	binary.BigEndian.PutUint32(a.b[12:], a.n)
+	return a.b
+}
+
+// statement holds the arguments of one append, column by column, in the order
+// of the parameters. Its room is used again by the next.
+type statement struct {
+	arguments [12]array
+	taken     []int
+}
+
+// elements are the element types of the arguments.
+var elements = [12]uint32{
+	typeBigint, typeBigint, typeBigint, typeBigint, typeBigint, typeBigint, // documents
+	typeBigint, typeBigint, typeBigint, typeInt, typeBytes, typeBytes, // entries
+}
+
+// maxRoom is how large an argument may be to be kept for the next statement.
+const maxRoom = 4 << 20
+
+// fill lays out the parts, which are in the order of their ids.
+func (s *statement) fill(parts []*part) {
+	for i := range s.arguments {
+		if cap(s.arguments[i].b) > maxRoom {
+			s.arguments[i].b = nil
+		}
+		s.arguments[i].start(elements[i])
 	}
 	for i, p := range parts {
 		s.add(int64(i+1), p)
 	}
-	return s
 }
 
 func (s *statement) add(n int64, p *part) {
 	p.crcs = p.crcs[:0]
 	at := timeOf(p.head.updated)
 	e := persistence.Entry{Position: p.head.position, Epoch: p.epoch}
-	author := []byte{}
+	entries := s.arguments[6:]
 	for _, r := range p.requests {
 		for i := range r.batch.Entries {
 			in := &r.batch.Entries[i]
 			at = persistence.EntryTime(at, in.Time)
 			e.Position++
-			if e.Author != in.Author {
-				author = []byte(in.Author)
-			}
 			e.Time, e.Author, e.Update = at, in.Author, in.Update
-			p.crcs = append(p.crcs, checksum(p.name, p.generation, &e))
-			s.owners = append(s.owners, n)
-			s.positions = append(s.positions, number(e.Position))
-			s.times = append(s.times, at.UnixMilli())
-			s.authors = append(s.authors, author)
-			s.data = append(s.data, notNull(e.Update))
+			sum := checksum(p.name, p.generation, &e)
+			p.crcs = append(p.crcs, sum)
+			entries[0].bigint(n)
+			entries[1].bigint(number(e.Position))
+			entries[2].bigint(at.UnixMilli())
+			entries[3].int(sum)
+			entries[4].string(e.Author)
+			entries[5].bytes(e.Update)
 		}
 	}
-	s.crcs = append(s.crcs, p.crcs...)
-	p.last = millisOf(at)
-	s.ids = append(s.ids, p.head.id)
-	s.generations = append(s.generations, number(p.generation))
-	s.epochs = append(s.epochs, number(p.epoch))
-	s.bases = append(s.bases, number(p.head.position))
-	s.heads = append(s.heads, number(e.Position))
-	s.updated = append(s.updated, at.UnixMilli())
+	p.last = at.UnixMilli()
+	documents := s.arguments[:6]
+	documents[0].bigint(p.head.id)
+	documents[1].bigint(number(p.generation))
+	documents[2].bigint(number(p.epoch))
+	documents[3].bigint(number(p.head.position))
+	documents[4].bigint(number(e.Position))
+	documents[5].bigint(p.last)
 }
 
-// notNull is b, or no bytes for a nil slice, which would become a NULL.
-func notNull(b []byte) []byte {
-	if b == nil {
-		return []byte{}
-	}
-	return b
-}
+// binaryFormat is the format of all arguments and results.
+var binaryFormat = []int16{pgx.BinaryFormatCode}
 
-// run sends the statement and returns the indices of the parts that it took.
+// run sends the statement and returns the indices of the parts that it took,
+// valid until the next run.
 func (s *statement) run(ctx context.Context, conn *pgx.Conn) ([]int, error) {
-	rows, err := conn.Query(ctx, appendStatement,
-		s.ids, s.generations, s.epochs, s.bases, s.heads, s.updated,
-		s.owners, s.positions, s.times, s.crcs, s.authors, s.data)
-	if err != nil {
-		return nil, err
+	var values [len(s.arguments)][]byte
+	for i := range s.arguments {
+		values[i] = s.arguments[i].finish()
 	}
-	taken := make([]int, 0, len(s.ids))
-	var n int64
-	_, err = pgx.ForEachRow(rows, []any{&n}, func() error {
-		taken = append(taken, int(n-1))
-		return nil
-	})
-	return taken, err
+	rows := conn.PgConn().ExecPrepared(ctx, appendStatement, values[:], binaryFormat, binaryFormat)
+	s.taken = s.taken[:0]
+	for rows.NextRow() {
+		s.taken = append(s.taken, int(binary.BigEndian.Uint64(rows.Values()[0]))-1)
+	}
+	_, err := rows.Close()
+	return s.taken, err
 }

@@ -32,7 +32,8 @@ type writer struct {
 	poke    *sync.Cond // on mu: queue or stopped changed
 
 	// Owned by the loop.
-	conn *pgx.Conn
+	conn      *pgx.Conn
+	statement statement
 }
 
 // head is where a document's log ends, as the newest claim or append told.
@@ -121,7 +122,7 @@ type part struct {
 
 	head    head // before the statement
 	entries int
-	last    *int64  // time of the last entry
+	last    int64   // time of the last entry, in milliseconds
 	crcs    []int32 // of the entries
 	// sent: an earlier attempt may have happened, or may still.
 	sent bool

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/jackc/pgx/v5"
+	"go.uber.org/zap"
 
 	"ysync/persistence"
 )
@@ -232,6 +233,9 @@ func (w *writer) find(ctx context.Context, parts []*part) (map[string]row, error
 // errContended is for a row that changes faster than it can be looked at.
 var errContended = errors.New("others keep changing the document")
 
+// errLost explains why a writer is fenced whose claim is the newest.
+var errLost = errors.New("the database has lost entries that it had committed")
+
 // errMoved explains why the caller has to look again.
 var errMoved = errors.New("an earlier append has been committed since")
 
@@ -248,6 +252,10 @@ func (w *writer) judge(ctx context.Context, parts []*part) (left []*part, err er
 		if ours := r.Tombstone.IsZero() && r.Epoch == p.epoch && r.Generation == p.generation; ours && r.id == p.head.id {
 			if r.Head == p.head.position {
 				left = append(left, p)
+				continue
+			}
+			if r.Head < p.head.position {
+				w.lost(p, r)
 				continue
 			}
 			landed := false
@@ -274,6 +282,19 @@ func (w *writer) judge(ctx context.Context, parts []*part) (left []*part, err er
 		}
 	}
 	return left, nil
+}
+
+// lost ends the requests of a part whose document has fewer entries than were
+// committed: the database was restored, or has failed over to a standby that
+// was behind. Whoever holds the document must load it again; the clients then
+// bring what is missing.
+func (w *writer) lost(p *part, r row) {
+	w.log.options.Logger.Error("the database has lost entries that it had committed",
+		zap.String("document", p.name), zap.Uint64("committed", uint64(p.head.position)), zap.Uint64("left", uint64(r.Head)))
+	w.mu.Lock()
+	delete(w.known, p.name)
+	w.mu.Unlock()
+	p.fail(fmt.Errorf("%w: %w", persistence.ErrFenced, errLost))
 }
 
 // landed reports whether the entries behind a part's head are the part's own.

@@ -137,3 +137,24 @@ func TestTrimInParts(t *testing.T) {
 	}
 	awaitTrue(t, connect(t, url), "SELECT count(*) = 0 FROM ysync.update_log")
 }
+
+// A database that comes back with fewer entries than it had committed (a
+// standby that was behind, a restored backup) fences the writer, who loads the
+// document again; nothing is appended at a place that is not what he thinks.
+func TestLostEntriesFence(t *testing.T) {
+	url := shared(t).Database(t)
+	l := mustOpen(t, patient(url))
+	r := mustClaim(t, l, "a")
+	if res := put(l, r, "1", "2", "3"); res.Err != nil {
+		t.Fatal(res.Err)
+	}
+	testpg.Exec(t, url, "DELETE FROM ysync.update_log WHERE position = 3", "UPDATE ysync.documents SET head = 2")
+	if res := put(l, r, "4"); !errors.Is(res.Err, persistence.ErrFenced) {
+		t.Errorf("append: %+v", res)
+	}
+	// The claim may have been lost as well: the same epoch is given out again.
+	testpg.Exec(t, url, "UPDATE ysync.documents SET epoch = epoch - 1")
+	if res := put(l, mustClaim(t, l, "a"), "4"); res != (persistence.Result{First: 3, Last: 3}) {
+		t.Errorf("append after loading again: %+v", res)
+	}
+}

@@ -50,7 +50,9 @@ func prepareSchema(ctx context.Context, config *pgx.ConnConfig, o Options) error
 	if err != nil {
 		return err
 	}
-	has, err := storedVersion(ctx, conn)
+	bounded, done := context.WithTimeout(ctx, o.StatementTimeout)
+	defer done()
+	has, err := storedVersion(bounded, conn)
 	switch {
 	case err != nil:
 		return err

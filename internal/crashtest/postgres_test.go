@@ -10,8 +10,8 @@ import (
 	"ysync/internal/testpg"
 )
 
-// The database of a server's update log is killed and restarted under fifty
-// connections. The server lives on: no session ends, no acknowledged edit is
+// The database of a server's update log is restarted, killed and frozen under
+// fifty connections. The server lives on: no session ends, no acknowledged edit is
 // lost, and what was made meanwhile is acknowledged when the database is back.
 func TestPostgresRestarts(t *testing.T) {
 	database := testpg.Start(t)
@@ -38,7 +38,14 @@ func TestPostgresRestarts(t *testing.T) {
 		return dial(s.addr)(ctx, document)
 	})
 	defer h.gate.shut()
-	rng := rand.New(rand.NewPCG(cfg.seed, 1))
+	ways := []struct {
+		name      string
+		end, back func() error
+	}{
+		{"stopped", database.Stop, database.Start},
+		{"killed", database.Kill, database.Start},
+		{"frozen", database.Freeze, database.Thaw},
+	}
 	pause := func(d time.Duration) {
 		select {
 		case <-time.After(d):
@@ -47,17 +54,14 @@ func TestPostgresRestarts(t *testing.T) {
 		}
 	}
 	acked := func() int { return h.ledger.report().acked }
-	for round := range 4 {
+	for round := range 2 * len(ways) {
 		before := acked()
 		pause(time.Second + rand.N(time.Second))
 		if acked() == before {
 			t.Errorf("round %d: nothing was acknowledged", round)
 		}
-		end := database.Stop
-		if rng.IntN(2) == 0 {
-			end = database.Kill
-		}
-		if err := end(); err != nil {
+		how := ways[round%len(ways)]
+		if err := how.end(); err != nil {
 			t.Fatal(err)
 		}
 		// What the database has answered is still passed on for a moment.
@@ -68,14 +72,14 @@ func TestPostgresRestarts(t *testing.T) {
 				settled, quiet = n, 0
 			}
 		}
-		if err := database.Start(); err != nil {
+		if err := how.back(); err != nil {
 			t.Fatal(err)
 		}
 		start := time.Now()
 		for acked() == settled && time.Since(start) < drainTimeout {
 			pause(10 * time.Millisecond)
 		}
-		t.Logf("round %d: %d acknowledged; again %v after the database was back", round, settled, time.Since(start))
+		t.Logf("%s: %d acknowledged; again %v after the database was back", how.name, settled, time.Since(start))
 	}
 	if want := int64(cfg.writers + 2*cfg.withholders); dialled.Load() != want {
 		t.Errorf("%d connections were made, want %d: sessions have ended", dialled.Load(), want)

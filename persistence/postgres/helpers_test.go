@@ -22,6 +22,13 @@ var one struct {
 }
 
 func TestMain(m *testing.M) {
+	if url := os.Getenv(asOwner); url != "" {
+		if err := ownDocument(url); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	code := m.Run()
 	if one.server != nil {
 		if err := one.server.Remove(); err != nil {

@@ -70,7 +70,7 @@ func (tx *Txn) integrateContent(r itemRef, it *item) {
 		b.depth = d.branches[d.parentOf(it)].depth + 1
 		d.maxDepth = max(d.maxDepth, int(b.depth))
 	case kindDoc:
-		tx.subdocsAdded = append(tx.subdocsAdded, r)
+		tx.subdocsOf().add(r)
 	}
 }
 
@@ -217,7 +217,7 @@ func (tx *Txn) deleteOne(r itemRef) branchRef {
 		d.types.itemDeleted(d, r)
 	}
 	if it.kind == kindDoc {
-		tx.removeSubdoc(r)
+		tx.subdocsOf().remove(r)
 	}
 	return it.branch()
 }
@@ -235,15 +235,4 @@ func (tx *Txn) deleteChild(r itemRef) branchRef {
 		tx.mergeLater(it.id())
 	}
 	return 0
-}
-
-// removeSubdoc notes that the subdocument of r was deleted.
-func (tx *Txn) removeSubdoc(r itemRef) {
-	for i, have := range tx.subdocsAdded {
-		if have == r {
-			tx.subdocsAdded = append(tx.subdocsAdded[:i], tx.subdocsAdded[i+1:]...)
-			return
-		}
-	}
-	tx.subdocsRemoved = append(tx.subdocsRemoved, r)
 }

@@ -183,10 +183,21 @@ var commands = map[string]command{
 		}
 		return differRanges(clockRanges(s.Expect.Get("ds")), ds), nil
 	},
-	"snapshot": func(w *world, s *vectors.Step) (string, error) {
-		return differBytes(s, "s", w.docs[s.Doc].Snapshot(s.Version())), nil
-	},
-	"snapDecode": left("snapshot"),
+
+	"snapshot":      snapshotOf,
+	"snapDecode":    snapDecode,
+	"snapRecode":    snapRecode,
+	"snapEqual":     snapEqual,
+	"snapContains":  snapContains,
+	"fromSnapshot":  fromSnapshot,
+	"arraySnapshot": contentAt,
+	"mapSnapshot":   contentAt,
+	"deltaSnapshot": deltaSnapshot,
+
+	"relpos":         relpos,
+	"relposDecode":   relposDecode,
+	"relposFromJSON": relposFromJSON,
+	"abspos":         abspos,
 }
 
 // origin is a recorded origin of a transaction: a string or none.

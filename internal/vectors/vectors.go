@@ -225,6 +225,22 @@ type Step struct {
 	Note     string
 	Mut      string // malformed: how the input was made
 
+	// snapshots
+	Into    string // fromSnapshot: the document to make
+	Prev    []byte // deltaSnapshot: the earlier snapshot
+	YChange bool   // deltaSnapshot: changes are marked with their type and ID
+	A       []byte // snapEqual: with B
+	UV      int    // snapContains: the format of the update
+
+	// relative positions
+	Path         []Value
+	Index        int
+	Assoc        int
+	RP           []byte
+	JSON         Value
+	FollowUndone *bool
+
+	// undo managers
 	UM                     string   // undoNew, undo: the undo manager
 	Scope                  []string // undoNew: names of roots
 	CaptureTimeout         *int64   // undoNew: milliseconds

@@ -123,11 +123,9 @@ func (r *Replica) DS() map[string][][2]uint64 {
 	return dsMap(&ds)
 }
 
-// Snapshot is the delete set and the state vector, which is what Yjs calls a
-// snapshot.
+// Snapshot is the encoded moment that the document is at.
 func (r *Replica) Snapshot(version int) []byte {
-	ds := r.Doc.Deletes()
-	return crdt.AppendStateVector(crdt.AppendIDSet(nil, crdt.Version(version), &ds), r.Doc.StateVector())
+	return crdt.AppendSnapshot(nil, crdt.Version(version), r.Doc.Snapshot())
 }
 
 // Pending is what the document waits for, nil for nothing.

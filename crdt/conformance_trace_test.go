@@ -19,7 +19,7 @@ func (k *checker) runTrace(c *vectors.Case) {
 		}
 		problem, err := do(&w, &s)
 		switch {
-		case s.Throws && err == nil && problem != leftOut:
+		case s.Throws && err == nil:
 			k.t.Fatalf("%s: no error, but Yjs has one", k.at)
 		case s.Throws && err != nil:
 			k.pass(s.Op+" error", "")
@@ -29,19 +29,14 @@ func (k *checker) runTrace(c *vectors.Case) {
 		case err != nil:
 			k.t.Fatalf("%s: %v", k.at, err)
 		case problem == silent:
-		case problem == leftOut:
 		default:
 			k.pass(s.Op, problem)
 		}
 	}
 }
 
-// What a command says instead of a difference: that it has no answer to
-// check, or that it was left out and counted.
-const (
-	silent  = "\x00silent"
-	leftOut = "\x00left out"
-)
+// silent is what a command says that has no answer to check.
+const silent = "\x00silent"
 
 type world struct {
 	*checker
@@ -206,13 +201,6 @@ func origin(v vectors.Value) any {
 		return v.Str
 	}
 	return nil
-}
-
-func left(name string) command {
-	return func(w *world, s *vectors.Step) (string, error) {
-		w.leave(name)
-		return leftOut, nil
-	}
 }
 
 func content(w *world, s *vectors.Step) (string, error) {

@@ -73,7 +73,7 @@ func (d *Doc) fresh() bool { return d.slab.next == 0 && d.pending.empty() }
 // that were asked for stay.
 func (d *Doc) reset() {
 	tx := d.tx
-	d.slab, d.arena = slab{}, arena{}
+	d.slab, d.arena, d.seam = slab{}, arena{}, seam{}
 	d.clients, d.clientIndex, d.lastClient = d.clients[:1], nil, 0
 	d.chains, d.chainIndex = d.chains[:1], nil
 	kept := d.rootOrder[:0]
@@ -120,8 +120,7 @@ func (d *Doc) reserve(in *incoming) {
 	d.arena.buf = slices.Grow(d.arena.buf, in.payload)
 	for _, s := range in.sections {
 		if s.left > smallUpdate {
-			c := &d.clients[d.clientFor(s.client)]
-			c.blocks = slices.Grow(c.blocks, int(s.left))
+			d.clients[d.clientFor(s.client)].blocks.reserve(int(s.left))
 		}
 	}
 }
@@ -389,14 +388,14 @@ func (ap *applier) delete(run deleteRun) Range {
 		return run.Range
 	}
 	from, to := uint32(run.From), uint32(min(run.To, Clock(cl.state)))
-	i := cl.find(from)
-	r := cl.blocks[i].ref
-	if it := d.item(r); it.clock < from && !it.deleted() {
-		tx.splitAt(r, i, from-it.clock)
-		i++
+	x := &cl.blocks
+	p := x.find(from)
+	if r := x.at(p).ref; d.item(r).clock < from && !d.item(r).deleted() {
+		tx.splitAt(r, p, from-d.item(r).clock)
+		p = x.find(from)
 	}
-	for ; i < len(d.clients[c].blocks); i++ {
-		e := d.clients[c].blocks[i]
+	for more := true; more; p, more = x.next(p) {
+		e := *x.at(p)
 		if e.clock >= to {
 			break
 		}
@@ -406,7 +405,9 @@ func (ap *applier) delete(run deleteRun) Range {
 			continue
 		}
 		if to < it.end() {
-			tx.splitAt(e.ref, i, to-it.clock)
+			tx.splitAt(e.ref, p, to-it.clock)
+			tx.deleteItem(e.ref)
+			break
 		}
 		tx.deleteItem(e.ref)
 	}

@@ -31,6 +31,7 @@ type Doc struct {
 	// blocks
 	slab        slab
 	arena       arena
+	seam        seam
 	clients     []client // by clientRef; 0 is never used
 	clientIndex map[ClientID]clientRef
 	lastClient  clientRef // the client last looked up
@@ -68,6 +69,8 @@ type Doc struct {
 
 	types typeState
 	watch *watchers // nil while nobody watches
+
+	encoder encoderV1 // of Commit.AppendUpdate
 }
 
 // New returns an empty document.
@@ -108,7 +111,7 @@ func (d *Doc) item(r itemRef) *item { return d.slab.at(r) }
 
 // Bytes is about how much memory the document takes. It costs nothing to ask.
 func (d *Doc) Bytes() int {
-	const entry, perBranch, perChain, perKey, perClient = 8, 44, 36, 48, 120
+	const entry, perBranch, perChain, perKey, perClient = 8, 48, 40, 48, 120
 	return d.slab.bytes() + cap(d.arena.buf) + d.slab.live*entry +
 		len(d.branches)*perBranch + len(d.chains)*perChain +
 		len(d.keys)*perKey + d.keyBytes + len(d.clients)*perClient + d.pending.bytes

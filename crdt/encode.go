@@ -98,7 +98,7 @@ func (d *Doc) writeContent(e updateEncoder, it *item, offset, to uint32) {
 		e.length(uint64(to - offset))
 	case kindJSON:
 		e.length(uint64(to - offset))
-		r := lib0.NewReader(skipValues(data, offset))
+		r := lib0.NewReader(d.valuesFrom(it, offset))
 		for range to - offset {
 			if v := readAny(&r); v.IsUndefined() {
 				e.str("undefined")
@@ -140,7 +140,7 @@ func (d *Doc) writeContent(e updateEncoder, it *item, offset, to uint32) {
 		}
 	case kindAny:
 		e.length(uint64(to - offset))
-		values := skipValues(data, offset)
+		values := d.valuesFrom(it, offset)
 		if to < it.length {
 			values = values[:len(values)-len(skipValues(values, to-offset))]
 		}
@@ -150,6 +150,31 @@ func (d *Doc) writeContent(e updateEncoder, it *item, offset, to uint32) {
 		e.text(guid, -1)
 		e.any(opts)
 	}
+}
+
+// seam remembers where a value of a long item begins, to spare a walk over those
+// before it: the place of the last search, or where two items were merged. It
+// cannot go out of date, because the units of an ID keep their encoding for as
+// long as they have one.
+type seam struct {
+	id    unitID // of the item's first unit
+	units uint32
+	bytes uint32 // of the units from id on
+}
+
+// valuesFrom are the encoded values of an item from unit n on.
+func (d *Doc) valuesFrom(it *item, n uint32) []byte {
+	data := d.data(it)
+	if n == 0 {
+		return data
+	}
+	s := seam{id: it.id()}
+	if d.seam.id == s.id && d.seam.units <= n {
+		s = d.seam
+	}
+	rest := skipValues(data[s.bytes:], n-s.units)
+	d.seam = seam{s.id, n, uint32(len(data) - len(rest))}
+	return rest
 }
 
 // skipValues cuts n encoded values off the front.
@@ -199,13 +224,17 @@ func (d *Doc) writeFrom(e updateEncoder, fs []from) {
 	e.uvarint(uint64(len(fs)))
 	for _, f := range fs {
 		cl := &d.clients[f.client]
-		i := cl.find(f.clock)
-		e.uvarint(uint64(len(cl.blocks) - i))
+		p := cl.blocks.find(f.clock)
+		e.uvarint(uint64(cl.blocks.lenFrom(p)))
 		e.client(cl.id)
 		e.uvarint(uint64(f.clock))
-		d.writeBlock(e, d.item(cl.blocks[i].ref), f.clock-cl.blocks[i].clock)
-		for _, b := range cl.blocks[i+1:] {
-			d.writeBlock(e, d.item(b.ref), 0)
+		offset := f.clock - cl.blocks.at(p).clock
+		for c := p.chunk; c <= len(cl.blocks.full); c++ {
+			for _, b := range cl.blocks.chunk(c)[p.at:] {
+				d.writeBlock(e, d.item(b.ref), offset)
+				offset = 0
+			}
+			p.at = 0
 		}
 	}
 }
@@ -215,7 +244,7 @@ func (d *Doc) writeFrom(e updateEncoder, fs []from) {
 func (d *Doc) writeAllDeletes(e updateEncoder) {
 	fs := make([]from, 0, len(d.clients))
 	for c := 1; c < len(d.clients); c++ {
-		if len(d.clients[c].deleted) > 0 {
+		if len(d.clients[c].deleted.settled()) > 0 {
 			fs = append(fs, from{client: clientRef(c)})
 		}
 	}
@@ -225,8 +254,8 @@ func (d *Doc) writeAllDeletes(e updateEncoder) {
 		cl := &d.clients[f.client]
 		e.resetDeletes()
 		e.uvarint(uint64(cl.id))
-		e.uvarint(uint64(len(cl.deleted)))
-		for _, s := range cl.deleted {
+		e.uvarint(uint64(len(cl.deleted.sorted)))
+		for _, s := range cl.deleted.sorted {
 			e.deleteClock(uint64(s.from))
 			e.deleteLength(uint64(s.to - s.from))
 		}
@@ -323,12 +352,14 @@ func (d *Doc) StateVector() StateVector {
 // Deletes is the whole delete set.
 func (d *Doc) Deletes() IDSet {
 	var s IDSet
-	for _, c := range d.clients[1:] {
-		if len(c.deleted) == 0 {
+	for i := range d.clients[1:] {
+		c := &d.clients[1+i]
+		deleted := c.deleted.settled()
+		if len(deleted) == 0 {
 			continue
 		}
-		rs := make([]Range, len(c.deleted))
-		for i, r := range c.deleted {
+		rs := make([]Range, len(deleted))
+		for i, r := range deleted {
 			rs[i] = Range{Clock(r.from), Clock(r.to)}
 		}
 		s.clients = append(s.clients, idSetClient{c.id, rs})

@@ -49,7 +49,7 @@ func (tx *Txn) integrate(r itemRef) {
 	if parent.flags&branchIndexed != 0 && ch.key == 0 {
 		d.types.itemInserted(d, r)
 	}
-	tx.markChanged(b, ch.key)
+	tx.markChanged(ch)
 	if ch.key != 0 && it.right != 0 || parent.item != 0 && d.item(parent.item).deleted() {
 		tx.deleteItem(r)
 	}
@@ -226,7 +226,7 @@ func (tx *Txn) deleteOne(r itemRef) branchRef {
 	}
 	it.flags |= flagDeleted
 	tx.deletes = append(tx.deletes, deleteRange{it.client, it.clock, it.length})
-	tx.markChanged(ch.branch, ch.key)
+	tx.markChanged(ch)
 	if ch.key == 0 && d.branches[ch.branch].flags&branchIndexed != 0 {
 		d.types.itemDeleted(d, r)
 	}

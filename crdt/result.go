@@ -2,6 +2,8 @@ package crdt
 
 import (
 	"iter"
+
+	"ysync/internal/lib0"
 )
 
 // Commit is what one transaction did. It is valid until the next transaction
@@ -47,7 +49,23 @@ func (c *Commit) AppendUpdate(dst []byte, v Version) []byte {
 		return append(dst, f...)
 	}
 	d := c.tx.doc
-	e := newEncoder(v, dst)
+	if v != V1 {
+		e := newEncoder(v, dst)
+		c.write(e)
+		return e.finish()
+	}
+	if out, ok := c.appendSmall(dst); ok {
+		return out
+	}
+	d.encoder.buf = dst
+	c.write(&d.encoder)
+	dst, d.encoder.buf = d.encoder.buf, nil
+	return dst
+}
+
+// write writes what the transaction added.
+func (c *Commit) write(e updateEncoder) {
+	d := c.tx.doc
 	fs := make([]from, 0, 1)
 	for _, t := range c.tx.touched {
 		fs = append(fs, from{t.client, t.before})
@@ -57,7 +75,65 @@ func (c *Commit) AppendUpdate(dst []byte, v Version) []byte {
 	}
 	d.writeFrom(e, fs)
 	d.writeRanges(e, c.tx.deletes)
-	return e.finish()
+}
+
+// appendSmall is AppendUpdate in V1 for what most edits are: one run of text of
+// one client, one deleted range, or both.
+func (c *Commit) appendSmall(dst []byte) ([]byte, bool) {
+	d, tx := c.tx.doc, c.tx
+	if len(tx.touched) > 1 || len(tx.deletes) > 1 {
+		return dst, false
+	}
+	if len(tx.touched) == 0 {
+		dst = append(dst, 0)
+	} else {
+		t := tx.touched[0]
+		cl := &d.clients[t.client]
+		x := &cl.blocks
+		last := x.tail[len(x.tail)-1]
+		it := d.item(last.ref)
+		switch {
+		case last.clock > t.before, it.kind != kindString, d.arena.surrogates, d.chain(it.chain).key != 0,
+			last.clock == t.before && it.origin.client == 0 && it.rightOrigin.client == 0:
+			return dst, false
+		}
+		text, ok := textTail(d.data(it), it.end()-t.before)
+		if !ok {
+			return dst, false
+		}
+		dst = append(dst, 1, 1)
+		dst = lib0.AppendUvarint(dst, uint64(cl.id))
+		dst = lib0.AppendUvarint(dst, uint64(t.before))
+		dst = d.appendOrigins(dst, it, t.before-it.clock)
+		dst = lib0.AppendBytes(dst, text)
+	}
+	if len(tx.deletes) == 0 {
+		return append(dst, 0), true
+	}
+	del := tx.deletes[0]
+	dst = append(dst, 1)
+	dst = lib0.AppendUvarint(dst, uint64(d.clients[del.client].id))
+	dst = append(dst, 1)
+	dst = lib0.AppendUvarint(dst, uint64(del.clock))
+	return lib0.AppendUvarint(dst, uint64(del.length)), true
+}
+
+// appendOrigins appends the info byte and the origins of text from a unit offset on.
+func (d *Doc) appendOrigins(dst []byte, it *item, offset uint32) []byte {
+	origin := it.origin
+	if offset > 0 {
+		origin = unitID{it.client, it.clock + offset - 1}
+	}
+	at := len(dst)
+	dst = append(dst, uint8(kindString))
+	for i, u := range [...]unitID{origin, it.rightOrigin} {
+		if u.client != 0 {
+			dst[at] |= 0x80 >> i
+			dst = lib0.AppendUvarint(dst, uint64(d.clients[u.client].id))
+			dst = lib0.AppendUvarint(dst, uint64(u.clock))
+		}
+	}
+	return dst
 }
 
 // freeze encodes the commit while the blocks are as they were after it.

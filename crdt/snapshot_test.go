@@ -154,7 +154,7 @@ func TestMergedOldValues(t *testing.T) {
 		at = append(at, d.Snapshot())
 	}
 	transact(t, d, func(tx *Txn) { m.Delete(tx, "k") })
-	if n := len(d.clients[1].blocks); n != 1 {
+	if n := d.clients[1].blocks.len(); n != 1 {
 		t.Fatalf("%d blocks", n)
 	}
 	for i, s := range at {

@@ -277,7 +277,7 @@ func (u *UndoManager) pop(k StackKind) (*Commit, error) {
 			}
 		}
 		for _, b := range tx.changedOrder {
-			if tx.changed[b].seq {
+			if tx.changeOf(b).seq {
 				u.doc.types.forget(u.doc, b)
 			}
 		}

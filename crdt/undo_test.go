@@ -331,7 +331,7 @@ func TestUndoKeepsAndForgets(t *testing.T) {
 	change(t, d, "me", func(tx *Txn) { list.Delete(tx, 0, 1) })
 	kept := func() (n int) {
 		for c := range d.clients {
-			for _, e := range d.clients[c].blocks {
+			for e := range d.clients[c].blocks.all() {
 				if d.item(e.ref).keep() {
 					n++
 				}

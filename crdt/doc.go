@@ -48,6 +48,15 @@
 //
 // Doc.Check verifies them.
 //
+// # The past
+//
+// A Snapshot is a state vector and a delete set. With Options.KeepDeleted, types
+// read as they were at one: by the methods that take a Snapshot, and by Doc.At as
+// a document of its own. Changes tells what was added, removed and formatted
+// between two snapshots, and by which clients; Authors tells whose content is
+// there now. None of them changes the document. A RelativePosition names a place
+// by the unit next to it; Doc.Resolve finds it again after edits.
+//
 // # Sources
 //
 // The behaviour is that of Yjs 13.6 (its file INTERNALS.md is the shortest

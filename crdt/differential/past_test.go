@@ -124,9 +124,11 @@ func (h *history) comparePast(m *member, prev, s []byte) error {
 		return err
 	}
 	for form, read := range map[string]func(root string) (vectors.Value, error){
-		"deltas":  func(root string) (vectors.Value, error) { return m.ours.ContentAt(1, s, root, "") },
-		"changes": func(root string) (vectors.Value, error) { return m.ours.DeltaBetween(1, prev, s, root, replica.MarkWithID) },
-		"json":    func(root string) (vectors.Value, error) { return m.ours.JSONAt(1, s, root) },
+		"deltas": func(root string) (vectors.Value, error) { return m.ours.ContentAt(1, s, root, "") },
+		"changes": func(root string) (vectors.Value, error) {
+			return m.ours.DeltaBetween(1, prev, s, root, replica.MarkWithID)
+		},
+		"json": func(root string) (vectors.Value, error) { return m.ours.JSONAt(1, s, root) },
 	} {
 		for _, f := range theirs.Get(form).Fields {
 			ours, err := read(f.Key)
@@ -181,7 +183,6 @@ func (h *history) resolve(m *member, rp []byte) error {
 	}
 	return nil
 }
-
 
 // withoutLoading drops whether subdocuments load, which is for each copy of a document to decide.
 func withoutLoading(v vectors.Value) vectors.Value {

@@ -155,7 +155,7 @@ func TestViewsStop(t *testing.T) {
 		t.Errorf("%d steps, want 6", n)
 	}
 	var units []string
-	for v := range (Array{text.node}).ValuesAt(s) { // a text read as a list, as Yjs allows for a root
+	for v := range Array(text).ValuesAt(s) { // a text read as a list, as Yjs allows for a root
 		units = append(units, string(v.AppendJSON(nil)))
 	}
 	if want := []string{`"a"`, `{}`, `"b"`}; !slices.Equal(units, want) {

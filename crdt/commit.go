@@ -26,6 +26,9 @@ func (d *Doc) Transact(origin any, fn func(*Txn)) (*Commit, error) {
 
 // begin opens a transaction.
 func (d *Doc) begin(origin any) *Txn {
+	if d.watch != nil && d.watch.current != nil {
+		d.watch.current.freeze()
+	}
 	d.epoch++
 	tx := d.spare
 	if tx == nil || len(d.cleanups) > 0 {
@@ -74,6 +77,9 @@ func (d *Doc) finish(tx *Txn) {
 	for i := 0; i < len(d.cleanups); i++ {
 		t := d.cleanups[i]
 		t.cleanup()
+		if d.watch != nil {
+			d.watch.committed(t)
+		}
 		if i+1 < len(d.cleanups) {
 			t.commit.next = &d.cleanups[i+1].commit
 			t.commit.freeze()

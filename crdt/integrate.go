@@ -27,12 +27,13 @@ func (tx *Txn) integrate(r itemRef) {
 		it.right = ch.first
 		ch.first = r
 	}
-	superseded := itemRef(0)
 	if it.right != 0 {
 		d.item(it.right).left = r
 	} else if ch.key != 0 {
 		ch.last = r
-		superseded = it.left
+		if it.left != 0 {
+			tx.deleteItem(it.left) // the value until now
+		}
 	}
 
 	b := ch.branch
@@ -47,9 +48,6 @@ func (tx *Txn) integrate(r itemRef) {
 	tx.integrateContent(r, it)
 	if parent.flags&branchIndexed != 0 && ch.key == 0 {
 		d.types.itemInserted(d, r)
-	}
-	if superseded != 0 {
-		tx.deleteItem(superseded)
 	}
 	tx.markChanged(b, ch.key)
 	if ch.key != 0 && it.right != 0 || parent.item != 0 && d.item(parent.item).deleted() {
@@ -72,7 +70,7 @@ func (tx *Txn) integrateContent(r itemRef, it *item) {
 		b.depth = d.branches[d.parentOf(it)].depth + 1
 		d.maxDepth = max(d.maxDepth, int(b.depth))
 	case kindDoc:
-		tx.subdocsAdded = append(tx.subdocsAdded, r)
+		tx.subdocsOf().add(r)
 	}
 }
 
@@ -219,7 +217,7 @@ func (tx *Txn) deleteOne(r itemRef) branchRef {
 		d.types.itemDeleted(d, r)
 	}
 	if it.kind == kindDoc {
-		tx.removeSubdoc(r)
+		tx.subdocsOf().remove(r)
 	}
 	return it.branch()
 }
@@ -237,15 +235,4 @@ func (tx *Txn) deleteChild(r itemRef) branchRef {
 		tx.mergeLater(it.id())
 	}
 	return 0
-}
-
-// removeSubdoc notes that the subdocument of r was deleted.
-func (tx *Txn) removeSubdoc(r itemRef) {
-	for i, have := range tx.subdocsAdded {
-		if have == r {
-			tx.subdocsAdded = append(tx.subdocsAdded[:i], tx.subdocsAdded[i+1:]...)
-			return
-		}
-	}
-	tx.subdocsRemoved = append(tx.subdocsRemoved, r)
 }

@@ -156,3 +156,13 @@ func (tx *Txn) callDeep() {
 		t.deep.each(func(fn func([]*Event)) { fn(events) })
 	}
 }
+
+// ObserveDeep observes the shared type that v holds, of whatever kind; see the
+// method of the same name of the types. It does nothing if v holds none that is in
+// a document.
+func (v Value) ObserveDeep(fn func([]*Event)) (stop func()) {
+	return v.handleAny().ObserveDeep(fn)
+}
+
+// Observe observes the shared type that v holds; see ObserveDeep.
+func (v Value) Observe(fn func(*Event)) (stop func()) { return v.handleAny().Observe(fn) }

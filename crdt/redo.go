@@ -64,6 +64,7 @@ type redoing struct {
 	stack *StackItem
 	items []itemRef // in the order in which they come back
 	isIn  map[itemRef]bool
+	last  map[itemRef]lastRedone // by the item that carries the type
 }
 
 // redo inserts a copy of a deleted item, and of the deleted types above it as far as they come back
@@ -125,18 +126,35 @@ func (s *redoing) redoOne(r itemRef) itemRef {
 // carries: the nearest items left of r, and from r on to the right, that are there or have a copy
 // there.
 func (s *redoing) between(r, parent itemRef) (left, right itemRef) {
-	d := s.tx.doc
-	for l := d.item(r).left; l != 0; l = d.item(l).left {
-		if left = s.tx.redoneBelow(l, parent); left != 0 {
-			break
+	tx, d := s.tx, s.tx.doc
+	if d.parentItem(r) == parent {
+		return d.item(r).left, r
+	}
+	last := s.last[parent]
+	if !last.noLeft || d.item(r).right != last.item {
+		for l := d.item(r).left; l != 0; l = d.item(l).left {
+			if left = tx.redoneBelow(l, parent); left != 0 {
+				break
+			}
 		}
 	}
-	for ; r != 0; r = d.item(r).right {
-		if right = s.tx.redoneBelow(r, parent); right != 0 {
-			break
+	if !last.noRight || d.item(r).left != last.item {
+		for at := r; at != 0; at = d.item(at).right {
+			if right = tx.redoneBelow(at, parent); right != 0 {
+				break
+			}
 		}
 	}
+	s.last[parent] = lastRedone{r, left == 0, right == 0}
 	return left, right
+}
+
+// lastRedone is the item that was last copied into a type, and whether nothing to one side of it was
+// there by then. What is left of its left or right of its right neighbour is not there either, so that
+// the items of a type come back one after the other without looking at all others each time.
+type lastRedone struct {
+	item            itemRef
+	noLeft, noRight bool
 }
 
 // redoneBelow follows r from copy to copy until one is in the type that parent carries; 0 if none is.

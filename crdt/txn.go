@@ -42,9 +42,8 @@ type Txn struct {
 	// formatCleanup asks for phase 3 (Yjs: _needFormattingCleanup).
 	formatCleanup bool
 
-	// subdocs, in order of appearance.
-	subdocsAdded   []itemRef
-	subdocsRemoved []itemRef
+	// subdocs are the changes of references to other documents; nil for none.
+	subdocs *subdocChanges
 
 	// firstBranch is the number of the first type made in the transaction.
 	firstBranch branchRef

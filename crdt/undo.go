@@ -308,7 +308,7 @@ func (u *UndoManager) revert(tx *Txn, s *StackItem) bool {
 			inserted = append(inserted, r)
 		}
 	})
-	back := redoing{u: u, tx: tx, stack: s, isIn: make(map[itemRef]bool)}
+	back := redoing{u: u, tx: tx, stack: s, isIn: make(map[itemRef]bool), last: make(map[itemRef]lastRedone)}
 	s.deletions.each(tx, func(r itemRef) {
 		// What the step both inserted and deleted does not come back.
 		if u.covers(r) && !s.insertions.has(d.item(r).id()) {

@@ -12,6 +12,11 @@ type watchers struct {
 	// after are called at the end of the observer calls, before deleted content
 	// is collected.
 	after []*func(*Txn)
+	// commits and subdocs are called when all is done for a transaction.
+	commits []*func(*Commit)
+	subdocs []*func(*SubdocsEvent)
+	// current is the commit that commits are being called for.
+	current *Commit
 }
 
 // watching returns the watchers of the document, making them as needed.
@@ -47,8 +52,8 @@ func (d *Doc) afterTransaction(fn func(*Txn)) (stop func()) {
 	p := &fn
 	w.after = append(slices.Clip(w.after), p)
 	return func() {
-		if i := slices.Index(w.after, p); i >= 0 {
-			w.after = slices.Delete(slices.Clone(w.after), i, i+1)
+		if slices.Contains(w.after, p) {
+			w.after = without(w.after, p)
 			w.tracking--
 		}
 	}
@@ -78,6 +83,9 @@ func (tx *Txn) callObservers() {
 		}
 	}
 	tx.observed = true
+	if d.watch != nil && len(d.watch.subdocs) > 0 && tx.subdocs != nil {
+		tx.subdocs.note(tx)
+	}
 }
 
 // changedWithin tells whether a type or one below it had its observers called

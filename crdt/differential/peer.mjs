@@ -94,7 +94,8 @@ const tagged = v => {
 }
 
 const taggedDelta = d => d.map(op => {
-  const out = { insert: tagged(op.insert) }
+  const out = { ...op }
+  if ('insert' in op) out.insert = tagged(op.insert)
   if (op.attributes) out.attributes = tagged(op.attributes)
   return out
 })
@@ -134,12 +135,27 @@ const define = (doc, name, type) => {
   throw new Error('no such root type: ' + type)
 }
 
-const open = ({ doc: name, clientID, gc, roots, quiet }) => {
+const kind = t => deep(t).$y
+
+const typeOf = t => ({ $y: kind(t) })
+
+const event = (root, e) => {
+  const out = { root, path: e.path, target: kind(e.target), delta: taggedDelta(e.delta) }
+  const keys = [...e.keys].map(([k, { action, oldValue }]) =>
+    [k, { action, old: oldValue instanceof Y.AbstractType ? typeOf(oldValue) : tagged(oldValue) }])
+  if (keys.length > 0) out.keys = Object.fromEntries(keys)
+  return out
+}
+
+const open = ({ doc: name, clientID, gc, roots, quiet, observe }) => {
   docs.get(name)?.doc.destroy()
   const doc = new Y.Doc({ gc: gc ?? true })
   if (clientID !== undefined) doc.clientID = clientID
-  const d = { doc, emitted: [], roots: {} }
-  for (const [root, type] of Object.entries(roots ?? {})) d.roots[root] = define(doc, root, type)
+  const d = { doc, emitted: [], events: [], roots: {} }
+  for (const [root, type] of Object.entries(roots ?? {})) {
+    const t = d.roots[root] = define(doc, root, type)
+    if (observe) t.observeDeep(events => d.events.push(...events.map(e => event(root, e))))
+  }
   docs.set(name, d)
   if (quiet) return {}
   doc.on('update', (v1, _, __, tr) => d.emitted.push({ v1: b64(v1), local: tr.local }))
@@ -177,8 +193,10 @@ const edits = {
 
 const drain = d => {
   const emitted = d.emitted
+  const events = d.events
   d.emitted = []
-  return emitted
+  d.events = []
+  return { emitted, events }
 }
 
 const mapOf = m => Object.fromEntries([...m.entries()].filter(([, clock]) => clock > 0))
@@ -192,12 +210,12 @@ const commands = {
   apply: ({ doc, v, u }) => {
     const d = docs.get(doc)
     byVersion(v, Y.applyUpdate, Y.applyUpdateV2)(d.doc, unb64(u), 'remote')
-    return { emitted: drain(d) }
+    return drain(d)
   },
   edit: ({ doc, ops }) => {
     const d = docs.get(doc)
     d.doc.transact(() => { for (const o of ops) edits[o.o](at(d, o.at), o) }, 'local')
-    return { emitted: drain(d) }
+    return drain(d)
   },
   state: ({ doc, v, sv }) => ({
     u: b64(byVersion(v, Y.encodeStateAsUpdate, Y.encodeStateAsUpdateV2)(docs.get(doc).doc, sv === undefined ? undefined : unb64(sv)))

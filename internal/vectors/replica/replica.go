@@ -17,8 +17,9 @@ type Options struct {
 
 // Replica is a document and the types of its roots.
 type Replica struct {
-	Doc   *crdt.Doc
-	roots map[string]string
+	Doc     *crdt.Doc
+	roots   map[string]string
+	watched watched
 }
 
 // New makes a replica with an empty document whose roots are defined.
@@ -31,6 +32,7 @@ func New(o Options) *Replica {
 		}),
 		roots: o.Roots,
 	}
+	r.Doc.OnSubdocs(r.noteSubdocs)
 	for name := range o.Roots {
 		// Defining a root fails only for an unknown type, and then every use of
 		// the root says so.

@@ -59,6 +59,15 @@
 // copy with new IDs in the place of the old. Such content is kept from
 // collection for as long as a step may bring it back.
 //
+// # The past
+//
+// A Snapshot is a state vector and a delete set. With Options.KeepDeleted, types
+// read as they were at one: by the methods that take a Snapshot, and by Doc.At as
+// a document of its own. Changes tells what was added, removed and formatted
+// between two snapshots, and by which clients; Authors tells whose content is
+// there now. None of them changes the document. A RelativePosition names a place
+// by the unit next to it; Doc.Resolve finds it again after edits.
+//
 // # Sources
 //
 // The behaviour is that of Yjs 13.6 (its file INTERNALS.md is the shortest

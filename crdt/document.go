@@ -54,6 +54,7 @@ type Doc struct {
 
 	// redone leads from an item to the one that redid it (Yjs: Item.redone).
 	redone map[itemRef]ID
+	undo   []*UndoManager
 
 	pending pending
 

@@ -27,12 +27,13 @@ func (tx *Txn) integrate(r itemRef) {
 		it.right = ch.first
 		ch.first = r
 	}
-	superseded := itemRef(0)
 	if it.right != 0 {
 		d.item(it.right).left = r
 	} else if ch.key != 0 {
 		ch.last = r
-		superseded = it.left
+		if it.left != 0 {
+			tx.deleteItem(it.left) // the value until now
+		}
 	}
 
 	b := ch.branch
@@ -47,9 +48,6 @@ func (tx *Txn) integrate(r itemRef) {
 	tx.integrateContent(r, it)
 	if parent.flags&branchIndexed != 0 && ch.key == 0 {
 		d.types.itemInserted(d, r)
-	}
-	if superseded != 0 {
-		tx.deleteItem(superseded)
 	}
 	tx.markChanged(b, ch.key)
 	if ch.key != 0 && it.right != 0 || parent.item != 0 && d.item(parent.item).deleted() {
@@ -155,19 +153,50 @@ func (d *Doc) stampOf(r itemRef) uint32 {
 	return d.stamps[r]
 }
 
-// deleteItem marks an item deleted, with everything below it
-// (Yjs: Item.delete and ContentType.delete). The depth of types is bounded, but
-// the walk keeps a stack of its own.
+// deleteItem marks an item deleted, with everything below it, in the order of
+// Yjs (Item.delete and ContentType.delete): which client is deleted from first
+// decides in which order undoing brings things back. The depth of types is
+// bounded, but the walk keeps a stack of its own.
 func (tx *Txn) deleteItem(r itemRef) {
 	b := tx.deleteOne(r)
 	if b == 0 {
 		return
 	}
-	stack := []branchRef{b}
+	d := tx.doc
+	stack := append(make([]deleteWalk, 0, 4), d.walkDeleted(b))
 	for len(stack) > 0 {
-		b = stack[len(stack)-1]
-		stack = tx.deleteChildren(b, stack[:len(stack)-1])
+		w := &stack[len(stack)-1]
+		switch {
+		case w.next != 0:
+			r = w.next
+			w.next = d.item(r).right
+		case w.key != 0:
+			r = d.chains[w.key].last
+			w.key = d.chains[w.key].nextKey
+		default:
+			tx.unmarkChanged(w.branch)
+			stack = stack[:len(stack)-1]
+			continue
+		}
+		if r == 0 {
+			continue
+		}
+		if b := tx.deleteChild(r); b != 0 {
+			stack = append(stack, d.walkDeleted(b))
+		}
 	}
+}
+
+// deleteWalk is a type whose items are being deleted: first the sequence from
+// next on, then the values of keys from key on.
+type deleteWalk struct {
+	branch branchRef
+	next   itemRef
+	key    chainRef
+}
+
+func (d *Doc) walkDeleted(b branchRef) deleteWalk {
+	return deleteWalk{b, d.start(b), d.branches[b].firstKey}
 }
 
 // deleteOne marks one item deleted; it returns the type it carries, if any.
@@ -193,33 +222,17 @@ func (tx *Txn) deleteOne(r itemRef) branchRef {
 	return it.branch()
 }
 
-// deleteChildren deletes the items of a type and pushes the types among them.
-func (tx *Txn) deleteChildren(b branchRef, stack []branchRef) []branchRef {
-	d := tx.doc
-	for r := d.start(b); r != 0; r = d.item(r).right {
-		stack = tx.deleteChild(r, stack)
-	}
-	for c := d.branches[b].firstKey; c != 0; c = d.chains[c].nextKey {
-		if r := d.chains[c].last; r != 0 {
-			stack = tx.deleteChild(r, stack)
-		}
-	}
-	tx.unmarkChanged(b)
-	return stack
-}
-
-func (tx *Txn) deleteChild(r itemRef, stack []branchRef) []branchRef {
+// deleteChild deletes an item of a deleted type; it returns the type it
+// carries, if any.
+func (tx *Txn) deleteChild(r itemRef) branchRef {
 	it := tx.doc.item(r)
-	if it.deleted() {
-		if it.clock < tx.before(it.client) {
-			// It was deleted in an earlier transaction and becomes a gc block
-			// in this one, so it may now merge with its neighbours.
-			tx.mergeLater(it.id())
-		}
-		return stack
+	if !it.deleted() {
+		return tx.deleteOne(r)
 	}
-	if b := tx.deleteOne(r); b != 0 {
-		stack = append(stack, b)
+	if it.clock < tx.before(it.client) {
+		// It was deleted in an earlier transaction and becomes a gc block in
+		// this one, so it may now merge with its neighbours.
+		tx.mergeLater(it.id())
 	}
-	return stack
+	return 0
 }

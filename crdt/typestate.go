@@ -24,6 +24,13 @@ func (s *typeState) setLoad(u unitID, load bool) {
 	s.loads[u] = load
 }
 
+func (s *typeState) setToken(u unitID, token uint64) {
+	if s.tokens == nil {
+		s.tokens = make(map[unitID]uint64)
+	}
+	s.tokens[u] = token
+}
+
 // tracks tells whether Txn.changed must be filled.
 func (s *typeState) tracks(*Doc) bool { return len(s.marks) > 0 }
 

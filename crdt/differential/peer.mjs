@@ -242,6 +242,35 @@ const commands = {
   pending: ({ doc }) => ({ pending: pending(docs.get(doc).doc) }),
   merge: ({ v, us }) => ({ u: b64(byVersion(v, Y.mergeUpdates, Y.mergeUpdatesV2)(us.map(unb64))) }),
   diff: ({ v, u, sv }) => ({ u: b64(byVersion(v, Y.diffUpdate, Y.diffUpdateV2)(unb64(u), unb64(sv))) }),
+  snapshot: ({ doc, v }) => ({ s: b64(byVersion(v, Y.encodeSnapshot, Y.encodeSnapshotV2)(Y.snapshot(docs.get(doc).doc))) }),
+  // past: what a snapshot shows, and what it and an earlier one show together.
+  past: ({ doc, s, prev, v }) => {
+    const { doc: y, roots } = docs.get(doc)
+    const at = byVersion(v, Y.decodeSnapshot, Y.decodeSnapshotV2)
+    const then = new Y.Doc({ gc: false })
+    Y.createDocFromSnapshot(y, at(unb64(s)), then)
+    const state = b64(Y.encodeStateAsUpdateV2(then))
+    const mark = (type, { client, clock }) => ({ type, id: [client, clock] })
+    const each = (kind, f) => Object.fromEntries(Object.entries(roots).filter(([, t]) => t instanceof kind).map(([k, t]) => [k, f(t, k)]))
+    return {
+      state,
+      deltas: each(Y.Text, t => taggedDelta(t.toDelta(at(unb64(s))))),
+      changes: each(Y.Text, t => taggedDelta(t.toDelta(at(unb64(s)), at(unb64(prev)), mark))),
+      json: each(Y.AbstractType, (t, k) => tagged(then.get(k, t.constructor).toJSON())),
+      after: b64(Y.encodeStateAsUpdateV2(y))
+    }
+  },
+  relpos: ({ doc, root, index, assoc }) => {
+    const p = Y.createRelativePositionFromTypeIndex(docs.get(doc).roots[root], index, assoc)
+    return { rp: b64(Y.encodeRelativePosition(p)), json: JSON.stringify(Y.relativePositionToJSON(p)) }
+  },
+  abspos: ({ doc, rp }) => {
+    const d = docs.get(doc)
+    const p = Y.createAbsolutePositionFromRelativePosition(Y.decodeRelativePosition(unb64(rp)), d.doc)
+    if (p === null) return { pos: null }
+    const name = Object.keys(d.roots).find(k => d.roots[k] === p.type)
+    return { pos: { index: p.index, assoc: p.assoc, type: name ?? [p.type._item.id.client, p.type._item.id.clock] } }
+  },
   convert: ({ to, u }) => ({ u: b64(byVersion(to, Y.convertUpdateFormatV2ToV1, Y.convertUpdateFormatV1ToV2)(unb64(u))) })
 }
 

@@ -64,10 +64,13 @@ func (r *Replica) ApplyOnly(version int, update []byte) error {
 	return err
 }
 
-// Edit does recorded edits in one transaction.
-func (r *Replica) Edit(ops []vectors.Op) ([]Emitted, error) {
+// Edit does recorded edits in one transaction of origin "local".
+func (r *Replica) Edit(ops []vectors.Op) ([]Emitted, error) { return r.EditAs("local", ops) }
+
+// EditAs is Edit with another origin.
+func (r *Replica) EditAs(origin any, ops []vectors.Op) ([]Emitted, error) {
 	var bad error
-	c, err := r.Doc.Transact("local", func(tx *crdt.Txn) {
+	c, err := r.Doc.Transact(origin, func(tx *crdt.Txn) {
 		for _, op := range ops {
 			if bad = r.edit(tx, op); bad != nil {
 				return
@@ -120,11 +123,9 @@ func (r *Replica) DS() map[string][][2]uint64 {
 	return dsMap(&ds)
 }
 
-// Snapshot is the delete set and the state vector, which is what Yjs calls a
-// snapshot.
+// Snapshot is the encoded moment that the document is at.
 func (r *Replica) Snapshot(version int) []byte {
-	ds := r.Doc.Deletes()
-	return crdt.AppendStateVector(crdt.AppendIDSet(nil, crdt.Version(version), &ds), r.Doc.StateVector())
+	return crdt.AppendSnapshot(nil, crdt.Version(version), r.Doc.Snapshot())
 }
 
 // Pending is what the document waits for, nil for nothing.

@@ -31,6 +31,9 @@ func (c *Commit) Relayable() bool { return c.relayable }
 // Origin is what Apply or Transact was given.
 func (c *Commit) Origin() any { return c.tx.Origin }
 
+// Local tells whether the change was made here rather than received.
+func (c *Commit) Local() bool { return c.tx.local }
+
 // Next is the commit of a transaction that followed from this one: removed
 // formats, or edits of an observer; nil if none did. Its update is to be passed
 // on as well.
@@ -43,22 +46,41 @@ func (c *Commit) AppendUpdate(dst []byte, v Version) []byte {
 	if f := c.frozen[v-1]; f != nil {
 		return append(dst, f...)
 	}
-	d := c.tx.doc
+	if v == V1 {
+		d := c.tx.doc
+		var one [1]from
+		fs := c.from(one[:0])
+		return d.appendDeletesV1(d.appendFromV1(dst, fs), c.tx.deletes)
+	}
 	e := newEncoder(v, dst)
-	fs := make([]from, 0, 1)
+	c.write(e)
+	return e.finish()
+}
+
+// from appends where the blocks of the transaction start, clients in descending
+// order.
+func (c *Commit) from(fs []from) []from {
 	for _, t := range c.tx.touched {
 		fs = append(fs, from{t.client, t.before})
 	}
 	if len(fs) > 1 {
-		d.sortDescending(fs)
+		c.tx.doc.sortDescending(fs)
 	}
-	d.writeFrom(e, fs)
+	return fs
+}
+
+// write writes what the transaction added.
+func (c *Commit) write(e updateEncoder) {
+	d := c.tx.doc
+	d.writeFrom(e, c.from(nil))
 	d.writeRanges(e, c.tx.deletes)
-	return e.finish()
 }
 
 // freeze encodes the commit while the blocks are as they were after it.
 func (c *Commit) freeze() {
+	if c.frozen[0] != nil {
+		return
+	}
 	c.frozen = [2][]byte{c.AppendUpdate(nil, V1), c.AppendUpdate(nil, V2)}
 }
 

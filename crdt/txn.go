@@ -1,5 +1,7 @@
 package crdt
 
+import "slices"
+
 // Txn is one transaction on a Doc: a group of changes with one Commit. It is
 // valid only within the function it was given to.
 type Txn struct {
@@ -27,16 +29,23 @@ type Txn struct {
 	// tracked says that changed is kept.
 	tracked bool
 	// changed are the types that were modified and existed before, in order,
-	// with their changed keys (Yjs: Transaction.changed).
-	changed      map[branchRef]*changedType
+	// with what changed of them (Yjs: Transaction.changed). A type's place is in
+	// branch.changedAt.
+	changed      []*changedType
 	changedOrder []branchRef
+	firstChanged changedType // the first of changed: most transactions change one type
+	// called are those of them whose observers were called, in order.
+	called []branchRef
+	// events are, for those of called that somebody observed, what they got.
+	events []*Event
+	// observed says that all observers were called: events are frozen.
+	observed bool
 
 	// formatCleanup asks for phase 3 (Yjs: _needFormattingCleanup).
 	formatCleanup bool
 
-	// subdocs, in order of appearance.
-	subdocsAdded   []itemRef
-	subdocsRemoved []itemRef
+	// subdocs are the changes of references to other documents; nil for none.
+	subdocs *subdocChanges
 
 	// firstBranch is the number of the first type made in the transaction.
 	firstBranch branchRef
@@ -88,14 +97,23 @@ func (tx *Txn) before(c clientRef) uint32 {
 		return cl.before
 	}
 	if tx.epoch != tx.doc.epoch {
-		// A later transaction may have noted its own.
-		for _, t := range tx.touched {
+		return tx.beforeOthers(c)
+	}
+	return cl.state
+}
+
+// beforeOthers is before once other transactions have begun, whose own units do
+// not count.
+func (tx *Txn) beforeOthers(c clientRef) uint32 {
+	d := tx.doc
+	for at := max(0, slices.Index(d.cleanups, tx)); at < len(d.cleanups); at++ {
+		for _, t := range d.cleanups[at].touched {
 			if t.client == c {
 				return t.before
 			}
 		}
 	}
-	return cl.state
+	return d.clients[c].state
 }
 
 // touch notes the state of a client before it gets its first block.
@@ -109,51 +127,58 @@ func (tx *Txn) touch(c clientRef) {
 
 func (tx *Txn) mergeLater(u unitID) { tx.mergeIDs = append(tx.mergeIDs, u) }
 
-// markChanged notes a change of a type that existed before and lives
+// markChanged notes a change in a chain, if its type existed before and lives
 // (Yjs: addChangedTypeToTransaction).
-func (tx *Txn) markChanged(b branchRef, k keyRef) {
+func (tx *Txn) markChanged(ch *chain) {
 	if !tx.tracked {
 		return
 	}
-	d := tx.doc
+	d, b := tx.doc, ch.branch
 	if r := d.branches[b].item; r != 0 {
 		it := d.item(r)
 		if it.clock >= tx.before(it.client) || it.deleted() {
 			return
 		}
 	}
-	ct := tx.changed[b]
+	ct := tx.changeOf(b)
 	if ct == nil {
-		if tx.changed == nil {
-			tx.changed = make(map[branchRef]*changedType)
+		if ct = &tx.firstChanged; len(tx.changed) > 0 || d.watch != nil {
+			ct = &changedType{} // an Event may outlive the transaction
 		}
-		ct = &changedType{}
-		tx.changed[b] = ct
+		d.branches[b].changedAt = uint32(len(tx.changed))
+		tx.changed = append(tx.changed, ct)
 		tx.changedOrder = append(tx.changedOrder, b)
 	}
-	if k == 0 {
+	if ch.key == 0 {
 		ct.seq = true
 		return
 	}
-	for _, have := range ct.keys {
-		if have == k {
-			return
-		}
+	if i := int(ch.changedAt); i >= len(ct.keys) || ct.keys[i] != ch.key {
+		ch.changedAt = uint32(len(ct.keys))
+		ct.keys = append(ct.keys, ch.key)
 	}
-	ct.keys = append(ct.keys, k)
+}
+
+// changeOf is what changed of a type; nil if nothing did.
+func (tx *Txn) changeOf(b branchRef) *changedType {
+	i := tx.doc.branches[b].changedAt
+	if int(i) < len(tx.changedOrder) && tx.changedOrder[i] == b {
+		return tx.changed[i]
+	}
+	return nil
 }
 
 // unmarkChanged forgets a type that was deleted.
 func (tx *Txn) unmarkChanged(b branchRef) {
-	if tx.changed[b] == nil {
+	if tx.changeOf(b) == nil {
 		return
 	}
-	delete(tx.changed, b)
-	for i, have := range tx.changedOrder {
-		if have == b {
-			tx.changedOrder = append(tx.changedOrder[:i], tx.changedOrder[i+1:]...)
-			return
-		}
+	branches := tx.doc.branches
+	i := int(branches[b].changedAt)
+	tx.changed = slices.Delete(tx.changed, i, i+1)
+	tx.changedOrder = slices.Delete(tx.changedOrder, i, i+1)
+	for ; i < len(tx.changedOrder); i++ {
+		branches[tx.changedOrder[i]].changedAt = uint32(i)
 	}
 }
 

@@ -24,25 +24,27 @@ func (s *typeState) setLoad(u unitID, load bool) {
 	s.loads[u] = load
 }
 
+func (s *typeState) setToken(u unitID, token uint64) {
+	if s.tokens == nil {
+		s.tokens = make(map[unitID]uint64)
+	}
+	s.tokens[u] = token
+}
+
 // tracks tells whether Txn.changed must be filled.
 func (s *typeState) tracks(*Doc) bool { return len(s.marks) > 0 }
 
-// observe runs at phase 2 of a commit (Yjs: the calls to _callObserver). After a remote change it
-// drops the markers of changed types, and asks for the removal of redundant formats if a text with
-// formats changed.
-func (s *typeState) observe(d *Doc, tx *Txn) {
+// observe runs at phase 2 of a commit for each changed type (Yjs: _callObserver). After a remote
+// change it drops the markers of the type, and asks for the removal of redundant formats if it is a
+// text with formats.
+func (s *typeState) observe(d *Doc, tx *Txn, b branchRef) {
 	if tx.local {
 		return
 	}
-	for _, b := range tx.changedOrder {
-		br := d.branch(b)
-		if br.item != 0 && d.item(br.item).deleted() {
-			continue
-		}
-		s.forget(d, b)
-		if !d.opts.NoFormatCleanup && br.flags&branchHasFormat != 0 && (br.kind == KindText || br.kind == KindXMLText) {
-			tx.formatCleanup = true
-		}
+	br := d.branch(b)
+	s.forget(d, b)
+	if !d.opts.NoFormatCleanup && br.flags&branchHasFormat != 0 && (br.kind == KindText || br.kind == KindXMLText) {
+		tx.formatCleanup = true
 	}
 }
 
@@ -82,8 +84,12 @@ func (s *typeState) itemDeleted(d *Doc, r itemRef) {
 	if it.flags&flagMarked != 0 {
 		m.question(r)
 	}
-	if m.index != nil && it.countable() {
+	switch {
+	case m.index == nil:
+	case it.countable():
 		m.index.grew(s, r, -int(it.length))
+	case it.kind == kindFormat:
+		m.index.formatDeleted(s, r)
 	}
 }
 
@@ -150,6 +156,14 @@ func (s *typeState) find(d *Doc, b branchRef, index int) (r itemRef, at int, ok 
 	if index == 0 || r == 0 || !br.marked() {
 		return 0, 0, false
 	}
+	m := s.need(d, b)
+	r, at = m.find(d, r, index, int(br.length))
+	return r, at, true
+}
+
+// need returns the markers of a type, made as needed, and with an index if walks
+// have cost enough.
+func (s *typeState) need(d *Doc, b branchRef) *markers {
 	m := s.of(b)
 	if m == nil {
 		m = &markers{}
@@ -158,14 +172,13 @@ func (s *typeState) find(d *Doc, b branchRef, index int) (r itemRef, at int, ok 
 		}
 		s.marks[b] = m
 		s.lastType, s.lastMark = b, m
-		br.flags |= branchIndexed
+		d.branch(b).flags |= branchIndexed
 	}
 	if m.index == nil && m.steps > indexAfter {
 		m.index = s.newIndex(d, b)
 		m.steps = 0
 	}
-	r, at = m.find(d, r, index, int(br.length))
-	return r, at, true
+	return m
 }
 
 // indexAfter is after how many steps of walks to positions a type gets a posIndex. Walks of at most

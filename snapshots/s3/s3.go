@@ -182,7 +182,11 @@ type Store struct {
 
 var _ snapshots.Store = (*Store)(nil)
 
-// Open looks whether the bucket answers.
+// ErrRefused: the store answered, and does not let us use the bucket: there is
+// none of that name, or the credentials are wrong. Trying again does not help.
+var ErrRefused = errors.New("the store refuses the bucket")
+
+// Open returns a store for a bucket; it does not talk to it.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	if err := o.check(); err != nil {
 		return nil, fmt.Errorf("s3: %w", err)
@@ -194,12 +198,24 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("s3: %w", err)
 	}
-	s := &Store{opts: o, client: client}
-	if _, err := client.HeadBucket(ctx, &sdk.HeadBucketInput{Bucket: &o.Bucket}); err != nil {
-		return nil, fmt.Errorf("s3: bucket %q: %w", o.Bucket, err)
-	}
-	return s, nil
+	return &Store{opts: o, client: client}, nil
 }
+
+// Reach tells whether the bucket is there and may be used. The error is
+// ErrRefused, or whatever kept the store from answering.
+func (s *Store) Reach(ctx context.Context) error {
+	_, err := s.client.HeadBucket(ctx, &sdk.HeadBucketInput{Bucket: &s.opts.Bucket})
+	if code := status(err); code/100 == 3 || code/100 == 4 && code != http.StatusTooManyRequests {
+		return fmt.Errorf("s3: bucket %q: %w (status %d)", s.opts.Bucket, ErrRefused, code)
+	}
+	if err != nil {
+		return fmt.Errorf("s3: bucket %q: %w", s.opts.Bucket, err)
+	}
+	return nil
+}
+
+// Location names the bucket as an operator would, without anything secret.
+func (s *Store) Location() string { return "s3://" + s.opts.Bucket + "/" + s.opts.Prefix }
 
 func (o Options) calculation() aws.RequestChecksumCalculation {
 	if o.Checksums == ChecksumRequired {

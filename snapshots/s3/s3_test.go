@@ -227,14 +227,30 @@ func TestOpenRefuses(t *testing.T) {
 	server := s3test.Start(t)
 	for name, o := range map[string]s3.Options{
 		"no bucket":    {Endpoint: server.Endpoint},
-		"other bucket": {Endpoint: server.Endpoint, Bucket: "not-there"},
-		"no server":    {Endpoint: "http://127.0.0.1:1", Bucket: "b"},
 		"small parts":  {Endpoint: server.Endpoint, Bucket: "b", PartBytes: 1},
 		"odd endpoint": {Endpoint: "127.0.0.1:80", Bucket: "b"},
 	} {
 		if s, err := s3.Open(t.Context(), o); err == nil {
 			t.Errorf("%s: opened %v", name, s)
 		}
+	}
+}
+
+func TestReach(t *testing.T) {
+	server := s3test.Start(t)
+	bucket := server.Bucket(t, "there")
+	if err := open(t, s3.Options{Endpoint: server.Endpoint, Bucket: bucket}).Reach(t.Context()); err != nil {
+		t.Errorf("a bucket that is there: %v", err)
+	}
+	if err := open(t, s3.Options{Endpoint: server.Endpoint, Bucket: "not-there"}).Reach(t.Context()); !errors.Is(err, s3.ErrRefused) {
+		t.Errorf("a bucket that is not there: %v", err)
+	}
+	if err := open(t, s3.Options{Endpoint: "http://127.0.0.1:1", Bucket: bucket}).Reach(t.Context()); err == nil || errors.Is(err, s3.ErrRefused) {
+		t.Errorf("no server: %v", err)
+	}
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+	if err := open(t, s3.Options{Endpoint: server.Endpoint, Bucket: bucket}).Reach(t.Context()); !errors.Is(err, s3.ErrRefused) {
+		t.Errorf("a wrong secret: %v", err)
 	}
 }
 

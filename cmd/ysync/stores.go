@@ -23,7 +23,7 @@ import (
 type storeFlags struct {
 	Log          string   `help:"Update log in PostgreSQL, as postgres://user:password@host/database; empty for one in the data folder. Other users of the machine can read a command line: better set YSYNC_LOG." placeholder:"URL"`
 	Snapshots    string   `help:"Bucket for snapshots and history, as s3://bucket/prefix?endpoint=URL&region=NAME&encryption=sse-s3|sse-kms&kms-key=ID&addressing=host|path&checksums=always|required; empty for the data folder. Credentials come from the environment, as for other S3 tools." placeholder:"URL"`
-	SnapshotsKey []string `help:"File with a key (openssl rand -base64 32) to encrypt snapshots and history with before they are stored. Further files hold older keys, to read with." placeholder:"FILE"`
+	SnapshotsKey []string `help:"File with a key (head -c 32 /dev/urandom | base64) to encrypt snapshots and history with before they are stored. Further files hold older keys, to read with." placeholder:"FILE"`
 }
 
 // open opens the update log and the snapshots.

@@ -62,7 +62,7 @@ func ParseKey(file []byte) ([KeyBytes]byte, error) {
 	text := strings.TrimSpace(string(file))
 	raw, err := base64.StdEncoding.DecodeString(text)
 	if err != nil || len(raw) != KeyBytes {
-		return key, fmt.Errorf("no key: want %d random bytes in base64 (openssl rand -base64 %d)", KeyBytes, KeyBytes)
+		return key, fmt.Errorf("no key: want %d random bytes in base64 (head -c %d /dev/urandom | base64)", KeyBytes, KeyBytes)
 	}
 	copy(key[:], raw)
 	return key, nil

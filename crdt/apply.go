@@ -99,7 +99,7 @@ func (d *Doc) rehearse(v Version, update []byte) error {
 	lim := d.limits
 	lim.TypeDepth, lim.PendingBytes = 1<<40, 1<<60
 	copied := New(Options{KeepDeleted: d.opts.KeepDeleted, NoFormatCleanup: true, Limits: lim})
-	if _, err := copied.Apply(nil, V1, d.AppendState(nil, V1)); err != nil {
+	if _, err := copied.Apply(nil, V1, d.AppendStored(nil, V1)); err != nil {
 		return err
 	}
 	if _, err := copied.Apply(nil, v, update); err != nil {

@@ -5,11 +5,12 @@ import (
 	"strconv"
 	"strings"
 
+	"ysync/crdt"
 	"ysync/internal/lib0"
 	"ysync/internal/vectors"
 )
 
-// random makes edits that fit a document, from its dump alone.
+// random draws edits that fit a document.
 type random struct {
 	*rand.Rand
 	// plainText leaves out characters outside the basic plane, so that no
@@ -26,87 +27,129 @@ func str(s string) vectors.Value {
 
 func obj(fs ...vectors.Field) vectors.Value { return vectors.MakeObject(fs...) }
 
-// target is a shared type in a dump.
-type target struct {
+// place is a shared type in a document.
+type place struct {
 	path []vectors.Value
-	dump vectors.Value
+	t    crdt.Value
 }
 
-// targets lists a type and all types in it.
-func targets(path []vectors.Value, dump vectors.Value) []target {
-	out := []target{{path, dump}}
-	below := func(step vectors.Value, v vectors.Value) {
-		if v.Has("$y") {
-			p := append(append([]vectors.Value(nil), path...), step)
-			out = append(out, targets(p, v)...)
+// place draws a shared type: a root, or one somewhere below it.
+func (r random) place(name string, root crdt.Value) place {
+	at := place{[]vectors.Value{str(name)}, root}
+	for depth := 0; depth < 12 && r.IntN(5) > 1; depth++ {
+		step, child := r.child(at.t)
+		if step.Kind == vectors.Absent {
+			break
+		}
+		at.path, at.t = append(at.path, step), child
+	}
+	return at
+}
+
+// child draws a shared type directly below one, with the step that leads there.
+func (r random) child(t crdt.Value) (vectors.Value, crdt.Value) {
+	kind, _ := t.TypeKind()
+	switch kind {
+	case crdt.KindText, crdt.KindXMLText:
+		if r.IntN(4) == 0 {
+			return r.embedded(t.Text())
+		}
+	case crdt.KindArray:
+		return r.listed(t.Array().Len(), t.Array().At)
+	case crdt.KindMap, crdt.KindXMLHook:
+		return r.keyed(t.Map())
+	case crdt.KindXMLFragment, crdt.KindXMLElement:
+		return r.listed(t.XMLFragment().Len(), t.XMLFragment().At)
+	}
+	return vectors.Value{}, t
+}
+
+func (r random) listed(n int, at func(int) crdt.Value) (vectors.Value, crdt.Value) {
+	for range min(n, 3) {
+		i := r.IntN(n)
+		if e := at(i); e.Kind() == crdt.ValueType {
+			return num(i), e
 		}
 	}
-	for i, v := range dump.Get("v").List {
-		below(num(i), v)
-	}
-	for _, f := range dump.Get("v").Fields {
-		below(str(f.Key), f.Value)
-	}
-	for i, v := range dump.Get("c").List {
-		below(num(i), v)
-	}
-	return out
+	return vectors.Value{}, crdt.Value{}
 }
 
-// edit draws the edits of one transaction: each in another root, so that none
-// changes what another one relies on.
-func (r random) edit(roots []string, dump func(root string) vectors.Value) []vectors.Op {
-	n := 1 + r.IntN(min(3, len(roots)))
-	var ops []vectors.Op
-	for _, i := range r.Perm(len(roots))[:n] {
-		ts := targets([]vectors.Value{str(roots[i])}, dump(roots[i]))
-		t := ts[r.IntN(len(ts))]
-		op := r.op(t.dump)
-		op.At = t.path
-		ops = append(ops, op)
+func (r random) keyed(m crdt.Map) (step vectors.Value, child crdt.Value) {
+	n := 0
+	for key, e := range m.All() {
+		if e.Kind() != crdt.ValueType {
+			continue
+		}
+		if n++; r.IntN(n) == 0 {
+			step, child = str(key), e
+		}
+	}
+	return step, child
+}
+
+func (r random) embedded(t crdt.Text) (step vectors.Value, child crdt.Value) {
+	i, n := 0, 0
+	for op := range t.Chunks() {
+		switch op.Insert.Kind() {
+		case crdt.ValueString:
+			continue
+		case crdt.ValueType:
+			if n++; r.IntN(n) == 0 {
+				step, child = num(i), op.Insert
+			}
+		}
+		i++
+	}
+	return step, child
+}
+
+// appendEdit draws an edit of a type, or some typing.
+func (r random) appendEdit(ops []vectors.Op, at place) []vectors.Op {
+	if kind, _ := at.t.TypeKind(); (kind == crdt.KindText || kind == crdt.KindXMLText) && r.IntN(3) == 0 {
+		return r.typing(ops, at)
+	}
+	op := r.op(at.t)
+	op.At = at.path
+	return append(ops, op)
+}
+
+// typing is characters typed one after the other, some of them taken back.
+func (r random) typing(ops []vectors.Op, at place) []vectors.Op {
+	i := r.IntN(at.t.Text().Len() + 1)
+	var a *vectors.Value
+	if r.IntN(8) == 0 {
+		a = r.maybeAttrs()
+	}
+	typed := 0
+	for range 1 + r.IntN(40) {
+		if typed > 0 && r.IntN(8) == 0 {
+			typed--
+			ops = append(ops, vectors.Op{O: "del", At: at.path, I: i + typed, N: 1})
+			continue
+		}
+		ops = append(ops, vectors.Op{O: "ins", At: at.path, I: i + typed, S: str(string(rune('a' + r.IntN(26)))), A: a})
+		typed++
 	}
 	return ops
 }
 
-func (r random) op(dump vectors.Value) vectors.Op {
-	switch dump.Get("$y").Str {
-	case "text", "xmltext":
-		return r.textOp(dump)
-	case "array":
-		return r.listOp(len(dump.Get("v").List), r.element)
-	case "map", "xmlhook":
-		return r.mapOp(dump)
+func (r random) op(t crdt.Value) vectors.Op {
+	kind, _ := t.TypeKind()
+	switch kind {
+	case crdt.KindText, crdt.KindXMLText:
+		return r.textOp(t.Text().Len())
+	case crdt.KindArray:
+		return r.listOp(t.Array().Len(), r.element)
+	case crdt.KindMap, crdt.KindXMLHook:
+		return r.mapOp()
 	}
-	if dump.Get("$y").Str == "xmlelement" && r.IntN(3) == 0 {
+	if kind == crdt.KindXMLElement && r.IntN(3) == 0 {
 		return r.attribute()
 	}
-	return r.xmlOp(len(dump.Get("c").List))
+	return r.xmlOp(t.XMLFragment().Len())
 }
 
-// textLength is the length of a dumped text in UTF-16 code units.
-func textLength(dump vectors.Value) int {
-	n := 0
-	for _, op := range dump.Get("d").List {
-		ins := op.Get("insert")
-		switch {
-		case ins.Kind == vectors.String:
-			for _, c := range ins.Str {
-				n++
-				if c >= 0x10000 {
-					n++
-				}
-			}
-		case ins.Has("$utf16"):
-			n += len(ins.Get("$utf16").List)
-		default:
-			n++
-		}
-	}
-	return n
-}
-
-func (r random) textOp(dump vectors.Value) vectors.Op {
-	n := textLength(dump)
+func (r random) textOp(n int) vectors.Op {
 	i := r.IntN(n + 1)
 	switch r.IntN(12) {
 	case 0, 1, 2, 3:
@@ -241,7 +284,7 @@ func (r random) listOp(n int, element func() vectors.Value) vectors.Op {
 	return vectors.Op{O: "ains", I: i, V: vals()}
 }
 
-func (r random) mapOp(dump vectors.Value) vectors.Op {
+func (r random) mapOp() vectors.Op {
 	k := keys[r.IntN(len(keys))]
 	switch r.IntN(12) {
 	case 0, 1, 2:

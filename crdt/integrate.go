@@ -155,19 +155,64 @@ func (d *Doc) stampOf(r itemRef) uint32 {
 	return d.stamps[r]
 }
 
+// deleting is a type on the way through what is below a deleted item.
+type deleting struct {
+	b    branchRef
+	r    itemRef  // the next of its sequence
+	c    chainRef // once that is done, its next key
+	keys bool
+}
+
 // deleteItem marks an item deleted, with everything below it
 // (Yjs: Item.delete and ContentType.delete). The depth of types is bounded, but
-// the walk keeps a stack of its own.
+// the walk keeps a stack of its own. It goes down before it goes on: what was
+// deleted before is tried to be merged in the order in which it was met, and
+// that order shows in the blocks.
 func (tx *Txn) deleteItem(r itemRef) {
 	b := tx.deleteOne(r)
 	if b == 0 {
 		return
 	}
-	stack := []branchRef{b}
+	d := tx.doc
+	stack := []deleting{{b: b, r: d.start(b)}}
 	for len(stack) > 0 {
-		b = stack[len(stack)-1]
-		stack = tx.deleteChildren(b, stack[:len(stack)-1])
+		top := &stack[len(stack)-1]
+		r := top.next(d)
+		if r == 0 {
+			tx.unmarkChanged(top.b)
+			stack = stack[:len(stack)-1]
+			continue
+		}
+		if it := d.item(r); it.deleted() {
+			if it.clock < tx.before(it.client) {
+				// It was deleted in an earlier transaction and becomes a gc
+				// block in this one, so it may now merge with its neighbours.
+				tx.mergeLater(it.id())
+			}
+		} else if b := tx.deleteOne(r); b != 0 {
+			stack = append(stack, deleting{b: b, r: d.start(b)})
+		}
 	}
+}
+
+// next is the next item of the sequence, then the last one of each key; 0 at
+// the end.
+func (w *deleting) next(d *Doc) itemRef {
+	if r := w.r; r != 0 {
+		w.r = d.item(r).right
+		return r
+	}
+	if !w.keys {
+		w.keys, w.c = true, d.branches[w.b].firstKey
+	}
+	for w.c != 0 {
+		ch := &d.chains[w.c]
+		w.c = ch.nextKey
+		if ch.last != 0 {
+			return ch.last
+		}
+	}
+	return 0
 }
 
 // deleteOne marks one item deleted; it returns the type it carries, if any.
@@ -191,37 +236,6 @@ func (tx *Txn) deleteOne(r itemRef) branchRef {
 		tx.removeSubdoc(r)
 	}
 	return it.branch()
-}
-
-// deleteChildren deletes the items of a type and pushes the types among them.
-func (tx *Txn) deleteChildren(b branchRef, stack []branchRef) []branchRef {
-	d := tx.doc
-	for r := d.start(b); r != 0; r = d.item(r).right {
-		stack = tx.deleteChild(r, stack)
-	}
-	for c := d.branches[b].firstKey; c != 0; c = d.chains[c].nextKey {
-		if r := d.chains[c].last; r != 0 {
-			stack = tx.deleteChild(r, stack)
-		}
-	}
-	tx.unmarkChanged(b)
-	return stack
-}
-
-func (tx *Txn) deleteChild(r itemRef, stack []branchRef) []branchRef {
-	it := tx.doc.item(r)
-	if it.deleted() {
-		if it.clock < tx.before(it.client) {
-			// It was deleted in an earlier transaction and becomes a gc block
-			// in this one, so it may now merge with its neighbours.
-			tx.mergeLater(it.id())
-		}
-		return stack
-	}
-	if b := tx.deleteOne(r); b != 0 {
-		stack = append(stack, b)
-	}
-	return stack
 }
 
 // removeSubdoc notes that the subdocument of r was deleted.

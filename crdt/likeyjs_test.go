@@ -158,6 +158,36 @@ func TestKnownBlockWaitsOn(t *testing.T) {
 	}
 }
 
+// Below a deleted type, what was deleted before is tried to be merged in the
+// order of a walk that goes down first. The bytes are from yjs 13.6.33.
+func TestDeletedBeforeItsParent(t *testing.T) {
+	doc := crdt.New(crdt.Options{ClientID: 7})
+	m := doc.Map("m")
+	for i, edit := range []func(tx *crdt.Txn){
+		func(tx *crdt.Txn) {
+			m.Set(tx, "b", crdt.NewXMLElement("p", crdt.Attrs{{Key: "k", Value: crdt.String("1")}},
+				crdt.NewXMLText(crdt.Delta{crdt.InsertText("ab")}),
+				crdt.NewXMLElement("q", nil, crdt.NewXMLText(crdt.Delta{crdt.InsertText("x")}))))
+		},
+		func(tx *crdt.Txn) { m.Set(tx, "c", crdt.Int(1)) },
+		func(tx *crdt.Txn) {
+			b := m.At("b").XMLElement()
+			b.Delete(tx, 1, 1)
+			b.At(0).Text().Delete(tx, 0, 2)
+			b.SetAttr(tx, "k", crdt.String("2"))
+		},
+		func(tx *crdt.Txn) { m.Delete(tx, "b") },
+	} {
+		if _, err := doc.Transact(nil, edit); err != nil {
+			t.Fatalf("edit %d: %v", i, err)
+		}
+	}
+	const want = "010407002101016d01620100072801016d0163017d01000101070200080901"
+	if got := hex.EncodeToString(doc.AppendState(nil, crdt.V1)); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
 func unbase64(t *testing.T, s string) []byte {
 	b, err := base64.StdEncoding.DecodeString(s)
 	if err != nil {

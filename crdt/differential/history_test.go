@@ -457,16 +457,19 @@ func (h *history) settle() error {
 			return err
 		}
 	}
-	for more := true; more; {
-		more = false
-		for _, m := range h.replicas {
-			for len(m.inbox) > 0 {
-				more = true
-				if err := h.deliver(m); err != nil {
-					return fmt.Errorf("settling: %w", err)
-				}
-			}
+	if err := h.deliverAll(); err != nil {
+		return err
+	}
+	for _, m := range h.replicas {
+		if m.ours.Pending() == nil {
+			continue
 		}
+		// Blocks that wait for each other's clients, of which one comes alone
+		// and then waits too, are not tried again, in Yjs as here.
+		if err := h.share(); err != nil {
+			return err
+		}
+		break
 	}
 	for _, m := range h.replicas {
 		if err := h.compare(m); err != nil {
@@ -476,10 +479,25 @@ func (h *history) settle() error {
 			return err
 		}
 		if m.ours.Pending() != nil {
-			return fmt.Errorf("settled: r%d waits for something", m.index)
+			return fmt.Errorf("settled: r%d waits: %+v", m.index, m.ours.Doc.Pending())
 		}
 		if !m.ours.Doc.StateVector().Equal(h.replicas[0].ours.Doc.StateVector()) {
 			return fmt.Errorf("settled: r0 and r%d have other state vectors", m.index)
+		}
+	}
+	return nil
+}
+
+func (h *history) deliverAll() error {
+	for more := true; more; {
+		more = false
+		for _, m := range h.replicas {
+			for len(m.inbox) > 0 {
+				more = true
+				if err := h.deliver(m); err != nil {
+					return fmt.Errorf("settling: %w", err)
+				}
+			}
 		}
 	}
 	return nil

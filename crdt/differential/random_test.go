@@ -1,6 +1,7 @@
 package differential
 
 import (
+	"math"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -160,9 +161,9 @@ func (r random) textOp(n int) vectors.Op {
 		a := r.attrs()
 		return vectors.Op{O: "fmt", I: i, N: r.IntN(n - i + 1), A: &a}
 	case 9:
-		v := obj(vectors.Field{Key: "image", Value: num(r.IntN(9))})
+		v := obj(vectors.Field{Key: "image", Value: r.jsonValue()})
 		if r.IntN(3) == 0 {
-			v = r.shared()
+			v = r.shared(0)
 		}
 		return vectors.Op{O: "emb", I: i, V: v, A: r.maybeAttrs()}
 	case 10:
@@ -188,7 +189,11 @@ func (r random) delta(n int) vectors.Value {
 				fs = append(fs, vectors.Field{Key: "attributes", Value: *a})
 			}
 		default:
-			fs = append(fs, vectors.Field{Key: "insert", Value: str(r.text())})
+			insert := str(r.text())
+			if r.IntN(6) == 0 {
+				insert = obj(vectors.Field{Key: "image", Value: r.jsonValue()})
+			}
+			fs = append(fs, vectors.Field{Key: "insert", Value: insert})
 			if a := r.maybeAttrs(); a != nil {
 				fs = append(fs, vectors.Field{Key: "attributes", Value: *a})
 			}
@@ -203,6 +208,9 @@ func (r random) delta(n int) vectors.Value {
 // when it is sent.
 func (r random) text() string {
 	s := r.words()
+	if r.IntN(60) == 0 {
+		s = strings.Repeat(s, 1+r.IntN(300))
+	}
 	if !r.plainText && r.IntN(8) == 0 {
 		s += []string{"\xed\xa0\xbd", "\xed\xb8\x80x", "\xed\xb8\x80\xed\xa0\xbd"}[r.IntN(3)]
 	}
@@ -221,7 +229,7 @@ func (r random) words() string {
 	return b.String()
 }
 
-var formats = []string{"bold", "italic", "link", "color", "2", "1"}
+var formats = []string{"bold", "italic", "link", "color", "2", "1", ""}
 
 func (r random) attrs() vectors.Value {
 	var fs []vectors.Field
@@ -234,6 +242,10 @@ func (r random) attrs() vectors.Value {
 			v = str("#0f0")
 		case 3:
 			v = obj(vectors.Field{Key: "href", Value: str("u" + strconv.Itoa(r.IntN(2)))})
+		case 4:
+			if r.IntN(3) == 0 {
+				v = r.jsonValue()
+			}
 		}
 		fs = append(fs, vectors.Field{Key: formats[i], Value: v})
 	}
@@ -252,12 +264,15 @@ func (r random) maybeAttrs() *vectors.Value {
 	return nil
 }
 
-var keys = []string{"a", "b", "key", "länge", "0", "7"}
+var keys = []string{"a", "b", "key", "länge", "0", "7", "", "4294967295", "😀"}
 
 func (r random) attribute() vectors.Op {
 	k := keys[r.IntN(len(keys))]
 	if r.IntN(4) == 0 {
 		return vectors.Op{O: "rmattr", K: k}
+	}
+	if r.IntN(6) == 0 {
+		return vectors.Op{O: "attr", K: k, V: r.plain()}
 	}
 	return vectors.Op{O: "attr", K: k, V: str("v" + strconv.Itoa(r.IntN(20)))}
 }
@@ -300,6 +315,8 @@ func (r random) mapOp() vectors.Op {
 		v = vectors.MakeBigInt(int64(r.Uint64()))
 	case 2:
 		v = r.subdoc()
+	case 3:
+		v = vectors.MakeNumber(numbers[r.IntN(len(numbers))])
 	}
 	return vectors.Op{O: "set", K: k, V: v}
 }
@@ -324,6 +341,9 @@ func (r random) xmlOp(n int) vectors.Op {
 
 func (r random) xmlNode(depth int) vectors.Value {
 	if depth > 2 || r.IntN(2) == 0 {
+		if r.IntN(3) == 0 {
+			return obj(vectors.Field{Key: "$y", Value: str("xmltext")}, vectors.Field{Key: "d", Value: r.content()})
+		}
 		return obj(vectors.Field{Key: "$y", Value: str("xmltext")}, vectors.Field{Key: "s", Value: str(r.words())})
 	}
 	if r.IntN(8) == 0 {
@@ -347,7 +367,27 @@ func (r random) xmlNode(depth int) vectors.Value {
 
 // element draws a value for an array or a map.
 func (r random) element() vectors.Value {
-	switch r.IntN(16) {
+	switch r.IntN(24) {
+	case 0, 1, 2, 3, 4, 5:
+		return r.shared(0)
+	case 6:
+		return vectors.MakeBytes([]byte{byte(r.IntN(256)), byte(r.IntN(256))}[:r.IntN(3)])
+	case 7:
+		if r.IntN(4) == 0 {
+			return r.subdoc()
+		}
+	}
+	return r.plain()
+}
+
+var numbers = []float64{
+	0, math.Copysign(0, -1), math.NaN(), math.Inf(1), math.Inf(-1), 1<<31 - 1, 1 << 31, -1 << 31, -1<<31 - 1,
+	1<<53 - 1, 1 << 53, -1<<53 + 1, 0.1, 1.5, math.MaxFloat32, math.SmallestNonzeroFloat64, 63, 64, -64, 8191, 1e21,
+}
+
+// plain draws data.
+func (r random) plain() vectors.Value {
+	switch r.IntN(14) {
 	case 0:
 		return vectors.MakeNull()
 	case 1:
@@ -359,28 +399,86 @@ func (r random) element() vectors.Value {
 	case 4:
 		return num(r.IntN(1<<40) - 1<<39)
 	case 5:
-		return vectors.MakeBytes([]byte{byte(r.IntN(256)), byte(r.IntN(256))})
+		return vectors.MakeNumber(numbers[r.IntN(len(numbers))])
 	case 6:
-		return obj(vectors.Field{Key: "z", Value: num(1)}, vectors.Field{Key: "10", Value: str("x")}, vectors.Field{Key: "2", Value: vectors.MakeNull()})
+		return obj(vectors.Field{Key: "z", Value: r.nested(0)}, vectors.Field{Key: "10", Value: str("x")}, vectors.Field{Key: "2", Value: vectors.MakeNull()})
 	case 7:
-		return vectors.MakeList(num(r.IntN(9)), str("in"), vectors.MakeList([]vectors.Value{}...))
-	case 8, 9, 10:
-		return r.shared()
-	case 11, 12:
+		return vectors.MakeList(num(r.IntN(9)), r.nested(0), vectors.MakeList([]vectors.Value{}...))
+	case 8:
+		return str("")
+	case 9, 10:
 		return num(r.IntN(200) - 100)
 	}
 	return str(r.words())
 }
 
-// shared draws a type to insert.
-func (r random) shared() vectors.Value {
-	switch r.IntN(3) {
-	case 0:
-		return obj(vectors.Field{Key: "$y", Value: str("text")}, vectors.Field{Key: "s", Value: str(r.words())})
-	case 1:
-		return obj(vectors.Field{Key: "$y", Value: str("array")}, vectors.Field{Key: "v", Value: vectors.MakeList(num(1), str("e"))})
+// nested draws data within data, which may be what no list or map holds itself.
+func (r random) nested(depth int) vectors.Value {
+	switch n := r.IntN(12); {
+	case n == 0:
+		return vectors.MakeUndefined()
+	case n == 1:
+		return vectors.MakeBigInt(int64(r.Uint64()) >> r.IntN(64))
+	case n == 2:
+		return vectors.MakeBytes([]byte{byte(r.IntN(256))})
+	case n == 3 && depth < 4:
+		return obj(vectors.Field{Key: keys[r.IntN(len(keys))], Value: r.nested(depth + 1)})
+	case n == 4 && depth < 4:
+		return vectors.MakeList(r.nested(depth+1), r.nested(depth+1))
 	}
-	return obj(vectors.Field{Key: "$y", Value: str("map")}, vectors.Field{Key: "v", Value: obj(
-		vectors.Field{Key: "k", Value: num(1)}, vectors.Field{Key: "t", Value: obj(
-			vectors.Field{Key: "$y", Value: str("text")}, vectors.Field{Key: "s", Value: str("deep")})})})
+	return r.plain()
+}
+
+// shared draws a type to insert.
+func (r random) shared(depth int) vectors.Value {
+	y := func(kind string, fs ...vectors.Field) vectors.Value {
+		return obj(append([]vectors.Field{{Key: "$y", Value: str(kind)}}, fs...)...)
+	}
+	inner := func() vectors.Value {
+		if depth < 3 && r.IntN(3) == 0 {
+			return r.shared(depth + 1)
+		}
+		return r.plain()
+	}
+	switch r.IntN(8) {
+	case 0, 1:
+		return y("text", vectors.Field{Key: "s", Value: str(r.words())})
+	case 2:
+		return y("text", vectors.Field{Key: "d", Value: r.content()})
+	case 3, 4:
+		return y("array", vectors.Field{Key: "v", Value: vectors.MakeList(inner(), inner())})
+	case 5:
+		return r.xmlNode(1)
+	}
+	return y("map", vectors.Field{Key: "v", Value: obj(
+		vectors.Field{Key: "k", Value: num(1)}, vectors.Field{Key: keys[r.IntN(5)] + "t", Value: inner()})})
+}
+
+// content draws a delta for an empty text.
+func (r random) content() vectors.Value {
+	var d []vectors.Value
+	for range r.IntN(4) {
+		fs := []vectors.Field{{Key: "insert", Value: str(r.words())}}
+		if r.IntN(4) == 0 {
+			fs[0].Value = obj(vectors.Field{Key: "image", Value: r.jsonValue()})
+		}
+		if a := r.maybeAttrs(); a != nil {
+			fs = append(fs, vectors.Field{Key: "attributes", Value: *a})
+		}
+		d = append(d, obj(fs...))
+	}
+	return vectors.MakeList(d...)
+}
+
+// jsonValue draws data that JSON.stringify takes.
+func (r random) jsonValue() vectors.Value {
+	switch r.IntN(6) {
+	case 0:
+		return vectors.MakeNumber(numbers[r.IntN(len(numbers))])
+	case 1:
+		return obj(vectors.Field{Key: "u", Value: vectors.MakeUndefined()}, vectors.Field{Key: "7", Value: vectors.MakeList(vectors.MakeUndefined(), str(r.words()))})
+	case 2:
+		return str(r.words())
+	}
+	return num(r.IntN(9))
 }

@@ -41,7 +41,7 @@ func (d *Doc) Apply(origin any, v Version, update []byte) (*Commit, error) {
 		d.reset()
 		return nil, errDepth(d.limits.TypeDepth)
 	}
-	tx.commit.leftPending = ap.leftBlocks || ap.leftDeletes
+	tx.commit.leftPending = ap.rest != nil || ap.leftDeletes
 	tx.commit.relayable = whole && !ap.known && !ap.retried && !tx.commit.leftPending
 	d.tx = nil
 	d.finish(tx)
@@ -137,7 +137,7 @@ type applier struct {
 
 	known       bool // the update holds something known before
 	retried     bool // pending things were integrated
-	leftBlocks  bool
+	rest        leftover
 	leftDeletes bool
 }
 
@@ -151,7 +151,7 @@ type waiting struct {
 // first, taking dependencies within the update before what needs them. Blocks
 // that lack one are left for later (Yjs: integrateStructs).
 func (ap *applier) integrate() {
-	in := ap.in
+	in, d := ap.in, ap.d
 	for cur := len(in.sections) - 1; cur >= 0; cur-- {
 		for in.sections[cur].left > 0 && !in.sections[cur].done {
 			b, at := in.next(cur), cur
@@ -162,6 +162,9 @@ func (ap *applier) integrate() {
 		for in.sections[cur].left > 0 {
 			ap.leave(in.next(cur))
 		}
+	}
+	if ap.rest != nil {
+		d.pending.merge(ap.rest)
 	}
 }
 
@@ -229,11 +232,13 @@ func (ap *applier) giveUp(b *rawBlock, at int) {
 	ap.stack = ap.stack[:0]
 }
 
-// leave puts a block with those that wait.
+// leave keeps a block that has to wait.
 func (ap *applier) leave(b *rawBlock) {
 	if b.kind != kindSkip {
-		ap.leftBlocks = true
-		ap.d.pending.add(b)
+		if ap.rest == nil {
+			ap.rest = leftover{}
+		}
+		ap.rest[b.client] = append(ap.rest[b.client], b.clone())
 	}
 }
 

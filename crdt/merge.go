@@ -246,14 +246,22 @@ func (r *updateReader) drain() error {
 	return r.check()
 }
 
-// source is an update of a merge with its next block.
+// source is an update of a merge with its next block, or a list of blocks.
 type source struct {
 	r    *updateReader
+	list []*rawBlock // if r is nil; no skips
 	head rawBlock
 }
 
 // next advances past skips; false at the end.
 func (s *source) next() bool {
+	if s.r == nil {
+		if len(s.list) == 0 {
+			return false
+		}
+		s.head, s.list = *s.list[0], s.list[1:]
+		return true
+	}
 	for s.r.next(&s.head) {
 		if s.head.kind != kindSkip {
 			return true
@@ -270,7 +278,10 @@ type merger struct {
 	// which block is written whole.
 	sources []*source
 	sorted  bool // all but the first
+	ended   *source
 	w       rawWriter
+	blocks  []*rawBlock // written instead, without skips, if list
+	list    bool
 	cur     rawBlock // read, not yet written
 	has     bool
 }
@@ -352,14 +363,19 @@ func sortLikeV8(a []*source) {
 // settle removes the first source if it is at its end.
 func (m *merger) settle(alive bool) {
 	if !alive {
-		m.sources[0] = nil
+		m.ended, m.sources[0] = m.sources[0], nil
 		m.sources = m.sources[1:]
 	}
 }
 
 func (m *merger) flush() {
-	if m.has {
+	switch {
+	case !m.has:
+	case !m.list:
 		m.w.write(&m.cur)
+	case m.cur.kind != kindSkip:
+		b := m.cur
+		m.blocks = append(m.blocks, &b)
 	}
 	m.has = false
 }

@@ -110,7 +110,7 @@ type made struct {
 
 // newHistory draws what a history is like.
 func newHistory(p plan) *history {
-	h := &history{plan: p, wanted: -1}
+	h := &history{plan: p, wanted: -1, steps: []json.RawMessage{}}
 	h.random = random{Rand: rand.New(&h.pcg)}
 	h.draw(0)
 	h.plainText = h.IntN(2) == 0

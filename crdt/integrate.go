@@ -27,12 +27,15 @@ func (tx *Txn) integrate(r itemRef) {
 		it.right = ch.first
 		ch.first = r
 	}
-	superseded := itemRef(0)
 	if it.right != 0 {
 		d.item(it.right).left = r
 	} else if ch.key != 0 {
 		ch.last = r
-		superseded = it.left
+		if it.left != 0 {
+			// Before its own deletion, if it comes deleted: the order in which
+			// clients first lose something decides about the clean-up.
+			tx.deleteItem(it.left)
+		}
 	}
 
 	b := ch.branch
@@ -47,9 +50,6 @@ func (tx *Txn) integrate(r itemRef) {
 	tx.integrateContent(r, it)
 	if parent.flags&branchIndexed != 0 && ch.key == 0 {
 		d.types.itemInserted(d, r)
-	}
-	if superseded != 0 {
-		tx.deleteItem(superseded)
 	}
 	tx.markChanged(b, ch.key)
 	if ch.key != 0 && it.right != 0 || parent.item != 0 && d.item(parent.item).deleted() {

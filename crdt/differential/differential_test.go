@@ -47,8 +47,12 @@ func TestDifferential(t *testing.T) {
 		if one.only, err = parseAtoms(*only); err != nil {
 			t.Fatal(err)
 		}
-		if f := p.try(one); f != nil {
-			t.Fatal(f)
+		f := p.try(one)
+		switch {
+		case f != nil && one.only != nil:
+			t.Fatal(p.explain(f))
+		case f != nil:
+			t.Fatal(minimise(t, f))
 		}
 		return
 	}

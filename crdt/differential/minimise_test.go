@@ -66,7 +66,7 @@ func minimise(t *testing.T, f *failure) string {
 	for size := len(atoms) / 2; size > 0; size /= 2 {
 		for at := 0; at < len(atoms) && time.Now().Before(end); {
 			without := append(append([]atom(nil), atoms[:at]...), atoms[min(at+size, len(atoms)):]...)
-			if g := try(without); g != nil {
+			if g := try(without); g != nil && g.plan.did != nil {
 				f, atoms = g, g.plan.did
 			} else {
 				at += size

@@ -30,7 +30,7 @@ var errNoPeer = errors.New("no real Yjs here")
 var errHung = errors.New("no answer from Yjs")
 
 // patience is how long an answer may take.
-const patience = 20 * time.Second
+const patience = 2 * time.Minute
 
 // needPeer starts a peer; false says that there is none here, which with
 // CI=true is a failure.

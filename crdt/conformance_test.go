@@ -23,6 +23,9 @@ func TestConformanceGC(t *testing.T)        { conform(t, "gc") }
 func TestConformanceFuzz(t *testing.T)      { conform(t, "fuzz") }
 func TestConformanceEditors(t *testing.T)   { conform(t, "editors") }
 func TestConformanceUpdates(t *testing.T)   { conform(t, "updates") }
+func TestConformanceSnapshot(t *testing.T)  { conform(t, "snapshot") }
+func TestConformanceRelpos(t *testing.T)    { conform(t, "relpos") }
+func TestConformanceUndo(t *testing.T)      { conform(t, "undo") }
 func TestConformanceMalformed(t *testing.T) { conform(t, "malformed") }
 
 func conform(t *testing.T, family string) {

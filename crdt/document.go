@@ -54,6 +54,7 @@ type Doc struct {
 
 	// redone leads from an item to the one that redid it (Yjs: Item.redone).
 	redone map[itemRef]ID
+	undo   []*UndoManager
 
 	pending pending
 
@@ -66,6 +67,7 @@ type Doc struct {
 	spare    *Txn   // used again by the next transaction
 
 	types typeState
+	watch *watchers // nil while nobody watches
 }
 
 // New returns an empty document.

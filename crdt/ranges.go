@@ -52,3 +52,9 @@ func (rs ranges) has(clock uint32) bool {
 	i := sort.Search(len(rs), func(i int) bool { return rs[i].to > clock })
 	return i < len(rs) && rs[i].from <= clock
 }
+
+// covers tells whether all clocks of a range, which is not empty, are in the set.
+func (rs ranges) covers(r span) bool {
+	i := rs.search(r.from + 1)
+	return i < len(rs) && rs[i].from <= r.from && r.to <= rs[i].to
+}

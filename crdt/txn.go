@@ -1,5 +1,7 @@
 package crdt
 
+import "slices"
+
 // Txn is one transaction on a Doc: a group of changes with one Commit. It is
 // valid only within the function it was given to.
 type Txn struct {
@@ -30,13 +32,18 @@ type Txn struct {
 	// with their changed keys (Yjs: Transaction.changed).
 	changed      map[branchRef]*changedType
 	changedOrder []branchRef
+	// called are those of them whose observers were called, in order.
+	called []branchRef
+	// events are, for those of called that somebody observed, what they got.
+	events []*Event
+	// observed says that all observers were called: events are frozen.
+	observed bool
 
 	// formatCleanup asks for phase 3 (Yjs: _needFormattingCleanup).
 	formatCleanup bool
 
-	// subdocs, in order of appearance.
-	subdocsAdded   []itemRef
-	subdocsRemoved []itemRef
+	// subdocs are the changes of references to other documents; nil for none.
+	subdocs *subdocChanges
 
 	// firstBranch is the number of the first type made in the transaction.
 	firstBranch branchRef
@@ -88,14 +95,23 @@ func (tx *Txn) before(c clientRef) uint32 {
 		return cl.before
 	}
 	if tx.epoch != tx.doc.epoch {
-		// A later transaction may have noted its own.
-		for _, t := range tx.touched {
+		return tx.beforeOthers(c)
+	}
+	return cl.state
+}
+
+// beforeOthers is before once other transactions have begun, whose own units do
+// not count.
+func (tx *Txn) beforeOthers(c clientRef) uint32 {
+	d := tx.doc
+	for at := max(0, slices.Index(d.cleanups, tx)); at < len(d.cleanups); at++ {
+		for _, t := range d.cleanups[at].touched {
 			if t.client == c {
 				return t.before
 			}
 		}
 	}
-	return cl.state
+	return d.clients[c].state
 }
 
 // touch notes the state of a client before it gets its first block.

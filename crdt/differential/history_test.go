@@ -30,6 +30,9 @@ type history struct {
 	needs    []int             // how many of did were done up to each step
 	work     work
 
+	// wrote, if set, is called with every step.
+	wrote func(m made, name string, args []any) error
+
 	// wanted is the step whose result is kept in result; -1 for none.
 	wanted int
 	result made
@@ -78,6 +81,7 @@ type shape struct {
 	edits  int // at most, in a transaction
 	behind int // how many updates wait before most steps deliver some
 	roots  int
+	undoes bool // there are undo managers
 	// versions are the versions in which updates go around.
 	versions []int
 }
@@ -86,6 +90,7 @@ type member struct {
 	index   int
 	keeps   bool // deleted content
 	ours    *replica.Replica
+	undo    *replica.Undo
 	inbox   []int // updates made by others and not delivered yet
 	history []int // updates delivered before, for repeats
 }
@@ -117,6 +122,7 @@ func newHistory(p plan) *history {
 	h.shape = shape{
 		steps:    30 + h.IntN(150),
 		edits:    []int{1, 4, 16, 64}[h.IntN(4)],
+		undoes:   h.IntN(3) == 0,
 		versions: [][]int{{1}, {2}, {1, 2}}[h.IntN(3)],
 		behind:   []int{1, 3, 10, 40}[h.IntN(4)],
 		roots:    1 + h.IntN(4),
@@ -144,7 +150,22 @@ func newHistory(p plan) *history {
 			ours:  replica.New(replica.Options{ClientID: id, KeepDeleted: keeps, Roots: h.roots, Versions: h.shape.versions}),
 		})
 	}
+	for _, m := range h.replicas {
+		if h.shape.undoes {
+			m.manage(h.names)
+		}
+	}
 	return h
+}
+
+// manage gives a replica an undo manager of all roots, for which every
+// transaction is a step of its own.
+func (m *member) manage(roots []string) {
+	undo, err := m.ours.NewUndo(replica.UndoOptions{Scope: roots, Origins: []any{"local"}})
+	if err != nil {
+		panic(err) // the roots exist
+	}
+	m.undo = undo
 }
 
 func (h *history) version() int { return h.shape.versions[h.IntN(len(h.shape.versions))] }
@@ -178,6 +199,8 @@ func (h *history) step(step int) error {
 		return nil
 	}
 	switch {
+	case n < 25 && m.undo != nil:
+		return h.undo(m)
 	case n < 34:
 		for len(m.inbox) >= h.shape.behind {
 			if err := h.deliver(m); err != nil {
@@ -208,6 +231,9 @@ func (h *history) write(m made, name string, args ...any) error {
 	h.sums = append(h.sums, m.sum(h.names))
 	h.needs = append(h.needs, len(h.did))
 	h.work.steps++
+	if h.wrote != nil {
+		return h.wrote(m, name, args)
+	}
 	return nil
 }
 
@@ -266,7 +292,7 @@ func (h *history) edit(step int, m *member) error {
 		done++
 		return ops[done-1], true
 	}
-	emitted, err := m.ours.EditEach(next)
+	emitted, err := m.ours.EditEach("local", next)
 	if err != nil {
 		return fmt.Errorf("r%d: %s: %w", m.index, encodeOps(ops), err)
 	}
@@ -275,6 +301,21 @@ func (h *history) edit(step int, m *member) error {
 	}
 	h.work.operations += len(ops)
 	return h.emit(m, made{emitted: notNil(emitted)}, "edit", m.index, encodeOps(ops))
+}
+
+// undo undoes or redoes the last edit of a replica.
+func (h *history) undo(m *member) error {
+	what := []string{"undo", "undo", "redo"}[h.IntN(3)]
+	popped, emitted, err := m.undo.Do(what)
+	if err != nil {
+		return fmt.Errorf("r%d: %s: %w", m.index, what, err)
+	}
+	h.work.operations++
+	did := []byte{0}
+	if popped {
+		did[0] = 1
+	}
+	return h.emit(m, made{bytes: [][]byte{did}, emitted: notNil(emitted)}, "undo", m.index, what)
 }
 
 func notNil(es []replica.Emitted) []replica.Emitted {
@@ -536,7 +577,7 @@ func (h *history) script() json.RawMessage {
 	for _, m := range h.replicas {
 		rs = append(rs, replica{uint64(m.ours.Doc.ClientID()), !m.keeps})
 	}
-	b, err := json.Marshal(map[string]any{"replicas": rs, "versions": h.shape.versions, "roots": h.roots, "steps": h.steps})
+	b, err := json.Marshal(map[string]any{"replicas": rs, "versions": h.shape.versions, "undoes": h.shape.undoes, "roots": h.roots, "steps": h.steps})
 	if err != nil {
 		panic(err) // numbers, strings and JSON
 	}

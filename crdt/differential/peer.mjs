@@ -94,7 +94,8 @@ const tagged = v => {
 }
 
 const taggedDelta = d => d.map(op => {
-  const out = { insert: tagged(op.insert) }
+  const out = { ...op }
+  if ('insert' in op) out.insert = tagged(op.insert)
   if (op.attributes) out.attributes = tagged(op.attributes)
   return out
 })
@@ -134,12 +135,27 @@ const define = (doc, name, type) => {
   throw new Error('no such root type: ' + type)
 }
 
-const open = ({ doc: name, clientID, gc, roots, quiet }) => {
+const kind = t => deep(t).$y
+
+const typeOf = t => ({ $y: kind(t) })
+
+const event = (root, e) => {
+  const out = { root, path: e.path, target: kind(e.target), delta: taggedDelta(e.delta) }
+  const keys = [...e.keys].map(([k, { action, oldValue }]) =>
+    [k, { action, old: oldValue instanceof Y.AbstractType ? typeOf(oldValue) : tagged(oldValue) }])
+  if (keys.length > 0) out.keys = Object.fromEntries(keys)
+  return out
+}
+
+const open = ({ doc: name, clientID, gc, roots, quiet, observe }) => {
   docs.get(name)?.doc.destroy()
   const doc = new Y.Doc({ gc: gc ?? true })
   if (clientID !== undefined) doc.clientID = clientID
-  const d = { doc, emitted: [], roots: {} }
-  for (const [root, type] of Object.entries(roots ?? {})) d.roots[root] = define(doc, root, type)
+  const d = { doc, emitted: [], events: [], roots: {} }
+  for (const [root, type] of Object.entries(roots ?? {})) {
+    const t = d.roots[root] = define(doc, root, type)
+    if (observe) t.observeDeep(events => d.events.push(...events.map(e => event(root, e))))
+  }
   docs.set(name, d)
   if (quiet) return {}
   doc.on('update', (v1, _, __, tr) => d.emitted.push({ v1: b64(v1), local: tr.local }))
@@ -179,8 +195,10 @@ const edits = {
 
 const drain = d => {
   const emitted = d.emitted
+  const events = d.events
   d.emitted = []
-  return emitted
+  d.events = []
+  return { emitted, events }
 }
 
 // histories: many steps in one command, answered by a hash of what each step made (sum_test.go)
@@ -342,13 +360,14 @@ const converts = [null, Y.convertUpdateFormatV2ToV1, Y.convertUpdateFormatV1ToV2
 const none = new Uint8Array()
 
 class History {
-  constructor ({ replicas, roots, versions }) {
+  constructor ({ replicas, roots, versions, undoes }) {
     this.updates = []
     this.replicas = replicas.map(({ client, gc }) => {
       const doc = new Y.Doc({ gc })
       doc.clientID = client
-      const d = { doc, emitted: [], roots: {} }
+      const d = { doc, emitted: [], events: [], roots: {} }
       for (const [root, type] of Object.entries(roots)) d.roots[root] = define(doc, root, type)
+      if (undoes) d.undo = new Y.UndoManager(Object.values(d.roots), { captureTimeout: 0, trackedOrigins: new Set(['local']) })
       if (versions.includes(1)) doc.on('update', (v1, _, __, tr) => d.emitted.push({ v1, v2: none, local: tr.local }))
       if (versions.length === 2) doc.on('updateV2', v2 => { d.emitted[d.emitted.length - 1].v2 = v2 })
       else if (versions[0] === 2) doc.on('updateV2', (v2, _, __, tr) => d.emitted.push({ v1: none, v2, local: tr.local }))
@@ -364,8 +383,14 @@ class History {
     return this.drain(d)
   }
 
+  undo (r, what) {
+    const d = this.replicas[r]
+    const popped = d.undo[what]()
+    return { bytes: [[popped === null ? 0 : 1]], ...this.drain(d) }
+  }
+
   drain (d) {
-    const emitted = drain(d)
+    const { emitted } = drain(d)
     for (const e of emitted) if (e.local) this.updates.push([null, e.v1, e.v2])
     return { emitted }
   }
@@ -423,7 +448,7 @@ const sumOf = made => {
 }
 
 const detailOf = made => ({
-  bytes: made.bytes?.map(b64),
+  bytes: made.bytes?.map(u => b64(Uint8Array.from(u))),
   emitted: made.emitted?.map(e => ({ v1: b64(e.v1), v2: b64(e.v2), local: e.local })),
   ...(made.state ? everything(made.state, {}) : {}),
   ...(made.content ? { deep: Object.fromEntries(Object.entries(made.content.roots).map(([k, t]) => [k, deep(t)])) } : {})
@@ -458,12 +483,12 @@ const commands = {
   apply: ({ doc, v, u }) => {
     const d = docs.get(doc)
     byVersion(v, Y.applyUpdate, Y.applyUpdateV2)(d.doc, unb64(u), 'remote')
-    return { emitted: drain(d) }
+    return drain(d)
   },
   edit: ({ doc, ops }) => {
     const d = docs.get(doc)
     d.doc.transact(() => { for (const o of ops) edits[o.o](at(d, o.at), o) }, 'local')
-    return { emitted: drain(d) }
+    return drain(d)
   },
   state: ({ doc, v, sv }) => ({
     u: b64(byVersion(v, Y.encodeStateAsUpdate, Y.encodeStateAsUpdateV2)(docs.get(doc).doc, sv === undefined ? undefined : unb64(sv)))
@@ -483,6 +508,35 @@ const commands = {
   pending: ({ doc }) => ({ pending: pending(docs.get(doc).doc) }),
   merge: ({ v, us }) => ({ u: b64(byVersion(v, Y.mergeUpdates, Y.mergeUpdatesV2)(us.map(unb64))) }),
   diff: ({ v, u, sv }) => ({ u: b64(byVersion(v, Y.diffUpdate, Y.diffUpdateV2)(unb64(u), unb64(sv))) }),
+  snapshot: ({ doc, v }) => ({ s: b64(byVersion(v, Y.encodeSnapshot, Y.encodeSnapshotV2)(Y.snapshot(docs.get(doc).doc))) }),
+  // past: what a snapshot shows, and what it and an earlier one show together.
+  past: ({ doc, s, prev, v }) => {
+    const { doc: y, roots } = docs.get(doc)
+    const at = byVersion(v, Y.decodeSnapshot, Y.decodeSnapshotV2)
+    const then = new Y.Doc({ gc: false })
+    Y.createDocFromSnapshot(y, at(unb64(s)), then)
+    const state = b64(Y.encodeStateAsUpdateV2(then))
+    const mark = (type, { client, clock }) => ({ type, id: [client, clock] })
+    const each = (kind, f) => Object.fromEntries(Object.entries(roots).filter(([, t]) => t instanceof kind).map(([k, t]) => [k, f(t, k)]))
+    return {
+      state,
+      deltas: each(Y.Text, t => taggedDelta(t.toDelta(at(unb64(s))))),
+      changes: each(Y.Text, t => taggedDelta(t.toDelta(at(unb64(s)), at(unb64(prev)), mark))),
+      json: each(Y.AbstractType, (t, k) => tagged(then.get(k, t.constructor).toJSON())),
+      after: b64(Y.encodeStateAsUpdateV2(y))
+    }
+  },
+  relpos: ({ doc, root, index, assoc }) => {
+    const p = Y.createRelativePositionFromTypeIndex(docs.get(doc).roots[root], index, assoc)
+    return { rp: b64(Y.encodeRelativePosition(p)), json: JSON.stringify(Y.relativePositionToJSON(p)) }
+  },
+  abspos: ({ doc, rp }) => {
+    const d = docs.get(doc)
+    const p = Y.createAbsolutePositionFromRelativePosition(Y.decodeRelativePosition(unb64(rp)), d.doc)
+    if (p === null) return { pos: null }
+    const name = Object.keys(d.roots).find(k => d.roots[k] === p.type)
+    return { pos: { index: p.index, assoc: p.assoc, type: name ?? [p.type._item.id.client, p.type._item.id.clock] } }
+  },
   convert: ({ to, u }) => ({ u: b64(byVersion(to, Y.convertUpdateFormatV2ToV1, Y.convertUpdateFormatV1ToV2)(unb64(u))) })
 }
 

@@ -22,6 +22,7 @@ type Replica struct {
 	Doc      *crdt.Doc
 	roots    map[string]string
 	versions []int
+	watched  watched
 }
 
 // New makes a replica with an empty document whose roots are defined.
@@ -35,6 +36,7 @@ func New(o Options) *Replica {
 		roots:    o.Roots,
 		versions: o.Versions,
 	}
+	r.Doc.OnSubdocs(r.noteSubdocs)
 	for name := range o.Roots {
 		// Defining a root fails only for an unknown type, and then every use of
 		// the root says so.
@@ -66,10 +68,13 @@ func (r *Replica) ApplyOnly(version int, update []byte) error {
 	return err
 }
 
-// Edit does recorded edits in one transaction.
-func (r *Replica) Edit(ops []vectors.Op) ([]Emitted, error) {
+// Edit does recorded edits in one transaction of origin "local".
+func (r *Replica) Edit(ops []vectors.Op) ([]Emitted, error) { return r.EditAs("local", ops) }
+
+// EditAs is Edit with another origin.
+func (r *Replica) EditAs(origin any, ops []vectors.Op) ([]Emitted, error) {
 	i := 0
-	return r.EditEach(func() (vectors.Op, bool) {
+	return r.EditEach(origin, func() (vectors.Op, bool) {
 		if i == len(ops) {
 			return vectors.Op{}, false
 		}
@@ -80,9 +85,9 @@ func (r *Replica) Edit(ops []vectors.Op) ([]Emitted, error) {
 
 // EditEach does one edit after the other in one transaction. Next, which may
 // read the document, says what to do until it returns false.
-func (r *Replica) EditEach(next func() (vectors.Op, bool)) ([]Emitted, error) {
+func (r *Replica) EditEach(origin any, next func() (vectors.Op, bool)) ([]Emitted, error) {
 	var bad error
-	c, err := r.Doc.Transact("local", func(tx *crdt.Txn) {
+	c, err := r.Doc.Transact(origin, func(tx *crdt.Txn) {
 		for op, more := next(); more && bad == nil; op, more = next() {
 			bad = r.edit(tx, op)
 		}
@@ -140,11 +145,9 @@ func (r *Replica) DS() map[string][][2]uint64 {
 	return dsMap(&ds)
 }
 
-// Snapshot is the delete set and the state vector, which is what Yjs calls a
-// snapshot.
+// Snapshot is the encoded moment that the document is at.
 func (r *Replica) Snapshot(version int) []byte {
-	ds := r.Doc.Deletes()
-	return crdt.AppendStateVector(crdt.AppendIDSet(nil, crdt.Version(version), &ds), r.Doc.StateVector())
+	return crdt.AppendSnapshot(nil, crdt.Version(version), r.Doc.Snapshot())
 }
 
 // Pending is what the document waits for, nil for nothing.

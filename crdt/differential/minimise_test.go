@@ -12,7 +12,7 @@ import (
 )
 
 // errDifferent says that the hashes of a step differ.
-var errDifferent = errors.New("Yjs made something else")
+var errDifferent = errors.New("not what Yjs made")
 
 // try runs one history in both; nil if they agree.
 func (p *peer) try(one plan) *failure {

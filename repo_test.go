@@ -43,6 +43,7 @@ var places = map[string]place{
 	"internal/invariant": {0, nil},
 	"internal/fault":     {0, nil},
 	"internal/metrics":   {0, nil},
+	"internal/testpg":    {0, nil},
 	"internal/auth":      {0, nil},
 	"persistence":        {0, map[string]string{"net": noSockets}},
 
@@ -56,6 +57,7 @@ var places = map[string]place{
 
 	"persistence/memory":          {1, map[string]string{"net/http": noSockets}},
 	"persistence/pebble":          {1, map[string]string{"net/http": noSockets}},
+	"persistence/postgres":        {1, map[string]string{"net/http": noSockets}},
 	"persistence/persistencetest": {1, nil},
 
 	"snapshots":           {2, map[string]string{"net/http": noSockets}},
@@ -71,6 +73,7 @@ var places = map[string]place{
 	"internal/e2e":       {6, nil},
 	"internal/crashtest": {7, nil},
 	"internal/bench":     {7, nil},
+	"internal/benchcrdt": {7, nil},
 }
 
 // child reports whether one package may import another of its own rank: a

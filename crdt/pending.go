@@ -16,7 +16,7 @@ type pending struct {
 	// missing says which clients are waited for, with the clock that Yjs notes:
 	// where the client stood when it was found missing.
 	missing map[ClientID]uint64
-	deletes IDSet
+	deletes map[ClientID][]Range // as in an IDSet
 	blocks  int
 	types   int
 	bytes   int
@@ -40,8 +40,8 @@ func (p Pending) Empty() bool { return p.Blocks == 0 && p.Deletes == 0 }
 func (d *Doc) Pending() Pending {
 	p := &d.pending
 	out := Pending{Blocks: p.blocks, Bytes: p.bytes}
-	for range p.deletes.All() {
-		out.Deletes++
+	for _, rs := range p.deletes {
+		out.Deletes += len(rs)
 	}
 	cs := make([]clientClock, 0, len(p.missing))
 	for c, clock := range p.missing {
@@ -51,7 +51,25 @@ func (d *Doc) Pending() Pending {
 	return out
 }
 
-func (p *pending) empty() bool { return p.blocks == 0 && p.deletes.Empty() }
+func (p *pending) empty() bool { return p.blocks == 0 && len(p.deletes) == 0 }
+
+// addDelete stores a range that waits.
+func (p *pending) addDelete(c ClientID, r Range) {
+	if p.deletes == nil {
+		p.deletes = make(map[ClientID][]Range)
+	}
+	p.deletes[c] = addRange(p.deletes[c], r)
+}
+
+// deleteSet is the set of the deletes that wait.
+func (p *pending) deleteSet() IDSet {
+	var s IDSet
+	for c, rs := range p.deletes {
+		s.clients = append(s.clients, idSetClient{c, rs})
+	}
+	s.sort()
+	return s
+}
 
 // wait notes that something waits for a unit.
 func (p *pending) wait(c ClientID, clock uint64) {
@@ -122,23 +140,12 @@ func (p *pending) mergeClient(c ClientID, rest []*rawBlock, restFirst func() boo
 	for _, b := range list[from:to] {
 		p.count(b, -1)
 	}
-	old, added := &source{list: list[from:to]}, &source{list: rest}
-	m := merger{list: true, sources: []*source{old, added}}
-	if from == to {
-		m.sources = m.sources[1:]
-	} else {
-		old.next()
-		if old.head.clock == start && restFirst() {
-			slices.Reverse(m.sources)
-		}
-	}
-	added.next()
-	m.run()
-	for _, b := range m.blocks {
+	merged, restInFront := mergeLists(list[from:to], rest, restFirst)
+	for _, b := range merged {
 		p.count(b, 1)
 	}
-	restInFront := m.ended == added && to == len(list)
-	p.clients[c] = slices.Replace(list, from, to, m.blocks...)
+	restInFront = restInFront && to == len(list)
+	p.clients[c] = slices.Replace(list, from, to, merged...)
 	return restInFront
 }
 

@@ -45,7 +45,7 @@ func (d *Doc) Apply(origin any, v Version, update []byte) (*Commit, error) {
 		d.reset()
 		return nil, errDepth(d.limits.TypeDepth)
 	}
-	tx.commit.leftPending = ap.leftBlocks || ap.leftDeletes
+	tx.commit.leftPending = ap.rest != nil || ap.leftDeletes
 	tx.commit.relayable = whole && !ap.known && !ap.retried && !tx.commit.leftPending
 	d.tx = nil
 	d.finish(tx)
@@ -104,7 +104,7 @@ func (d *Doc) rehearse(v Version, update []byte) error {
 	lim.TypeDepth, lim.PendingBytes = max(lim.TypeDepth, d.maxDepth), 1<<60
 	copied := New(Options{KeepDeleted: d.opts.KeepDeleted, NoFormatCleanup: true, Limits: lim})
 	copied.rehearsal = true
-	if _, err := copied.Apply(nil, V1, d.AppendState(nil, V1)); err != nil {
+	if _, err := copied.Apply(nil, V1, d.AppendStored(nil, V1)); err != nil {
 		return err
 	}
 	if _, err := copied.Apply(nil, v, update); err != nil {
@@ -142,7 +142,7 @@ type applier struct {
 
 	known       bool // the update holds something known before
 	retried     bool // pending things were integrated
-	leftBlocks  bool
+	rest        leftover
 	leftDeletes bool
 }
 
@@ -157,7 +157,7 @@ type waiting struct {
 // that lack one are left for later (Yjs: integrateStructs). It tells whether
 // it came to the end, and stops where types nest too deep, if it may.
 func (ap *applier) integrate() bool {
-	in := ap.in
+	in, d := ap.in, ap.d
 	for cur := len(in.sections) - 1; cur >= 0; cur-- {
 		for in.sections[cur].left > 0 && !in.sections[cur].done {
 			b, at := in.next(cur), cur
@@ -171,6 +171,9 @@ func (ap *applier) integrate() bool {
 		for in.sections[cur].left > 0 {
 			ap.leave(in.next(cur))
 		}
+	}
+	if ap.rest != nil {
+		d.pending.merge(ap.rest)
 	}
 	return true
 }
@@ -241,11 +244,13 @@ func (ap *applier) giveUp(b *rawBlock, at int) {
 	ap.stack = ap.stack[:0]
 }
 
-// leave puts a block with those that wait.
+// leave keeps a block that has to wait.
 func (ap *applier) leave(b *rawBlock) {
 	if b.kind != kindSkip {
-		ap.leftBlocks = true
-		ap.d.pending.add(b)
+		if ap.rest == nil {
+			ap.rest = leftover{}
+		}
+		ap.rest[b.client] = append(ap.rest[b.client], b.clone())
 	}
 }
 

@@ -170,9 +170,9 @@ func (c *docExportCmd) Run(ctx context.Context, s streams) error {
 	var state []byte
 	switch c.Format {
 	case "v1":
-		state = document.AppendState(nil, crdt.V1)
+		state = document.AppendStored(nil, crdt.V1)
 	case "v2":
-		state = document.AppendState(nil, crdt.V2)
+		state = document.AppendStored(nil, crdt.V2)
 	default:
 		state = append(document.AppendJSON(nil, nil), '\n')
 	}

@@ -7,7 +7,7 @@ KILLS ?= 200
 
 export CGO_ENABLED ?= 0
 
-.PHONY: help run build test prepare check race fuzz bench web conformance differential crash faults clients clean
+.PHONY: help run build test prepare check race fuzz bench bench-crdt web conformance differential crash faults clients clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,9 @@ web: ## rebuild the start page's bundle (needs Node)
 
 bench: ## the server against @y/websocket-server and a bare echo, in one run (RUNS=3, JOBS=a,b)
 	@.ci/prepare && go build -trimpath -o bin/bench ./internal/bench && bin/bench -runs $(or $(RUNS),3) -only "$(JOBS)" -out "$(OUT)"
+
+bench-crdt: ## the engine against yjs, ywasm and loro-crdt, row by row in one run (RUNS=3, ROWS=B1,S)
+	@.ci/prepare && go build -trimpath -o bin/benchcrdt ./internal/benchcrdt && bin/benchcrdt -runs $(or $(RUNS),3) -rows "$(ROWS)" -out "$(OUT)"
 
 crash: ## kill -9 the server KILLS times under load (KILLS=200), then prove the audit with planted bugs
 	@CRASH_KILLS=$(KILLS) go test -count=1 -timeout 0 -tags crash -v -run 'TestManyKills|TestPlantedBugs' ./internal/crashtest | grep -v '^=== '

@@ -73,6 +73,7 @@ var places = map[string]place{
 	"internal/e2e":       {6, nil},
 	"internal/crashtest": {7, nil},
 	"internal/bench":     {7, nil},
+	"internal/benchcrdt": {7, nil},
 }
 
 // child reports whether one package may import another of its own rank: a

@@ -29,7 +29,11 @@ func (d *Doc) Apply(origin any, v Version, update []byte) (*Commit, error) {
 		d.reserve(in)
 	}
 	waited := d.pending.blocks > 0
-	ap.integrate()
+	ap.mayStop = fresh || d.rehearsal
+	if !ap.integrate() {
+		d.reset()
+		return nil, errDepth(d.limits.TypeDepth)
+	}
 	retry := waited && ap.due()
 	in.eachDelete(ap.deleteOrWait)
 	ap.retryDeletes()
@@ -37,7 +41,7 @@ func (d *Doc) Apply(origin any, v Version, update []byte) (*Commit, error) {
 		ap.retryBlocks()
 		ap.retryDeletes()
 	}
-	if d.maxDepth > d.limits.TypeDepth && fresh {
+	if ap.tooDeep() {
 		d.reset()
 		return nil, errDepth(d.limits.TypeDepth)
 	}
@@ -53,7 +57,7 @@ func (d *Doc) admit(v Version, update []byte, in *incoming) error {
 	if len(d.arena.buf)+4*in.payload+d.pending.bytes > maxArena {
 		return &UpdateError{-1, fmt.Errorf("%w: document beyond %d bytes", ErrLimit, maxArena)}
 	}
-	deep := d.maxDepth+in.types+d.pending.types > d.limits.TypeDepth && !d.fresh()
+	deep := d.maxDepth+in.types+d.pending.types > d.limits.TypeDepth && !d.fresh() && !d.rehearsal
 	full := d.pending.bytes+4*len(update) > d.limits.PendingBytes
 	if deep || full {
 		return d.rehearse(v, update)
@@ -73,7 +77,7 @@ func (d *Doc) fresh() bool { return d.slab.next == 0 && d.pending.empty() }
 // that were asked for stay.
 func (d *Doc) reset() {
 	tx := d.tx
-	d.slab, d.arena = slab{}, arena{}
+	d.slab, d.arena, d.seam = slab{}, arena{}, seam{}
 	d.clients, d.clientIndex, d.lastClient = d.clients[:1], nil, 0
 	d.chains, d.chainIndex = d.chains[:1], nil
 	kept := d.rootOrder[:0]
@@ -97,16 +101,14 @@ func (d *Doc) reset() {
 // and tells whether it does.
 func (d *Doc) rehearse(v Version, update []byte) error {
 	lim := d.limits
-	lim.TypeDepth, lim.PendingBytes = 1<<40, 1<<60
+	lim.TypeDepth, lim.PendingBytes = max(lim.TypeDepth, d.maxDepth), 1<<60
 	copied := New(Options{KeepDeleted: d.opts.KeepDeleted, NoFormatCleanup: true, Limits: lim})
+	copied.rehearsal = true
 	if _, err := copied.Apply(nil, V1, d.AppendState(nil, V1)); err != nil {
 		return err
 	}
 	if _, err := copied.Apply(nil, v, update); err != nil {
 		return err
-	}
-	if copied.maxDepth > d.limits.TypeDepth && copied.maxDepth > d.maxDepth {
-		return errDepth(d.limits.TypeDepth)
 	}
 	if n := copied.pending.bytes; n > d.limits.PendingBytes && n > d.pending.bytes {
 		return &UpdateError{-1, fmt.Errorf("%w: %d bytes wait for dependencies", ErrLimit, n)}
@@ -120,8 +122,7 @@ func (d *Doc) reserve(in *incoming) {
 	d.arena.buf = slices.Grow(d.arena.buf, in.payload)
 	for _, s := range in.sections {
 		if s.left > smallUpdate {
-			c := &d.clients[d.clientFor(s.client)]
-			c.blocks = slices.Grow(c.blocks, int(s.left))
+			d.clients[d.clientFor(s.client)].blocks.reserve(int(s.left))
 		}
 	}
 }
@@ -134,6 +135,10 @@ type applier struct {
 
 	stack []waiting
 	top   waiting // the one taken off the stack last
+
+	// mayStop says that the document can be emptied, or is of no further use,
+	// when it turns out to nest too deep.
+	mayStop bool
 
 	known       bool // the update holds something known before
 	retried     bool // pending things were integrated
@@ -149,8 +154,9 @@ type waiting struct {
 
 // integrate integrates the blocks of the update, those of the highest client
 // first, taking dependencies within the update before what needs them. Blocks
-// that lack one are left for later (Yjs: integrateStructs).
-func (ap *applier) integrate() {
+// that lack one are left for later (Yjs: integrateStructs). It tells whether
+// it came to the end, and stops where types nest too deep, if it may.
+func (ap *applier) integrate() bool {
 	in := ap.in
 	for cur := len(in.sections) - 1; cur >= 0; cur-- {
 		for in.sections[cur].left > 0 && !in.sections[cur].done {
@@ -158,12 +164,18 @@ func (ap *applier) integrate() {
 			for b != nil {
 				b, at = ap.step(b, at)
 			}
+			if ap.tooDeep() {
+				return false
+			}
 		}
 		for in.sections[cur].left > 0 {
 			ap.leave(in.next(cur))
 		}
 	}
+	return true
 }
+
+func (ap *applier) tooDeep() bool { return ap.mayStop && ap.d.maxDepth > ap.d.limits.TypeDepth }
 
 // step integrates b, the last block read of section at, or goes to what it
 // needs. It returns the next block to try: that one, or what waits for b; nil
@@ -376,7 +388,7 @@ func (tx *Txn) addGC(c clientRef, clock, length uint32) {
 func (ap *applier) deleteOrWait(run deleteRun) {
 	if rest := ap.delete(run); rest.From < rest.To {
 		ap.leftDeletes = true
-		ap.d.pending.deletes.Add(run.client, rest)
+		ap.d.pending.addDelete(run.client, rest)
 	}
 }
 
@@ -389,14 +401,14 @@ func (ap *applier) delete(run deleteRun) Range {
 		return run.Range
 	}
 	from, to := uint32(run.From), uint32(min(run.To, Clock(cl.state)))
-	i := cl.find(from)
-	r := cl.blocks[i].ref
-	if it := d.item(r); it.clock < from && !it.deleted() {
-		tx.splitAt(r, i, from-it.clock)
-		i++
+	x := &cl.blocks
+	p := x.find(from)
+	if r := x.at(p).ref; d.item(r).clock < from && !d.item(r).deleted() {
+		tx.splitAt(r, p, from-d.item(r).clock)
+		p = x.find(from)
 	}
-	for ; i < len(d.clients[c].blocks); i++ {
-		e := d.clients[c].blocks[i]
+	for more := true; more; p, more = x.next(p) {
+		e := *x.at(p)
 		if e.clock >= to {
 			break
 		}
@@ -406,35 +418,44 @@ func (ap *applier) delete(run deleteRun) Range {
 			continue
 		}
 		if to < it.end() {
-			tx.splitAt(e.ref, i, to-it.clock)
+			tx.splitAt(e.ref, p, to-it.clock)
+			tx.deleteItem(e.ref)
+			break
 		}
 		tx.deleteItem(e.ref)
 	}
 	return Range{Clock(to), run.To}
 }
 
-// retryDeletes applies the pending deletes that are now known.
+// retryDeletes applies the pending deletes that are now known: those of the
+// clients that got blocks, in descending order.
 func (ap *applier) retryDeletes() {
 	d := ap.d
-	p := &d.pending.deletes
-	for i := 0; i < len(p.clients); {
-		c := &p.clients[i]
-		if c.ranges[0].From >= Clock(d.state(c.client)) {
-			i++
-			continue
+	p := &d.pending
+	if len(p.deletes) == 0 {
+		return
+	}
+	var grown []ClientID
+	for _, t := range ap.tx.touched {
+		c := &d.clients[t.client]
+		if rs := p.deletes[c.id]; len(rs) > 0 && rs[0].From < Clock(c.state) {
+			grown = append(grown, c.id)
 		}
+	}
+	slices.Sort(grown)
+	for _, c := range slices.Backward(grown) {
 		ap.retried = true
 		var rest []Range
-		for _, r := range c.ranges {
-			if left := ap.delete(deleteRun{c.client, r}); left.From < left.To {
+		for _, r := range p.deletes[c] {
+			if left := ap.delete(deleteRun{c, r}); left.From < left.To {
 				rest = append(rest, left)
 			}
 		}
-		if c.ranges = rest; len(rest) > 0 {
-			i++
-			continue
+		if len(rest) > 0 {
+			p.deletes[c] = rest
+		} else {
+			delete(p.deletes, c)
 		}
-		p.clients = slices.Delete(p.clients, i, i+1)
 	}
 }
 

@@ -92,6 +92,7 @@ func TestB4(t *testing.T) {
 func BenchmarkB4(b *testing.B) {
 	edits := readTrace(b, "testdata/b4.trace.json.gz")
 	b.ReportAllocs()
+	start := cpuTime()
 	for b.Loop() {
 		size := 0
 		replay(b, New(Options{ClientID: 1815943022}), edits, func(update []byte) { size += len(update) })
@@ -100,4 +101,5 @@ func BenchmarkB4(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(edits)), "ns/edit")
+	reportCPU(b, start, b.N)
 }

@@ -3,75 +3,18 @@ package crdt
 // client holds the blocks of one client, in clock order.
 type client struct {
 	id     ClientID
-	blocks []blockEntry
+	blocks blockIndex
 	// state is the clock after the last block: exclusive, it names the next
 	// block, never an existing one.
 	state uint32
 	// deleted are the deleted clocks.
-	deleted ranges
+	deleted growingRanges
 	// before is the state before the transaction numbered touched.
 	before  uint32
 	touched uint64
-	hint    int // index of the block found last
-}
-
-// blockEntry repeats the item's clock, so that a search stays in the index.
-type blockEntry struct {
-	clock uint32
-	ref   itemRef
-}
-
-// find returns the index of the block that holds clock, which must be less
-// than state (Yjs: findIndexSS).
-func (c *client) find(clock uint32) int {
-	b := c.blocks
-	last := len(b) - 1
-	if b[last].clock <= clock {
-		return last
-	}
-	lo, hi := 0, last // b[lo].clock <= clock < b[hi].clock
-	if h := c.hint; h < last {
-		if b[h].clock <= clock {
-			if clock < b[h+1].clock {
-				return h
-			}
-			lo = h
-			// Neighbours of the last hit are the common case.
-			if h+2 <= last && clock < b[h+2].clock {
-				c.hint = h + 1
-				return h + 1
-			}
-		} else {
-			hi = h
-			if h > 0 && b[h-1].clock <= clock {
-				c.hint = h - 1
-				return h - 1
-			}
-		}
-	}
-	for hi-lo > 1 {
-		mid := int(uint(lo+hi) >> 1)
-		if b[mid].clock <= clock {
-			lo = mid
-		} else {
-			hi = mid
-		}
-	}
-	c.hint = lo
-	return lo
-}
-
-// insert puts an entry at index i.
-func (c *client) insert(i int, e blockEntry) {
-	c.blocks = append(c.blocks, blockEntry{})
-	copy(c.blocks[i+1:], c.blocks[i:])
-	c.blocks[i] = e
-}
-
-// remove takes n entries out, from index i on.
-func (c *client) remove(i, n int) {
-	c.blocks = append(c.blocks[:i], c.blocks[i+n:]...)
-	c.hint = max(0, i-1)
+	// name is the varuint of id: its bytes, the first one lowest, and how many.
+	name    uint64
+	nameLen uint8
 }
 
 // clientFor returns the number of a client, giving it one as needed.
@@ -81,6 +24,7 @@ func (d *Doc) clientFor(id ClientID) clientRef {
 	}
 	c := clientRef(len(d.clients))
 	d.clients = append(d.clients, client{id: id})
+	d.clients[c].setName()
 	if d.clientIndex == nil {
 		d.clientIndex = make(map[ClientID]clientRef)
 	}
@@ -108,8 +52,8 @@ func (d *Doc) state(id ClientID) uint32 {
 
 // blockAt returns the block that holds a known unit (Yjs: getItem).
 func (d *Doc) blockAt(u unitID) itemRef {
-	c := &d.clients[u.client]
-	return c.blocks[c.find(u.clock)].ref
+	x := &d.clients[u.client].blocks
+	return x.at(x.find(u.clock)).ref
 }
 
 // publicID turns an interned ID into a public one.
@@ -121,7 +65,7 @@ func (d *Doc) publicID(u unitID) ID {
 func (d *Doc) appendBlock(r itemRef) {
 	it := d.item(r)
 	c := &d.clients[it.client]
-	c.blocks = append(c.blocks, blockEntry{it.clock, r})
+	c.blocks.append(blockEntry{it.clock, r})
 	c.state = it.clock + it.length
 }
 
@@ -129,12 +73,12 @@ func (d *Doc) appendBlock(r itemRef) {
 // as needed; a gc block is returned as it is (Yjs: getItemCleanStart).
 func (tx *Txn) cleanStart(u unitID) itemRef {
 	d := tx.doc
-	c := &d.clients[u.client]
-	i := c.find(u.clock)
-	r := c.blocks[i].ref
+	x := &d.clients[u.client].blocks
+	p := x.find(u.clock)
+	r := x.at(p).ref
 	it := d.item(r)
 	if it.clock < u.clock && !it.isGC() {
-		return tx.splitAt(r, i, u.clock-it.clock)
+		return tx.splitAt(r, p, u.clock-it.clock)
 	}
 	return r
 }
@@ -143,12 +87,12 @@ func (tx *Txn) cleanStart(u unitID) itemRef {
 // as needed; a gc block is returned as it is (Yjs: getItemCleanEnd).
 func (tx *Txn) cleanEnd(u unitID) itemRef {
 	d := tx.doc
-	c := &d.clients[u.client]
-	i := c.find(u.clock)
-	r := c.blocks[i].ref
+	x := &d.clients[u.client].blocks
+	p := x.find(u.clock)
+	r := x.at(p).ref
 	it := d.item(r)
 	if u.clock != it.clock+it.length-1 && !it.isGC() {
-		tx.splitAt(r, i, u.clock-it.clock+1)
+		tx.splitAt(r, p, u.clock-it.clock+1)
 	}
 	return r
 }
@@ -157,12 +101,11 @@ func (tx *Txn) cleanEnd(u unitID) itemRef {
 // right part; r stays the left one (Yjs: splitItem).
 func (tx *Txn) split(r itemRef, diff uint32) itemRef {
 	it := tx.doc.item(r)
-	c := &tx.doc.clients[it.client]
-	return tx.splitAt(r, c.find(it.clock), diff)
+	return tx.splitAt(r, tx.doc.clients[it.client].blocks.find(it.clock), diff)
 }
 
-// splitAt is split for the block at index i of its client.
-func (tx *Txn) splitAt(r itemRef, i int, diff uint32) itemRef {
+// splitAt is split for the block at a place in the index of its client.
+func (tx *Txn) splitAt(r itemRef, p blockPos, diff uint32) itemRef {
 	d := tx.doc
 	n := d.slab.alloc()
 	left, right := d.item(r), d.item(n)
@@ -192,7 +135,7 @@ func (tx *Txn) splitAt(r itemRef, i int, diff uint32) itemRef {
 		ch.last = n
 	}
 	tx.mergeLater(right.id())
-	d.clients[right.client].insert(i+1, blockEntry{right.clock, n})
+	d.clients[right.client].blocks.insertAfter(p, blockEntry{right.clock, n})
 	if d.branches[d.chains[right.chain].branch].flags&branchIndexed != 0 {
 		d.types.itemSplit(d, r, n)
 	}

@@ -68,6 +68,8 @@ type branch struct {
 	firstKey  chainRef // chains of keys in order of creation, linked by nextKey
 	lastKey   chainRef
 	keyChains uint32
+
+	changedAt uint32 // place in Txn.changed, if the type is there
 }
 
 // chain is a place for items: the sequence of a type or one of its keys.
@@ -79,6 +81,8 @@ type chain struct {
 	// (Yjs: AbstractType._map).
 	last    itemRef
 	nextKey chainRef
+
+	changedAt uint32 // place in changedType.keys, if the key is there
 }
 
 func (d *Doc) branch(b branchRef) *branch { return &d.branches[b] }

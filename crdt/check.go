@@ -2,6 +2,7 @@ package crdt
 
 import (
 	"fmt"
+	"slices"
 )
 
 // Check verifies the invariants of the package comment: every block, link,
@@ -14,7 +15,7 @@ func (d *Doc) Check() error {
 		if err := d.checkClient(clientRef(c), seen); err != nil {
 			return err
 		}
-		total += len(d.clients[c].blocks)
+		total += d.clients[c].blocks.len()
 	}
 	if total != d.slab.live {
 		return fmt.Errorf("%d blocks in the index, %d in the slab", total, d.slab.live)
@@ -44,10 +45,15 @@ func (d *Doc) Check() error {
 // checkClient verifies the index of a client and its share of the delete set.
 func (d *Doc) checkClient(ref clientRef, seen map[itemRef]bool) error {
 	c := &d.clients[ref]
+	if err := c.blocks.check(); err != nil {
+		return fmt.Errorf("client %d: %w", c.id, err)
+	}
 	var clock uint32
 	var deleted ranges
-	for i, e := range c.blocks {
+	i := -1
+	for e := range c.blocks.all() {
 		it := d.item(e.ref)
+		i++
 		switch {
 		case seen[e.ref]:
 			return fmt.Errorf("block %d of client %d: item %d is used twice", i, c.id, e.ref)
@@ -76,13 +82,8 @@ func (d *Doc) checkClient(ref clientRef, seen map[itemRef]bool) error {
 	if clock != c.state {
 		return fmt.Errorf("client %d: state %d, blocks end at %d", c.id, c.state, clock)
 	}
-	if len(deleted) != len(c.deleted) {
-		return fmt.Errorf("client %d: delete set %v, blocks say %v", c.id, c.deleted, deleted)
-	}
-	for i := range deleted {
-		if deleted[i] != c.deleted[i] {
-			return fmt.Errorf("client %d: delete set %v, blocks say %v", c.id, c.deleted, deleted)
-		}
+	if have := c.deleted.settled(); !slices.Equal(have, deleted) {
+		return fmt.Errorf("client %d: delete set %v, blocks say %v", c.id, have, deleted)
 	}
 	return nil
 }
@@ -169,10 +170,14 @@ func (d *Doc) checkChain(c chainRef, b branchRef, k keyRef, parentGone bool, see
 func (d *Doc) checkArena() error {
 	live := 0
 	for c := range d.clients {
-		for _, e := range d.clients[c].blocks {
+		for e := range d.clients[c].blocks.all() {
 			it := d.item(e.ref)
 			if it.size == 0 || it.kind == kindType {
 				continue
+			}
+			if s := d.seam; (it.kind == kindAny || it.kind == kindJSON) && it.id() == s.id && s.units <= it.length &&
+				len(skipValues(d.data(it), s.units)) != int(it.size-s.bytes) {
+				return fmt.Errorf("item %d: value %d is not at byte %d", e.ref, s.units, s.bytes)
 			}
 			if int(it.off)+int(it.size) > len(d.arena.buf) {
 				return fmt.Errorf("item %d: content beyond the arena", e.ref)

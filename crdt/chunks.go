@@ -84,8 +84,7 @@ func (c *chunker) sendUpTo(client clientRef, state uint32) bool {
 			stack = stack[:len(stack)-1]
 			continue
 		}
-		cl := &c.d.clients[g.client]
-		it := c.d.item(cl.blocks[cl.find(c.sent[g.client])].ref)
+		it := c.d.item(c.d.blockAt(unitID{g.client, c.sent[g.client]}))
 		if dep, ok := c.lacks(it); ok {
 			stack = append(stack, goal{dep.client, dep.clock + 1})
 			continue
@@ -168,7 +167,7 @@ func (c *chunker) addDeletes(client clientRef, from, to uint32) bool {
 	if from >= to {
 		return true
 	}
-	del := c.d.clients[client].deleted
+	del := c.d.clients[client].deleted.settled()
 	for i := del.search(from); i < len(del) && del[i].from < to; i++ {
 		if c.size > c.maxBytes && !c.flush(false) {
 			return false

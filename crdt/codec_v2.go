@@ -1,6 +1,8 @@
 package crdt
 
 import (
+	"slices"
+	"sync"
 	"unsafe"
 
 	"ysync/internal/lib0"
@@ -135,7 +137,11 @@ type encoderV2 struct {
 	typeRefs   lib0.UintOptRleEncoder
 	lens       lib0.UintOptRleEncoder
 	delCur     uint64
+	col        []byte // scratch of finish
 }
+
+// encodersV2 keep the memory of their columns. An encoder goes back with finish.
+var encodersV2 = sync.Pool{New: func() any { return new(encoderV2) }}
 
 func (e *encoderV2) uvarint(v uint64)  { e.rest = lib0.AppendUvarint(e.rest, v) }
 func (e *encoderV2) client(c ClientID) { e.clients.Write(uint64(c)) }
@@ -180,24 +186,44 @@ func (e *encoderV2) deleteLength(v uint64) {
 	e.delCur += v
 }
 
-// finish appends the columns and the rest (Yjs: toUint8Array).
+// finish appends the columns and the rest (Yjs: toUint8Array). The encoder must
+// not be used any more.
 func (e *encoderV2) finish() []byte {
-	dst := append(e.dst, 0) // feature flag
-	var col []byte
-	put := func(b []byte) {
-		dst = lib0.AppendBytes(dst, b)
-		col = b[:0]
-	}
-	put(e.keyClock.AppendTo(col))
-	put(e.clients.AppendTo(col))
-	put(e.leftClock.AppendTo(col))
-	put(e.rightClock.AppendTo(col))
-	put(e.infos.AppendTo(col))
-	put(e.strings.AppendTo(col))
-	put(e.parentInfs.AppendTo(col))
-	put(e.typeRefs.AppendTo(col))
-	put(e.lens.AppendTo(col))
-	return append(dst, e.rest...)
+	const perColumn = 16
+	dst := slices.Grow(e.dst, len(e.rest)+9*perColumn)
+	dst = append(dst, 0) // feature flag
+	dst = e.column(dst, e.keyClock.AppendTo(e.col[:0]))
+	dst = e.column(dst, e.clients.AppendTo(e.col[:0]))
+	dst = e.column(dst, e.leftClock.AppendTo(e.col[:0]))
+	dst = e.column(dst, e.rightClock.AppendTo(e.col[:0]))
+	dst = e.column(dst, e.infos.AppendTo(e.col[:0]))
+	dst = e.column(dst, e.strings.AppendTo(e.col[:0]))
+	dst = e.column(dst, e.parentInfs.AppendTo(e.col[:0]))
+	dst = e.column(dst, e.typeRefs.AppendTo(e.col[:0]))
+	dst = e.column(dst, e.lens.AppendTo(e.col[:0]))
+	dst = append(dst, e.rest...)
+	e.reset()
+	encodersV2.Put(e)
+	return dst
+}
+
+func (e *encoderV2) column(dst, col []byte) []byte {
+	e.col = col
+	return lib0.AppendBytes(dst, col)
+}
+
+// reset empties the encoder and keeps the memory of the columns.
+func (e *encoderV2) reset() {
+	e.dst, e.rest, e.nextKey, e.delCur = nil, e.rest[:0], 0, 0
+	e.keyClock.Reset()
+	e.clients.Reset()
+	e.leftClock.Reset()
+	e.rightClock.Reset()
+	e.infos.Reset()
+	e.strings.Reset()
+	e.parentInfs.Reset()
+	e.typeRefs.Reset()
+	e.lens.Reset()
 }
 
 // view is the bytes as a string, for a callee that copies them.

@@ -40,7 +40,8 @@ func (d *Doc) begin(origin any) *Txn {
 	*tx = Txn{
 		Origin: origin, doc: d, epoch: d.epoch,
 		touched: reuse(tx.touched), deletes: reuse(tx.deletes), mergeIDs: reuse(tx.mergeIDs),
-		called:      reuse(tx.called),
+		called:  reuse(tx.called),
+		changed: reuse(tx.changed), changedOrder: reuse(tx.changedOrder),
 		firstBranch: branchRef(len(d.branches)),
 	}
 	tx.commit.tx = tx
@@ -163,11 +164,12 @@ func (tx *Txn) mergeDeleted() {
 	d := tx.doc
 	for i := len(tx.deletes) - 1; i >= 0; i-- {
 		r := tx.deletes[i]
-		c := &d.clients[r.client]
-		at := min(len(c.blocks)-1, 1+c.find(r.clock+r.length-1))
-		for at > 0 && c.blocks[at].clock >= r.clock {
-			at -= 1 + d.mergeLeft(c, at)
+		x := &d.clients[r.client].blocks
+		p := x.find(r.clock + r.length - 1)
+		if next, ok := x.next(p); ok {
+			p = next
 		}
+		d.mergeDownTo(x, p, r.clock)
 	}
 }
 
@@ -175,11 +177,17 @@ func (tx *Txn) mergeDeleted() {
 func (tx *Txn) mergeGrown() {
 	d := tx.doc
 	for _, t := range tx.touched {
-		c := &d.clients[t.client]
-		first := max(c.find(t.before), 1)
-		for at := len(c.blocks) - 1; at >= first; {
-			at -= 1 + d.mergeLeft(c, at)
-		}
+		x := &d.clients[t.client].blocks
+		d.mergeDownTo(x, x.last(), x.at(x.find(t.before)).clock)
+	}
+}
+
+// mergeDownTo merges the blocks from a place down to a clock with their left
+// neighbours.
+func (d *Doc) mergeDownTo(x *blockIndex, p blockPos, clock uint32) {
+	for more := true; more && x.at(p).clock >= clock; {
+		p, _ = d.mergeLeft(x, p)
+		p, more = x.prev(p)
 	}
 }
 
@@ -188,29 +196,33 @@ func (tx *Txn) mergeCuts() {
 	d := tx.doc
 	for i := len(tx.mergeIDs) - 1; i >= 0; i-- {
 		u := tx.mergeIDs[i]
-		c := &d.clients[u.client]
-		at := c.find(u.clock)
-		if at+1 < len(c.blocks) && d.mergeLeft(c, at+1) > 1 {
-			continue
+		x := &d.clients[u.client].blocks
+		p := x.find(u.clock)
+		if next, ok := x.next(p); ok {
+			kept, n := d.mergeLeft(x, next)
+			if n > 1 {
+				continue
+			}
+			if n == 1 {
+				p = kept
+			}
 		}
-		if at > 0 {
-			d.mergeLeft(c, at)
-		}
+		d.mergeLeft(x, p)
 	}
 }
 
-// mergeLeft merges the block at index at into its left neighbours as far as
-// possible and returns how many blocks that removed (Yjs: tryToMergeWithLefts).
-func (d *Doc) mergeLeft(c *client, at int) int {
-	i := at
-	for i > 0 && d.merge(c.blocks[i-1].ref, c.blocks[i].ref) {
-		i--
+// mergeLeft merges the block at a place into its left neighbours as far as
+// possible. It returns where the last one of them is that took another over,
+// and how many blocks are gone (Yjs: tryToMergeWithLefts).
+func (d *Doc) mergeLeft(x *blockIndex, p blockPos) (kept blockPos, n int) {
+	for {
+		left, ok := x.prev(p)
+		if !ok || !d.merge(x.at(left).ref, x.at(p).ref) {
+			return p, n
+		}
+		p = x.remove(p)
+		n++
 	}
-	if n := at - i; n > 0 {
-		c.remove(i+1, n)
-		return n
-	}
-	return 0
 }
 
 // merge appends right to left, its neighbour in the index of their client, if

@@ -94,7 +94,7 @@ func (d *Doc) splitContent(left, right *item, diff uint32) {
 			return
 		}
 	case kindAny, kindJSON:
-		at = len(data) - len(skipValues(data, diff))
+		at = len(data) - len(d.valuesFrom(left, diff))
 	default:
 		invariant.Assert(false, "content of one unit is split")
 	}
@@ -377,6 +377,9 @@ func (d *Doc) mergeContent(left, right *item) {
 			return
 		}
 	}
+	if left.kind != kindString {
+		d.seam = seam{left.id(), left.length, left.size}
+	}
 	leftCap, rightCap := left.capacity(), right.capacity()
 	total := left.size + right.size
 	end := uint32(len(a.buf))
@@ -421,7 +424,7 @@ func (d *Doc) compact() {
 	a := &d.arena
 	buf := make([]byte, 0, len(a.buf)-a.dead)
 	for c := range d.clients {
-		for _, e := range d.clients[c].blocks {
+		for e := range d.clients[c].blocks.all() {
 			it := d.item(e.ref)
 			if it.size == 0 || it.kind == kindType {
 				continue

@@ -27,10 +27,13 @@ type Doc struct {
 	// static after New
 	opts   Options
 	limits Limits
+	// rehearsal says that this is a copy on which a doubtful update is tried.
+	rehearsal bool
 
 	// blocks
 	slab        slab
 	arena       arena
+	seam        seam
 	clients     []client // by clientRef; 0 is never used
 	clientIndex map[ClientID]clientRef
 	lastClient  clientRef // the client last looked up
@@ -108,7 +111,7 @@ func (d *Doc) item(r itemRef) *item { return d.slab.at(r) }
 
 // Bytes is about how much memory the document takes. It costs nothing to ask.
 func (d *Doc) Bytes() int {
-	const entry, perBranch, perChain, perKey, perClient = 8, 44, 36, 48, 120
+	const entry, perBranch, perChain, perKey, perClient = 8, 48, 40, 48, 120
 	return d.slab.bytes() + cap(d.arena.buf) + d.slab.live*entry +
 		len(d.branches)*perBranch + len(d.chains)*perChain +
 		len(d.keys)*perKey + d.keyBytes + len(d.clients)*perClient + d.pending.bytes

@@ -34,7 +34,9 @@ type updateEncoder interface {
 // newEncoder starts an update that is appended to dst.
 func newEncoder(v Version, dst []byte) updateEncoder {
 	if v == V2 {
-		return &encoderV2{dst: dst}
+		e := encodersV2.Get().(*encoderV2)
+		e.dst = dst
+		return e
 	}
 	return &encoderV1{buf: dst}
 }
@@ -90,6 +92,36 @@ func (d *Doc) writePart(e updateEncoder, it *item, offset, to uint32) {
 	d.writeContent(e, it, offset, to)
 }
 
+// writeBlocksV2 is writeBlock for whole blocks in V2; the frequent ones go
+// straight to the columns.
+func (d *Doc) writeBlocksV2(e *encoderV2, blocks []blockEntry) {
+	for _, b := range blocks {
+		it := d.item(b.ref)
+		if it.kind != kindString && it.kind != kindDeleted || it.origin.client == 0 && it.rightOrigin.client == 0 {
+			d.writeBlock(e, it, 0)
+			continue
+		}
+		info := uint8(it.kind)
+		if it.origin.client != 0 {
+			info |= 0x80
+			e.leftID(d.publicID(it.origin))
+		}
+		if it.rightOrigin.client != 0 {
+			info |= 0x40
+			e.rightID(d.publicID(it.rightOrigin))
+		}
+		if d.chains[it.chain].key != 0 {
+			info |= 0x20
+		}
+		e.infos.Write(info)
+		if it.kind == kindString {
+			e.strings.WriteUnits(view(d.data(it)), int(it.length))
+		} else {
+			e.lens.Write(uint64(it.length))
+		}
+	}
+}
+
 // writeContent writes the payload of the units from offset up to to.
 func (d *Doc) writeContent(e updateEncoder, it *item, offset, to uint32) {
 	data := d.data(it)
@@ -98,7 +130,7 @@ func (d *Doc) writeContent(e updateEncoder, it *item, offset, to uint32) {
 		e.length(uint64(to - offset))
 	case kindJSON:
 		e.length(uint64(to - offset))
-		r := lib0.NewReader(skipValues(data, offset))
+		r := lib0.NewReader(d.valuesFrom(it, offset))
 		for range to - offset {
 			if v := readAny(&r); v.IsUndefined() {
 				e.str("undefined")
@@ -140,7 +172,7 @@ func (d *Doc) writeContent(e updateEncoder, it *item, offset, to uint32) {
 		}
 	case kindAny:
 		e.length(uint64(to - offset))
-		values := skipValues(data, offset)
+		values := d.valuesFrom(it, offset)
 		if to < it.length {
 			values = values[:len(values)-len(skipValues(values, to-offset))]
 		}
@@ -150,6 +182,31 @@ func (d *Doc) writeContent(e updateEncoder, it *item, offset, to uint32) {
 		e.text(guid, -1)
 		e.any(opts)
 	}
+}
+
+// seam remembers where a value of a long item begins, to spare a walk over those
+// before it: the place of the last search, or where two items were merged. It
+// cannot go out of date, because the units of an ID keep their encoding for as
+// long as they have one.
+type seam struct {
+	id    unitID // of the item's first unit
+	units uint32
+	bytes uint32 // of the units from id on
+}
+
+// valuesFrom are the encoded values of an item from unit n on.
+func (d *Doc) valuesFrom(it *item, n uint32) []byte {
+	data := d.data(it)
+	if n == 0 {
+		return data
+	}
+	s := seam{id: it.id()}
+	if d.seam.id == s.id && d.seam.units <= n {
+		s = d.seam
+	}
+	rest := skipValues(data[s.bytes:], n-s.units)
+	d.seam = seam{s.id, n, uint32(len(data) - len(rest))}
+	return rest
 }
 
 // skipValues cuts n encoded values off the front.
@@ -199,13 +256,25 @@ func (d *Doc) writeFrom(e updateEncoder, fs []from) {
 	e.uvarint(uint64(len(fs)))
 	for _, f := range fs {
 		cl := &d.clients[f.client]
-		i := cl.find(f.clock)
-		e.uvarint(uint64(len(cl.blocks) - i))
+		p := cl.blocks.find(f.clock)
+		e.uvarint(uint64(cl.blocks.lenFrom(p)))
 		e.client(cl.id)
 		e.uvarint(uint64(f.clock))
-		d.writeBlock(e, d.item(cl.blocks[i].ref), f.clock-cl.blocks[i].clock)
-		for _, b := range cl.blocks[i+1:] {
-			d.writeBlock(e, d.item(b.ref), 0)
+		offset := f.clock - cl.blocks.at(p).clock
+		d.writeBlock(e, d.item(cl.blocks.at(p).ref), offset)
+		e2, isV2 := e.(*encoderV2)
+		for c := p.chunk; c <= len(cl.blocks.full); c++ {
+			rest := cl.blocks.chunk(c)
+			if c == p.chunk {
+				rest = rest[p.at+1:]
+			}
+			if isV2 {
+				d.writeBlocksV2(e2, rest)
+				continue
+			}
+			for _, b := range rest {
+				d.writeBlock(e, d.item(b.ref), 0)
+			}
 		}
 	}
 }
@@ -215,7 +284,7 @@ func (d *Doc) writeFrom(e updateEncoder, fs []from) {
 func (d *Doc) writeAllDeletes(e updateEncoder) {
 	fs := make([]from, 0, len(d.clients))
 	for c := 1; c < len(d.clients); c++ {
-		if len(d.clients[c].deleted) > 0 {
+		if len(d.clients[c].deleted.settled()) > 0 {
 			fs = append(fs, from{client: clientRef(c)})
 		}
 	}
@@ -225,8 +294,8 @@ func (d *Doc) writeAllDeletes(e updateEncoder) {
 		cl := &d.clients[f.client]
 		e.resetDeletes()
 		e.uvarint(uint64(cl.id))
-		e.uvarint(uint64(len(cl.deleted)))
-		for _, s := range cl.deleted {
+		e.uvarint(uint64(len(cl.deleted.sorted)))
+		for _, s := range cl.deleted.sorted {
 			e.deleteClock(uint64(s.from))
 			e.deleteLength(uint64(s.to - s.from))
 		}
@@ -278,10 +347,33 @@ func (d *Doc) writeRanges(e updateEncoder, ds []deleteRange) {
 // AppendDiff appends the blocks that sv lacks and the whole delete set. Pending
 // blocks are left out, so it never holds a skip.
 func (d *Doc) AppendDiff(dst []byte, v Version, sv StateVector) []byte {
+	fs := d.missingFrom(sv)
+	if v == V1 {
+		e := encoderV1{buf: d.appendFromV1(slices.Grow(dst, d.roomV1(fs)), fs)}
+		d.writeAllDeletes(&e)
+		return e.buf
+	}
 	e := newEncoder(v, dst)
-	d.writeFrom(e, d.missingFrom(sv))
+	d.writeFrom(e, fs)
 	d.writeAllDeletes(e)
 	return e.finish()
+}
+
+// roomV1 is about how many bytes a diff takes in V1.
+func (d *Doc) roomV1(fs []from) int {
+	n := 64
+	for _, f := range fs {
+		cl := &d.clients[f.client]
+		if blocks := cl.blocks.lenFrom(cl.blocks.find(f.clock)); blocks == cl.blocks.len() {
+			n += 15*blocks + (len(d.arena.buf)-d.arena.dead)/len(d.clients)
+		} else {
+			n += 32 * blocks
+		}
+	}
+	for i := range d.clients {
+		n += 5 * len(d.clients[i].deleted.settled())
+	}
+	return n
 }
 
 // AppendUpdate appends the integrated blocks that sv lacks, and only these
@@ -323,12 +415,14 @@ func (d *Doc) StateVector() StateVector {
 // Deletes is the whole delete set.
 func (d *Doc) Deletes() IDSet {
 	var s IDSet
-	for _, c := range d.clients[1:] {
-		if len(c.deleted) == 0 {
+	for i := range d.clients[1:] {
+		c := &d.clients[1+i]
+		deleted := c.deleted.settled()
+		if len(deleted) == 0 {
 			continue
 		}
-		rs := make([]Range, len(c.deleted))
-		for i, r := range c.deleted {
+		rs := make([]Range, len(deleted))
+		for i, r := range deleted {
 			rs[i] = Range{Clock(r.from), Clock(r.to)}
 		}
 		s.clients = append(s.clients, idSetClient{c.id, rs})

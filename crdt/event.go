@@ -87,7 +87,7 @@ type ListOp struct {
 
 func (tx *Txn) newEvent(b branchRef) *Event {
 	return &Event{
-		tx: tx, epoch: tx.epoch, changed: tx.changed[b], target: b, current: b,
+		tx: tx, epoch: tx.epoch, changed: tx.changeOf(b), target: b, current: b,
 		doc: tx.doc, origin: tx.Origin, local: tx.local,
 	}
 }

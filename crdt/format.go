@@ -144,8 +144,8 @@ func (s *typeState) cleanFormats(d *Doc, tx *Txn) {
 		}
 	}
 	for _, t := range tx.touched {
-		c := &d.clients[t.client]
-		for _, e := range c.blocks[c.find(t.before):] {
+		x := &d.clients[t.client].blocks
+		for e := range x.from(x.find(t.before)) {
 			if it := d.item(e.ref); it.clock >= t.before && it.kind == kindFormat && !it.deleted() {
 				add(d.parentOf(it))
 			}

@@ -5,10 +5,12 @@ package crdt
 func (tx *Txn) collect() {
 	d := tx.doc
 	for _, r := range tx.deletes {
-		c := &d.clients[r.client]
-		for i := c.find(r.clock); i < len(c.blocks) && c.blocks[i].clock < r.clock+r.length; i++ {
-			ref := c.blocks[i].ref
-			if it := d.item(ref); !it.isGC() && it.deleted() && !it.keep() {
+		x := &d.clients[r.client].blocks
+		for e := range x.from(x.find(r.clock)) {
+			if e.clock >= r.clock+r.length {
+				break
+			}
+			if it := d.item(e.ref); !it.isGC() && it.deleted() && !it.keep() {
 				d.collectItem(it)
 			}
 		}

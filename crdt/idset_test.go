@@ -2,6 +2,7 @@ package crdt
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -108,6 +109,26 @@ func TestRangesAgainstTwin(t *testing.T) {
 			if rs.has(k) != set.Contains(ID{1, Clock(k)}) {
 				t.Fatalf("has(%d) of %v", k, rs)
 			}
+		}
+	}
+}
+
+func TestGrowingRangesAgainstTwin(t *testing.T) {
+	r := rand.New(rand.NewPCG(2, 2))
+	for round := range 200 {
+		var g growingRanges
+		var want ranges
+		for range r.IntN(600) {
+			from := uint32(r.IntN(3000))
+			to := from + 1 + uint32(r.IntN(3))
+			g.add(from, to)
+			want.add(from, to)
+			if r.IntN(100) == 0 && !slices.Equal(g.settled(), want) {
+				t.Fatalf("round %d: %v, want %v", round, g.sorted, want)
+			}
+		}
+		if !slices.Equal(g.settled(), want) {
+			t.Fatalf("round %d: %v, want %v", round, g.sorted, want)
 		}
 	}
 }

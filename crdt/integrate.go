@@ -49,7 +49,7 @@ func (tx *Txn) integrate(r itemRef) {
 	if parent.flags&branchIndexed != 0 && ch.key == 0 {
 		d.types.itemInserted(d, r)
 	}
-	tx.markChanged(b, ch.key)
+	tx.markChanged(ch)
 	if ch.key != 0 && it.right != 0 || parent.item != 0 && d.item(parent.item).deleted() {
 		tx.deleteItem(r)
 	}
@@ -153,50 +153,64 @@ func (d *Doc) stampOf(r itemRef) uint32 {
 	return d.stamps[r]
 }
 
-// deleteItem marks an item deleted, with everything below it, in the order of
-// Yjs (Item.delete and ContentType.delete): which client is deleted from first
-// decides in which order undoing brings things back. The depth of types is
-// bounded, but the walk keeps a stack of its own.
+// deleting is a type on the way through what is below a deleted item.
+type deleting struct {
+	b    branchRef
+	r    itemRef  // the next of its sequence
+	c    chainRef // once that is done, its next key
+	keys bool
+}
+
+// deleteItem marks an item deleted, with everything below it
+// (Yjs: Item.delete and ContentType.delete). The depth of types is bounded, but
+// the walk keeps a stack of its own. It goes down before it goes on: what was
+// deleted before is tried to be merged in the order in which it was met, and
+// that order shows in the blocks.
 func (tx *Txn) deleteItem(r itemRef) {
 	b := tx.deleteOne(r)
 	if b == 0 {
 		return
 	}
 	d := tx.doc
-	stack := append(make([]deleteWalk, 0, 4), d.walkDeleted(b))
+	stack := []deleting{{b: b, r: d.start(b)}}
 	for len(stack) > 0 {
-		w := &stack[len(stack)-1]
-		switch {
-		case w.next != 0:
-			r = w.next
-			w.next = d.item(r).right
-		case w.key != 0:
-			r = d.chains[w.key].last
-			w.key = d.chains[w.key].nextKey
-		default:
-			tx.unmarkChanged(w.branch)
+		top := &stack[len(stack)-1]
+		r := top.next(d)
+		if r == 0 {
+			tx.unmarkChanged(top.b)
 			stack = stack[:len(stack)-1]
 			continue
 		}
-		if r == 0 {
-			continue
-		}
-		if b := tx.deleteChild(r); b != 0 {
-			stack = append(stack, d.walkDeleted(b))
+		if it := d.item(r); it.deleted() {
+			if it.clock < tx.before(it.client) {
+				// It was deleted in an earlier transaction and becomes a gc
+				// block in this one, so it may now merge with its neighbours.
+				tx.mergeLater(it.id())
+			}
+		} else if b := tx.deleteOne(r); b != 0 {
+			stack = append(stack, deleting{b: b, r: d.start(b)})
 		}
 	}
 }
 
-// deleteWalk is a type whose items are being deleted: first the sequence from
-// next on, then the values of keys from key on.
-type deleteWalk struct {
-	branch branchRef
-	next   itemRef
-	key    chainRef
-}
-
-func (d *Doc) walkDeleted(b branchRef) deleteWalk {
-	return deleteWalk{b, d.start(b), d.branches[b].firstKey}
+// next is the next item of the sequence, then the last one of each key; 0 at
+// the end.
+func (w *deleting) next(d *Doc) itemRef {
+	if r := w.r; r != 0 {
+		w.r = d.item(r).right
+		return r
+	}
+	if !w.keys {
+		w.keys, w.c = true, d.branches[w.b].firstKey
+	}
+	for w.c != 0 {
+		ch := &d.chains[w.c]
+		w.c = ch.nextKey
+		if ch.last != 0 {
+			return ch.last
+		}
+	}
+	return 0
 }
 
 // deleteOne marks one item deleted; it returns the type it carries, if any.
@@ -212,7 +226,7 @@ func (tx *Txn) deleteOne(r itemRef) branchRef {
 	}
 	it.flags |= flagDeleted
 	tx.deletes = append(tx.deletes, deleteRange{it.client, it.clock, it.length})
-	tx.markChanged(ch.branch, ch.key)
+	tx.markChanged(ch)
 	if ch.key == 0 && d.branches[ch.branch].flags&branchIndexed != 0 {
 		d.types.itemDeleted(d, r)
 	}
@@ -220,19 +234,4 @@ func (tx *Txn) deleteOne(r itemRef) branchRef {
 		tx.subdocsOf().remove(r)
 	}
 	return it.branch()
-}
-
-// deleteChild deletes an item of a deleted type; it returns the type it
-// carries, if any.
-func (tx *Txn) deleteChild(r itemRef) branchRef {
-	it := tx.doc.item(r)
-	if !it.deleted() {
-		return tx.deleteOne(r)
-	}
-	if it.clock < tx.before(it.client) {
-		// It was deleted in an earlier transaction and becomes a gc block in
-		// this one, so it may now merge with its neighbours.
-		tx.mergeLater(it.id())
-	}
-	return 0
 }

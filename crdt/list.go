@@ -15,12 +15,8 @@ import (
 func (d *Doc) eachValue(it *item, skip uint32, yield func(Value) bool) bool {
 	switch it.kind {
 	case kindAny, kindJSON:
-		r := lib0.NewReader(d.data(it))
-		for i := range it.length {
-			if i < skip {
-				r.SkipAny(maxValueDepth)
-				continue
-			}
+		r := lib0.NewReader(d.valuesFrom(it, skip))
+		for range it.length - skip {
 			if !yield(readAny(&r)) {
 				return false
 			}

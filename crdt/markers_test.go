@@ -1,8 +1,10 @@
 package crdt
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"testing"
 )
 
@@ -92,6 +94,7 @@ func TestMarkersStayRight(t *testing.T) {
 // check compares the index with the sequence.
 func (x *posIndex) check(s *typeState, d *Doc, b branchRef) error {
 	place, inGroup, units, breaks := 0, 0, 0, 0
+	var formats formatEffect
 	end := func() error {
 		if place >= len(x.order) {
 			return fmt.Errorf("%d groups, more are needed", len(x.order))
@@ -100,6 +103,10 @@ func (x *posIndex) check(s *typeState, d *Doc, b branchRef) error {
 		if g.count != inGroup || x.units[place] != units || g.breaks != breaks || g.place != place {
 			return fmt.Errorf("group %d is %+v with %d units, want %d items, %d units, %d breaks", place, *g, x.units[place], inGroup, units, breaks)
 		}
+		if g.formats != nil && !reflect.DeepEqual(*g.formats, formats) {
+			return fmt.Errorf("formats of group %d do %+v, want %+v", place, *g.formats, formats)
+		}
+		formats = formatEffect{}
 		place, inGroup, units, breaks = place+1, 0, 0, 0
 		return nil
 	}
@@ -115,6 +122,9 @@ func (x *posIndex) check(s *typeState, d *Doc, b branchRef) error {
 		it := d.item(r)
 		inGroup++
 		units += it.visibleUnits()
+		if it.kind == kindFormat && !it.deleted() {
+			formats.add(d.format(it))
+		}
 		if !d.continues(it) {
 			breaks++
 		}
@@ -124,16 +134,55 @@ func (x *posIndex) check(s *typeState, d *Doc, b branchRef) error {
 			return err
 		}
 	}
+	for i, sum := range x.sums {
+		for _, n := range x.units[i*sumOf : min((i+1)*sumOf, len(x.units))] {
+			sum -= n
+		}
+		if sum != 0 {
+			return fmt.Errorf("sum %d is wrong by %d", i, sum)
+		}
+		if kept := x.effects[i]; kept != nil {
+			x.effects[i] = nil
+			if now := x.effectOfSum(d, i); !reflect.DeepEqual(kept, now) {
+				return fmt.Errorf("formats of sum %d do %+v, want %+v", i, kept, now)
+			}
+		}
+	}
 	if place != len(x.order) {
 		return fmt.Errorf("%d groups, want %d", len(x.order), place)
 	}
 	return nil
 }
 
+func randomFormat(rng *rand.Rand) Attrs {
+	return Attrs{{[]string{"b", "i", "2", "1"}[rng.IntN(4)], []Value{Null(), Bool(true), Int(3), Object(Field{"k", Int(1)})}[rng.IntN(4)]}}
+}
+
+// TestFormatEffectAgainstTwin applies formats at once and one after the other.
+func TestFormatEffectAgainstTwin(t *testing.T) {
+	rng := rand.New(rand.NewPCG(6, 6))
+	for range 5000 {
+		var got, want Attrs
+		for range 3 {
+			var e formatEffect
+			for range rng.IntN(6) {
+				f := randomFormat(rng)[0]
+				e.add(f.Key, f.Value)
+				want.apply(f.Key, f.Value)
+			}
+			e.apply(&got)
+		}
+		if len(got) != len(want) || len(got) > 0 && !reflect.DeepEqual(got, want) {
+			t.Fatalf("%+v, want %+v", got, want)
+		}
+	}
+}
+
 // TestIndexStaysRight makes two replicas edit one text, one of them with an index from early on, and
 // compares the bytes they send with those of replicas without.
 func TestIndexStaysRight(t *testing.T) {
-	for seed := range uint64(8) {
+	for seed := range uint64(16) {
+		formats := seed%4 > 1
 		run := func(indexed bool) (sent [][]byte) {
 			rng := rand.New(rand.NewPCG(seed, 5))
 			docs := []*Doc{New(Options{ClientID: 1, KeepDeleted: seed%2 == 0}), New(Options{ClientID: 2})}
@@ -149,9 +198,12 @@ func TestIndexStaysRight(t *testing.T) {
 				c, err := doc.Transact(nil, func(tx *Txn) {
 					for range 1 + rng.IntN(3) {
 						at := rng.IntN(text.Len() + 2)
-						if rng.IntN(5) > 1 || text.Len() == 0 {
+						switch {
+						case formats && rng.IntN(3) == 0:
+							text.Format(tx, at, 1+rng.IntN(9), randomFormat(rng))
+						case rng.IntN(5) > 1 || text.Len() == 0:
 							text.Insert(tx, at, []string{"a", "xyz", "0123456789", "äö"}[rng.IntN(4)])
-						} else {
+						default:
 							text.Delete(tx, at, 1+rng.IntN(5))
 						}
 						if m != nil && m.index != nil {
@@ -195,6 +247,55 @@ func TestIndexStaysRight(t *testing.T) {
 			if string(plain[i]) != string(indexed[i]) {
 				t.Fatalf("seed %d: update %d differs:\n%x with the index\n%x without", seed, i, indexed[i], plain[i])
 			}
+		}
+	}
+}
+
+// TestLargeIndex makes the same edits with an index of several sums and without one.
+func TestLargeIndex(t *testing.T) {
+	for _, formats := range []bool{false, true} {
+		var texts [2]Text
+		for i := range texts {
+			texts[i] = New(Options{ClientID: 1}).Text("t")
+		}
+		for step := range 5000 {
+			var updates [2][]byte
+			for i, text := range texts {
+				rng := rand.New(rand.NewPCG(uint64(step), 7))
+				doc := text.Doc()
+				if m := doc.types.of(text.b); m != nil {
+					m.steps = i * (indexAfter + 1)
+				}
+				c, err := doc.Transact(nil, func(tx *Txn) {
+					at := rng.IntN(text.Len() + 1)
+					switch n := rng.IntN(8); {
+					case n == 0 && step > 100:
+						text.Delete(tx, at, 1+rng.IntN(9))
+					case n < 4 && formats:
+						text.Format(tx, at, 1+rng.IntN(20), randomFormat(rng))
+					default:
+						text.Insert(tx, at, "0123456789")
+					}
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				updates[i] = c.AppendUpdate(nil, V1)
+				if m := doc.types.of(text.b); m != nil && m.index != nil && step%250 == 0 {
+					if err := m.index.check(&doc.types, doc, text.b); err != nil {
+						t.Fatalf("step %d: %v", step, err)
+					}
+				}
+			}
+			if !bytes.Equal(updates[0], updates[1]) {
+				t.Fatalf("step %d: update %x, without the index %x", step, updates[1], updates[0])
+			}
+		}
+		if n := len(texts[1].Doc().types.of(texts[1].b).index.sums); n < 3 {
+			t.Fatalf("only %d sums", n)
+		}
+		if texts[0].Doc().types.of(texts[0].b).index != nil {
+			t.Fatal("both texts have an index")
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package crdt
 
 import (
-	"cmp"
 	"slices"
 
 	"ysync/internal/invariant"
@@ -207,34 +206,6 @@ func Merge(v Version, updates ...[]byte) ([]byte, error) {
 	return mergeUpdates(v, updates, rawWriter{e: newEncoder(v, nil)})
 }
 
-func mergeUpdates(v Version, updates [][]byte, w rawWriter) ([]byte, error) {
-	m := merger{w: w}
-	readers := make([]*updateReader, 0, len(updates))
-	for _, u := range updates {
-		r, err := newUpdateReader(v, u, 0)
-		if err != nil {
-			return nil, err
-		}
-		readers = append(readers, r)
-		m.push(r)
-	}
-	m.run()
-	m.w.finish()
-	var deletes IDSet
-	for _, r := range readers {
-		var run deleteRun
-		for r.nextDelete(&run) {
-			deletes.push(run)
-		}
-		if err := r.check(); err != nil {
-			return nil, err
-		}
-	}
-	deletes.normalise()
-	writeIDSet(m.w.e, &deletes)
-	return m.w.e.finish(), nil
-}
-
 // drain reads an update to its end.
 func (r *updateReader) drain() error {
 	var b rawBlock
@@ -246,193 +217,6 @@ func (r *updateReader) drain() error {
 	return r.check()
 }
 
-// source is an update of a merge with its next block.
-type source struct {
-	r    *updateReader
-	head rawBlock
-}
-
-// next advances past skips; false at the end.
-func (s *source) next() bool {
-	for s.r.next(&s.head) {
-		if s.head.kind != kindSkip {
-			return true
-		}
-	}
-	return false
-}
-
-// merger is a k-way merge of updates by descending client and ascending clock
-// (Yjs: mergeUpdatesV2).
-type merger struct {
-	// sources that are not at their end. Before each step they are sorted as
-	// Yjs sorts them: of two that start at the same clock the order decides
-	// which block is written whole.
-	sources []*source
-	sorted  bool // all but the first
-	w       rawWriter
-	cur     rawBlock // read, not yet written
-	has     bool
-}
-
-func (m *merger) push(r *updateReader) {
-	if s := (&source{r: r}); s.next() {
-		m.sources = append(m.sources, s)
-	}
-}
-
-// compareSources is the comparison that Yjs sorts by. It contradicts itself
-// where a gc block and an item start at the same clock: either comes before the
-// other. What JavaScript's sort makes of that shows in the result.
-func compareSources(a, b *source) int {
-	if c := compareStarts(a, b); c != 0 {
-		return c
-	}
-	if (a.head.kind == kindGC) == (b.head.kind == kindGC) {
-		return 0
-	}
-	return -1
-}
-
-// sort orders the sources, of which only the first has changed since the last
-// time.
-func (m *merger) sort() {
-	a := m.sources
-	switch {
-	case len(a) < 2:
-	case len(a) < 64:
-		sortLikeV8(a)
-	case !m.sorted:
-		slices.SortStableFunc(a, compareStarts)
-	default:
-		n, _ := slices.BinarySearchFunc(a[1:], a[0], compareStarts)
-		s := a[0]
-		copy(a, a[1:n+1])
-		a[n] = s
-	}
-	m.sorted = true
-}
-
-// compareStarts is compareSources for so many sources that V8 merges runs of
-// them, which comes to a stable sort unless the comparison contradicts itself.
-func compareStarts(a, b *source) int {
-	if c := cmp.Compare(b.head.client, a.head.client); c != 0 {
-		return c
-	}
-	return cmp.Compare(a.head.clock, b.head.clock)
-}
-
-// sortLikeV8 is what the sort of V8 does with fewer than 64 elements: find the
-// run at the front, turn it round if it descends, insert the rest by bisection.
-func sortLikeV8(a []*source) {
-	run := 2
-	descends := compareSources(a[1], a[0]) < 0
-	for run < len(a) && (compareSources(a[run], a[run-1]) < 0) == descends {
-		run++
-	}
-	if descends {
-		slices.Reverse(a[:run])
-	}
-	for i := run; i < len(a); i++ {
-		s := a[i]
-		low, high := 0, i
-		for low < high {
-			mid := int(uint(low+high) >> 1)
-			if compareSources(s, a[mid]) < 0 {
-				high = mid
-			} else {
-				low = mid + 1
-			}
-		}
-		copy(a[low+1:i+1], a[low:i])
-		a[low] = s
-	}
-}
-
-// settle removes the first source if it is at its end.
-func (m *merger) settle(alive bool) {
-	if !alive {
-		m.sources[0] = nil
-		m.sources = m.sources[1:]
-	}
-}
-
-func (m *merger) flush() {
-	if m.has {
-		m.w.write(&m.cur)
-	}
-	m.has = false
-}
-
-// run writes all blocks. The order of the steps decides about the bytes and
-// follows Yjs.
-func (m *merger) run() {
-	for len(m.sources) > 0 {
-		m.sort()
-		s := m.sources[0]
-		client := s.head.client
-		alive := true
-		if m.has {
-			iterated := false
-			for alive && s.head.end() <= m.cur.end() && s.head.client >= m.cur.client {
-				alive = s.next()
-				iterated = true
-			}
-			if !alive || s.head.client != client || iterated && s.head.clock > m.cur.end() {
-				m.settle(alive)
-				continue
-			}
-			switch {
-			case client != m.cur.client:
-				m.flush()
-				m.take(s, &alive)
-			case m.cur.end() < s.head.clock:
-				end := m.cur.end()
-				m.flush()
-				m.cur = rawBlock{client: client, clock: end, length: s.head.clock - end, kind: kindSkip}
-				m.has = true
-			default:
-				m.join(s, &alive)
-			}
-		} else {
-			m.take(s, &alive)
-		}
-		for alive && s.head.client == client && s.head.clock == m.cur.end() {
-			m.flush()
-			m.take(s, &alive)
-		}
-		m.settle(alive)
-	}
-	m.flush()
-}
-
-// take makes the head of a source the current block.
-func (m *merger) take(s *source, alive *bool) {
-	m.cur, m.has = s.head, true
-	*alive = s.next()
-}
-
-// join continues the current block with the head of a source that starts at or
-// before its end.
-func (m *merger) join(s *source, alive *bool) {
-	over := m.cur.end() - s.head.clock
-	head := s.head
-	if over > 0 {
-		if m.cur.kind == kindSkip {
-			m.cur.length -= over
-		} else {
-			head.slice(over)
-		}
-	}
-	if m.cur.kind == kindGC && head.kind == kindGC {
-		m.cur.length += head.length
-		return
-	}
-	m.flush()
-	m.cur, m.has = head, true
-	*alive = s.next()
-}
-
 // appendWithPending appends the state merged with what waits
 // (Yjs: encodeStateAsUpdate). Waiting blocks that became known in another form
 // are left out: Yjs may write them in place of the known ones, and everything
@@ -440,10 +224,11 @@ func (m *merger) join(s *source, alive *bool) {
 func (d *Doc) appendWithPending(dst []byte, v Version, sv StateVector) []byte {
 	parts := [][]byte{d.AppendDiff(nil, v, sv)}
 	p := &d.pending
-	if !p.deletes.Empty() {
+	if len(p.deletes) > 0 {
 		e := newEncoder(v, nil)
 		e.uvarint(0)
-		writeIDSet(e, &p.deletes)
+		deletes := p.deleteSet()
+		writeIDSet(e, &deletes)
 		parts = append(parts, e.finish())
 	}
 	if p.blocks > 0 {

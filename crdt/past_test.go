@@ -341,7 +341,10 @@ func TestViewsAgainstRecordings(t *testing.T) {
 				if err := m.check(reader); err != nil {
 					t.Fatalf("%s, moment %d of %d: %v", s.name, i, len(moments), err)
 				}
-				checkChanges(t, reader.Text("t"), moments[s.rng.IntN(len(moments))].at, m.at)
+				other := moments[s.rng.IntN(len(moments))].at
+				checkChanges(t, reader.Text("t"), other, m.at)
+				checkListChanges(t, reader.Array("a"), other, m.at)
+				checkEntryChanges(t, reader.Map("m"), other, m.at)
 			}
 			if err := reader.Check(); err != nil {
 				t.Fatalf("%s: %v", s.name, err)
@@ -416,4 +419,52 @@ func appendUnits(dst []string, v Value, attrs Attrs) []string {
 		return dst
 	}
 	return append(dst, string(v.JSON().AppendJSON(nil))+a)
+}
+
+func checkListChanges(t *testing.T, array Array, prev, next Snapshot) {
+	t.Helper()
+	var before, after []Value
+	for c := range array.Changes(prev, next) {
+		if int(c.Run.Clocks.Len()) != len(c.Values) {
+			t.Fatalf("run %v has %d elements", c.Run, len(c.Values))
+		}
+		if id := (ID{c.Run.Client, c.Run.Clocks.To - 1}); prev.Shows(id) != (c.Change != Added) || next.Shows(id) != (c.Change != Removed) {
+			t.Fatalf("%v is said to be %v", id, c.Change)
+		}
+		if c.Change != Added {
+			before = append(before, c.Values...)
+		}
+		if c.Change != Removed {
+			after = append(after, c.Values...)
+		}
+	}
+	for _, c := range []struct {
+		at  Snapshot
+		got []Value
+	}{{prev, before}, {next, after}} {
+		if want := slices.Collect(array.ValuesAt(c.at)); inOrder(List(c.got...)) != inOrder(List(want...)) {
+			t.Fatalf("got %s, want %s", inOrder(List(c.got...)), inOrder(List(want...)))
+		}
+	}
+}
+
+func checkEntryChanges(t *testing.T, m Map, prev, next Snapshot) {
+	t.Helper()
+	changed := map[string]bool{}
+	for c := range m.Changes(prev, next) {
+		changed[c.Key] = true
+		old, had := m.ValueAt(prev, c.Key)
+		now, has := m.ValueAt(next, c.Key)
+		if had != (c.Action != KeyAdd) || has != (c.Action != KeyDelete) || inOrder(old) != inOrder(c.Before) || inOrder(now) != inOrder(c.After) {
+			t.Fatalf("%s: %v from %s to %s, want from %s to %s", c.Key, c.Action, inOrder(c.Before), inOrder(c.After), inOrder(old), inOrder(now))
+		}
+		if at := next; has && !at.Shows(c.Author) {
+			t.Fatalf("%s was set by %v, which does not show", c.Key, c.Author)
+		}
+	}
+	for k, v := range m.AllAt(next) {
+		if old, had := m.ValueAt(prev, k); !changed[k] && (!had || inOrder(old) != inOrder(v)) {
+			t.Fatalf("%s has changed", k)
+		}
+	}
 }

@@ -122,13 +122,17 @@ func (d *Doc) writeUpTo(e updateEncoder, sv StateVector) (blocks int) {
 	e.uvarint(uint64(sv.Len()))
 	for id, clock := range sv.All() {
 		cl := &d.clients[d.findClient(id)]
-		n := cl.find(uint32(clock)-1) + 1
+		last := cl.blocks.find(uint32(clock) - 1)
+		n := cl.blocks.len() - cl.blocks.lenFrom(last) + 1
 		blocks += n
 		e.uvarint(uint64(n))
 		e.client(id)
 		e.uvarint(0)
-		for _, b := range cl.blocks[:n] {
+		for b := range cl.blocks.all() {
 			it := d.item(b.ref)
+			if it.clock >= uint32(clock) {
+				break
+			}
 			d.writePart(e, it, 0, min(it.length, uint32(clock)-it.clock))
 		}
 	}

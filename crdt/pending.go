@@ -14,7 +14,7 @@ type pending struct {
 	// missing says which clients are waited for, with the clock that Yjs notes:
 	// where the client stood when it was found missing.
 	missing map[ClientID]uint64
-	deletes IDSet
+	deletes map[ClientID][]Range // as in an IDSet
 	blocks  int
 	types   int
 	bytes   int
@@ -38,8 +38,8 @@ func (p Pending) Empty() bool { return p.Blocks == 0 && p.Deletes == 0 }
 func (d *Doc) Pending() Pending {
 	p := &d.pending
 	out := Pending{Blocks: p.blocks, Bytes: p.bytes}
-	for range p.deletes.All() {
-		out.Deletes++
+	for _, rs := range p.deletes {
+		out.Deletes += len(rs)
 	}
 	cs := make([]clientClock, 0, len(p.missing))
 	for c, clock := range p.missing {
@@ -49,7 +49,25 @@ func (d *Doc) Pending() Pending {
 	return out
 }
 
-func (p *pending) empty() bool { return p.blocks == 0 && p.deletes.Empty() }
+func (p *pending) empty() bool { return p.blocks == 0 && len(p.deletes) == 0 }
+
+// addDelete stores a range that waits.
+func (p *pending) addDelete(c ClientID, r Range) {
+	if p.deletes == nil {
+		p.deletes = make(map[ClientID][]Range)
+	}
+	p.deletes[c] = addRange(p.deletes[c], r)
+}
+
+// deleteSet is the set of the deletes that wait.
+func (p *pending) deleteSet() IDSet {
+	var s IDSet
+	for c, rs := range p.deletes {
+		s.clients = append(s.clients, idSetClient{c, rs})
+	}
+	s.sort()
+	return s
+}
 
 // wait notes that something waits for a unit.
 func (p *pending) wait(c ClientID, clock uint64) {

@@ -1,6 +1,10 @@
 package crdt
 
-import "sort"
+import (
+	"cmp"
+	"slices"
+	"sort"
+)
 
 // ranges is a sorted list of disjoint clock ranges that do not touch.
 type ranges []span
@@ -57,4 +61,58 @@ func (rs ranges) has(clock uint32) bool {
 func (rs ranges) covers(r span) bool {
 	i := rs.search(r.from + 1)
 	return i < len(rs) && rs[i].from <= r.from && r.to <= rs[i].to
+}
+
+// growingRanges are ranges that get many additions between two readings. What
+// comes out of order waits, so that an addition does not move all that follow.
+type growingRanges struct {
+	sorted  ranges
+	waiting []span // disjoint from sorted only as far as the additions were
+}
+
+// add adds a range that is not empty.
+func (g *growingRanges) add(from, to uint32) {
+	if n := len(g.waiting); n > 0 {
+		switch last := &g.waiting[n-1]; {
+		case last.to == from:
+			last.to = to
+			return
+		case last.from == to:
+			last.from = from
+			return
+		}
+		if n >= 64+len(g.sorted)/4 {
+			g.settled()
+		}
+	} else if n := len(g.sorted); n == 0 || g.sorted[n-1].to <= from {
+		g.sorted.add(from, to)
+		return
+	}
+	g.waiting = append(g.waiting, span{from, to})
+}
+
+// settled are the ranges.
+func (g *growingRanges) settled() ranges {
+	w := g.waiting
+	if len(w) == 0 {
+		return g.sorted
+	}
+	slices.SortFunc(w, func(a, b span) int { return cmp.Compare(a.from, b.from) })
+	s := g.sorted
+	out := make(ranges, 0, len(s)+len(w))
+	for len(s) > 0 || len(w) > 0 {
+		var next span
+		if len(w) == 0 || len(s) > 0 && s[0].from <= w[0].from {
+			next, s = s[0], s[1:]
+		} else {
+			next, w = w[0], w[1:]
+		}
+		if n := len(out); n > 0 && out[n-1].to >= next.from {
+			out[n-1].to = max(out[n-1].to, next.to)
+		} else {
+			out = append(out, next)
+		}
+	}
+	g.sorted, g.waiting = out, g.waiting[:0]
+	return out
 }

@@ -115,6 +115,19 @@ func TestResolveWhatIsGone(t *testing.T) {
 	if p := deep.RelativePosition(0, 0); !p.IsZero() {
 		t.Errorf("position in a collected type: %s", p.AppendJSON(nil))
 	}
+	page := d.XMLFragment("x")
+	transact(t, d, func(tx *Txn) { page.Push(tx, NewXMLHook("a"), NewXMLHook("b")) })
+	p2 := page.RelativePosition(1, AssocAfter)
+	transact(t, d, func(tx *Txn) { page.Delete(tx, 0, 1) })
+	if at, ok := d.Resolve(p2); !ok || at.Index != 0 || at.Type != page.Value() {
+		t.Errorf("in a fragment: %v, %v", at, ok)
+	}
+	if item, ok := p2.Item(); !ok || item.Client != 1 {
+		t.Errorf("the position belongs to %v, %v", item, ok)
+	}
+	if holder, ok := inside.Type(); !ok || holder != (ID{1, 11}) {
+		t.Errorf("the position is in %v, %v", holder, ok)
+	}
 	other := New(Options{ClientID: 2})
 	if at, ok := other.Resolve(marks[0]); ok {
 		t.Errorf("unknown: %v", at)
@@ -219,6 +232,26 @@ func TestPositionsInLongText(t *testing.T) {
 		}
 		if !bytes.Equal(d.AppendState(nil, V2), twin.AppendState(nil, V2)) {
 			t.Error("positions changed what edits do")
+		}
+
+		read := New(Options{ClientID: 2})
+		if _, err := read.Apply(nil, V2, d.AppendState(nil, V2)); err != nil {
+			t.Fatal(err)
+		}
+		text := read.Text("t")
+		for i := range 400 {
+			at := text.Len() - i%7
+			for _, assoc := range []int{AssocAfter, AssocBefore} {
+				if got, ok := read.Resolve(text.RelativePosition(at, assoc)); !ok || got.Index != at {
+					t.Fatalf("%d became %v, %v", at, got, ok)
+				}
+			}
+		}
+		if m := read.types.marks[text.b]; m == nil || m.index == nil {
+			t.Error("the text that is only read has no index")
+		}
+		if err := read.Check(); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

@@ -46,18 +46,34 @@ func (c *Commit) AppendUpdate(dst []byte, v Version) []byte {
 	if f := c.frozen[v-1]; f != nil {
 		return append(dst, f...)
 	}
-	d := c.tx.doc
+	if v == V1 {
+		d := c.tx.doc
+		var one [1]from
+		fs := c.from(one[:0])
+		return d.appendDeletesV1(d.appendFromV1(dst, fs), c.tx.deletes)
+	}
 	e := newEncoder(v, dst)
-	fs := make([]from, 0, 1)
+	c.write(e)
+	return e.finish()
+}
+
+// from appends where the blocks of the transaction start, clients in descending
+// order.
+func (c *Commit) from(fs []from) []from {
 	for _, t := range c.tx.touched {
 		fs = append(fs, from{t.client, t.before})
 	}
 	if len(fs) > 1 {
-		d.sortDescending(fs)
+		c.tx.doc.sortDescending(fs)
 	}
-	d.writeFrom(e, fs)
+	return fs
+}
+
+// write writes what the transaction added.
+func (c *Commit) write(e updateEncoder) {
+	d := c.tx.doc
+	d.writeFrom(e, c.from(nil))
 	d.writeRanges(e, c.tx.deletes)
-	return e.finish()
 }
 
 // freeze encodes the commit while the blocks are as they were after it.

@@ -208,14 +208,42 @@ func TestScaling(t *testing.T) {
 	for name, make := range cases {
 		t.Run(name, func(t *testing.T) {
 			few, many := make(2000), make(8000)
-			small, large := timeFor(t, few), timeFor(t, many)
-			for range 4 {
-				if large <= 8*small+10*time.Millisecond {
-					return
-				}
-				small, large = max(small, timeFor(t, few)), min(large, timeFor(t, many))
+			nearLinear(t, 10*time.Millisecond,
+				func() time.Duration { return timeFor(t, few) }, func() time.Duration { return timeFor(t, many) })
+		})
+	}
+}
+
+// nearLinear fails if four times the work takes much more than four times as long, with slack for what
+// is short.
+func nearLinear(t *testing.T, slack time.Duration, few, many func() time.Duration) {
+	t.Helper()
+	small, large := few(), many()
+	for range 4 {
+		if large <= 8*small+slack {
+			return
+		}
+		small, large = max(small, few()), min(large, many())
+	}
+	t.Errorf("little took %v, four times as much %v", small, large)
+}
+
+// TestScatteredEditsScale makes many local edits in one transaction.
+func TestScatteredEditsScale(t *testing.T) {
+	deleteFormatted := func(tx *Txn, text Text, at int) {
+		if at%64 == 0 {
+			formatOne(tx, text, at)
+		}
+		deleteOne(tx, text, at)
+	}
+	for name, edit := range map[string]func(*Txn, Text, int){
+		"deletes": deleteOne, "inserts": insertOne, "formats": formatOne, "deletes of formatted text": deleteFormatted,
+	} {
+		t.Run(name, func(t *testing.T) {
+			run := func(n int) func() time.Duration {
+				return func() time.Duration { return scattered(t, n, 10*n, edit) }
 			}
-			t.Errorf("2,000 took %v, 8,000 took %v", small, large)
+			nearLinear(t, 10*time.Millisecond, run(4096), run(16384))
 		})
 	}
 }

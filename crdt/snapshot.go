@@ -85,7 +85,7 @@ func (d *Doc) Lost(s Snapshot) IDSet {
 	var lost IDSet
 	for id, clock := range s.State.All() {
 		cl := &d.clients[d.findClient(id)]
-		for _, e := range cl.blocks {
+		for e := range cl.blocks.all() {
 			it := d.item(e.ref)
 			if Clock(it.clock) >= clock {
 				break

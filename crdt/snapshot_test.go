@@ -114,6 +114,55 @@ func TestSnapshotContainsUpdate(t *testing.T) {
 	}
 }
 
+// Iteration stops when it is told to.
+func TestViewsStop(t *testing.T) {
+	d := New(Options{ClientID: 7, KeepDeleted: true})
+	text, array, m := d.Text("t"), d.Array("a"), d.Map("m")
+	transact(t, d, func(tx *Txn) {
+		text.Insert(tx, 0, "ab")
+		text.InsertEmbed(tx, 1, Object(), nil)
+		text.Format(tx, 0, 1, Attrs{{"b", Bool(true)}})
+		array.Push(tx, Int(1), Bytes(nil), Int(2))
+		m.Set(tx, "k", Int(1))
+		m.Set(tx, "l", Int(1))
+	})
+	s, n := d.Snapshot(), 0
+	for range text.Changes(Snapshot{}, s) {
+		n++
+		break
+	}
+	for range array.Changes(Snapshot{}, s) {
+		n++
+		break
+	}
+	for range array.ValuesAt(s) {
+		n++
+		break
+	}
+	for range m.AllAt(s) {
+		n++
+		break
+	}
+	for range m.Changes(Snapshot{}, s) {
+		n++
+		break
+	}
+	for range text.Authors() {
+		n++
+		break
+	}
+	if n != 6 {
+		t.Errorf("%d steps, want 6", n)
+	}
+	var units []string
+	for v := range Array(text).ValuesAt(s) { // a text read as a list, as Yjs allows for a root
+		units = append(units, string(v.AppendJSON(nil)))
+	}
+	if want := []string{`"a"`, `{}`, `"b"`}; !slices.Equal(units, want) {
+		t.Errorf("got %v, want %v", units, want)
+	}
+}
+
 // A snapshot may cut a surrogate pair only if it was not taken from the document. The view replaces
 // both halves, as the split in Yjs does, and the document stays whole.
 func TestViewCutsSurrogatePair(t *testing.T) {
@@ -154,7 +203,7 @@ func TestMergedOldValues(t *testing.T) {
 		at = append(at, d.Snapshot())
 	}
 	transact(t, d, func(tx *Txn) { m.Delete(tx, "k") })
-	if n := len(d.clients[1].blocks); n != 1 {
+	if n := d.clients[1].blocks.len(); n != 1 {
 		t.Fatalf("%d blocks", n)
 	}
 	for i, s := range at {
@@ -246,8 +295,111 @@ func TestAuthors(t *testing.T) {
 	if id, ok := a.Map("m").Author("k"); !ok || id != (ID{2, 2}) {
 		t.Errorf("map: got %v, %v", id, ok)
 	}
+	x := a.XMLFragment("x")
+	transact(t, a, func(tx *Txn) { x.Push(tx, NewXMLHook("h"), NewXMLHook("h")) })
+	if got, want := slices.Collect(x.Authors()), []Run{{1, Range{15, 17}}}; !slices.Equal(got, want) {
+		t.Errorf("fragment: got %v, want %v", got, want)
+	}
 	if _, ok := a.Map("m").Author("none"); ok {
 		t.Error("a key without a value has an author")
+	}
+}
+
+func TestPastOfXML(t *testing.T) {
+	d := New(Options{ClientID: 7, KeepDeleted: true})
+	page := d.XMLFragment("page")
+	transact(t, d, func(tx *Txn) {
+		page.Push(tx, NewXMLElement("p", Attrs{{"align", String("left")}, {"id", Int(1)}}, NewXMLText(Delta{InsertText("old", Field{"b", Bool(true)})})))
+	})
+	p := page.At(0).XMLElement()
+	words := p.At(0).XMLText()
+	prev := d.Snapshot()
+	transact(t, d, func(tx *Txn) {
+		p.SetAttr(tx, "align", String("right"))
+		p.RemoveAttr(tx, "id")
+		p.SetAttr(tx, "class", NewXMLText(Delta{InsertText("c")}))
+		words.SetAttr(tx, "dir", String("rtl"))
+		words.Insert(tx, 0, "very ")
+		p.Push(tx, NewXMLHook("hook"))
+	})
+	next := d.Snapshot()
+	now := page.String()
+	if id, ok := words.AttrAuthor("dir"); !ok || !next.Shows(id) || prev.Shows(id) {
+		t.Errorf("dir was set by %v, %v", id, ok)
+	}
+	if id, ok := p.AttrAuthor("align"); !ok || !next.Shows(id) || prev.Shows(id) {
+		t.Errorf("align was set by %v, %v", id, ok)
+	}
+	transact(t, d, func(tx *Txn) { page.Delete(tx, 0, 1) })
+
+	for s, want := range map[*Snapshot]string{
+		{}: "", &prev: `<p align="left" id="1"><b>old</b></p>`, &next: now,
+	} {
+		if got := page.StringAt(*s); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+		if past, err := d.At(*s, Options{}); err != nil || past.XMLFragment("page").String() != want {
+			t.Errorf("as a document: %v, %v, want %s", past, err, want)
+		}
+	}
+	if got := words.StringAt(next); got != "very <b>old</b>" {
+		t.Errorf("text: %s", got)
+	}
+	if v, ok := p.AttrAt(prev, "id"); !ok || v.Number() != 1 {
+		t.Errorf("id was %v, %v", v, ok)
+	}
+	if _, ok := p.AttrAt(next, "id"); ok {
+		t.Error("a removed attribute shows")
+	}
+	if v, ok := words.AttrAt(next, "dir"); !ok || v.Str() != "rtl" {
+		t.Errorf("dir was %v, %v", v, ok)
+	}
+	for range words.AttrsAt(prev) {
+		t.Error("the text had attributes before they were set")
+	}
+	got := ""
+	for c := range p.AttrChanges(prev, next) {
+		got += c.Action.String() + " " + c.Key + ";"
+	}
+	for c := range words.AttrChanges(prev, next) {
+		got += c.Action.String() + " " + c.Key + ";"
+	}
+	for c := range p.Changes(prev, next) {
+		kind, _ := c.Values[0].TypeKind()
+		got += c.Change.String() + " " + map[TypeKind]string{KindXMLText: "text", KindXMLHook: "hook"}[kind] + ";"
+	}
+	if want := "update align;delete id;add class;add dir;kept text;added hook;"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// Types that are none have no past.
+func TestPastOfNothing(t *testing.T) {
+	var v Value
+	var s Snapshot
+	n := len(v.Text().DeltaAt(s)) + len(v.Text().StringAt(s)) + len(v.Text().DeltaBetween(s, s, nil)) + len(v.XMLFragment().StringAt(s))
+	for range v.Text().Changes(s, s) {
+		n++
+	}
+	for range v.Text().Authors() {
+		n++
+	}
+	for range v.Array().ValuesAt(s) {
+		n++
+	}
+	for range v.Array().Changes(s, s) {
+		n++
+	}
+	for range v.Map().AllAt(s) {
+		n++
+	}
+	for range v.Map().Changes(s, s) {
+		n++
+	}
+	_, value := v.Map().ValueAt(s, "k")
+	_, author := v.Map().Author("k")
+	if n > 0 || value || author || !v.JSONAt(s).IsUndefined() || !v.Text().RelativePosition(0, 0).IsZero() {
+		t.Error("a type that is none has a past")
 	}
 }
 

@@ -111,7 +111,7 @@ func (d *Doc) subdocValue(it *item) Value {
 func (d *Doc) SubdocValues() iter.Seq[Value] {
 	return func(yield func(Value) bool) {
 		for i := range d.clients {
-			for _, e := range d.clients[i].blocks {
+			for e := range d.clients[i].blocks.all() {
 				if it := d.item(e.ref); it.kind == kindDoc && !it.deleted() && !yield(d.subdocValue(it)) {
 					return
 				}

@@ -10,6 +10,7 @@ import (
 func benchEdits(b *testing.B, edits int, start string, edit func(rng *rand.Rand, text Text, tx *Txn)) {
 	b.ReportAllocs()
 	var buf []byte
+	began := cpuTime()
 	for b.Loop() {
 		rng := rand.New(rand.NewPCG(1, 2))
 		doc := New(Options{ClientID: 1})
@@ -27,6 +28,7 @@ func benchEdits(b *testing.B, edits int, start string, edit func(rng *rand.Rand,
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(edits), "ns/edit")
+	reportCPU(b, began, b.N)
 }
 
 func BenchmarkAppend(b *testing.B) {

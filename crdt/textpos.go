@@ -25,10 +25,11 @@ func (p *textPos) forward(d *Doc) {
 	p.left, p.right = p.right, it.right
 }
 
-// advance steps over n units, cutting the item in which they end (Yjs: findNextPosition).
-func (p *textPos) advance(tx *Txn, n int) {
+// advance steps over n units, cutting the item in which they end, and tells how many items that were
+// (Yjs: findNextPosition).
+func (p *textPos) advance(tx *Txn, n int) (steps int) {
 	d := tx.doc
-	for p.right != 0 && n > 0 {
+	for ; p.right != 0 && n > 0; steps++ {
 		it := d.item(p.right)
 		if !it.deleted() {
 			if it.kind == kindFormat {
@@ -44,12 +45,28 @@ func (p *textPos) advance(tx *Txn, n int) {
 		}
 		p.left, p.right = p.right, it.right
 	}
+	return steps
 }
 
-// textAt finds the place before unit index, from the start (Yjs: findPosition).
+// textAt finds the place before unit index with the attributes that hold there, as a walk from the
+// start does (Yjs: findPosition).
 func (tx *Txn) textAt(b branchRef, index int) textPos {
-	p := textPos{right: tx.doc.start(b)}
-	p.advance(tx, index)
+	d := tx.doc
+	p := textPos{right: d.start(b)}
+	if index == 0 || p.right == 0 {
+		return p
+	}
+	m := d.types.need(d, b)
+	if m.index == nil {
+		m.walked(p.advance(tx, index))
+		return p
+	}
+	p = m.index.textAt(d, index)
+	if p.index > index {
+		length := d.item(p.left).length
+		tx.split(p.left, length-uint32(p.index-index))
+		p.right, p.index = d.item(p.left).right, index
+	}
 	return p
 }
 

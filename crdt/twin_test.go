@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -29,7 +30,7 @@ func TestTextAgainstTwin(t *testing.T) {
 		text := doc.Text("t")
 		var want twin
 		for step := range 400 {
-			_, err := doc.Transact(nil, func(tx *Txn) {
+			c, err := doc.Transact(nil, func(tx *Txn) {
 				for range 1 + rng.IntN(3) {
 					at := rng.IntN(len(want) + 2)
 					if rng.IntN(3) > 0 || len(want) == 0 {
@@ -45,6 +46,11 @@ func TestTextAgainstTwin(t *testing.T) {
 			})
 			if err != nil {
 				t.Fatalf("seed %d, step %d: %v", seed, step, err)
+			}
+			var general encoderV1
+			c.write(&general)
+			if got := c.AppendUpdate(nil, V1); !bytes.Equal(got, general.buf) {
+				t.Fatalf("seed %d, step %d: update %x, want %x", seed, step, got, general.buf)
 			}
 			if got := lib0.AppendUTF16(nil, text.String()); !slices.Equal(got, want) || text.Len() != len(want) {
 				t.Fatalf("seed %d, step %d: got %q of length %d, want %q", seed, step, text.String(), text.Len(), string(utf16.Decode(want)))

@@ -29,9 +29,11 @@ type Txn struct {
 	// tracked says that changed is kept.
 	tracked bool
 	// changed are the types that were modified and existed before, in order,
-	// with their changed keys (Yjs: Transaction.changed).
-	changed      map[branchRef]*changedType
+	// with what changed of them (Yjs: Transaction.changed). A type's place is in
+	// branch.changedAt.
+	changed      []*changedType
 	changedOrder []branchRef
+	firstChanged changedType // the first of changed: most transactions change one type
 	// called are those of them whose observers were called, in order.
 	called []branchRef
 	// events are, for those of called that somebody observed, what they got.
@@ -125,51 +127,58 @@ func (tx *Txn) touch(c clientRef) {
 
 func (tx *Txn) mergeLater(u unitID) { tx.mergeIDs = append(tx.mergeIDs, u) }
 
-// markChanged notes a change of a type that existed before and lives
+// markChanged notes a change in a chain, if its type existed before and lives
 // (Yjs: addChangedTypeToTransaction).
-func (tx *Txn) markChanged(b branchRef, k keyRef) {
+func (tx *Txn) markChanged(ch *chain) {
 	if !tx.tracked {
 		return
 	}
-	d := tx.doc
+	d, b := tx.doc, ch.branch
 	if r := d.branches[b].item; r != 0 {
 		it := d.item(r)
 		if it.clock >= tx.before(it.client) || it.deleted() {
 			return
 		}
 	}
-	ct := tx.changed[b]
+	ct := tx.changeOf(b)
 	if ct == nil {
-		if tx.changed == nil {
-			tx.changed = make(map[branchRef]*changedType)
+		if ct = &tx.firstChanged; len(tx.changed) > 0 || d.watch != nil {
+			ct = &changedType{} // an Event may outlive the transaction
 		}
-		ct = &changedType{}
-		tx.changed[b] = ct
+		d.branches[b].changedAt = uint32(len(tx.changed))
+		tx.changed = append(tx.changed, ct)
 		tx.changedOrder = append(tx.changedOrder, b)
 	}
-	if k == 0 {
+	if ch.key == 0 {
 		ct.seq = true
 		return
 	}
-	for _, have := range ct.keys {
-		if have == k {
-			return
-		}
+	if i := int(ch.changedAt); i >= len(ct.keys) || ct.keys[i] != ch.key {
+		ch.changedAt = uint32(len(ct.keys))
+		ct.keys = append(ct.keys, ch.key)
 	}
-	ct.keys = append(ct.keys, k)
+}
+
+// changeOf is what changed of a type; nil if nothing did.
+func (tx *Txn) changeOf(b branchRef) *changedType {
+	i := tx.doc.branches[b].changedAt
+	if int(i) < len(tx.changedOrder) && tx.changedOrder[i] == b {
+		return tx.changed[i]
+	}
+	return nil
 }
 
 // unmarkChanged forgets a type that was deleted.
 func (tx *Txn) unmarkChanged(b branchRef) {
-	if tx.changed[b] == nil {
+	if tx.changeOf(b) == nil {
 		return
 	}
-	delete(tx.changed, b)
-	for i, have := range tx.changedOrder {
-		if have == b {
-			tx.changedOrder = append(tx.changedOrder[:i], tx.changedOrder[i+1:]...)
-			return
-		}
+	branches := tx.doc.branches
+	i := int(branches[b].changedAt)
+	tx.changed = slices.Delete(tx.changed, i, i+1)
+	tx.changedOrder = slices.Delete(tx.changedOrder, i, i+1)
+	for ; i < len(tx.changedOrder); i++ {
+		branches[tx.changedOrder[i]].changedAt = uint32(i)
 	}
 }
 

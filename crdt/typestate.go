@@ -84,8 +84,12 @@ func (s *typeState) itemDeleted(d *Doc, r itemRef) {
 	if it.flags&flagMarked != 0 {
 		m.question(r)
 	}
-	if m.index != nil && it.countable() {
+	switch {
+	case m.index == nil:
+	case it.countable():
 		m.index.grew(s, r, -int(it.length))
+	case it.kind == kindFormat:
+		m.index.formatDeleted(s, r)
 	}
 }
 
@@ -152,6 +156,14 @@ func (s *typeState) find(d *Doc, b branchRef, index int) (r itemRef, at int, ok 
 	if index == 0 || r == 0 || !br.marked() {
 		return 0, 0, false
 	}
+	m := s.need(d, b)
+	r, at = m.find(d, r, index, int(br.length))
+	return r, at, true
+}
+
+// need returns the markers of a type, made as needed, and with an index if walks
+// have cost enough.
+func (s *typeState) need(d *Doc, b branchRef) *markers {
 	m := s.of(b)
 	if m == nil {
 		m = &markers{}
@@ -160,14 +172,13 @@ func (s *typeState) find(d *Doc, b branchRef, index int) (r itemRef, at int, ok 
 		}
 		s.marks[b] = m
 		s.lastType, s.lastMark = b, m
-		br.flags |= branchIndexed
+		d.branch(b).flags |= branchIndexed
 	}
 	if m.index == nil && m.steps > indexAfter {
 		m.index = s.newIndex(d, b)
 		m.steps = 0
 	}
-	r, at = m.find(d, r, index, int(br.length))
-	return r, at, true
+	return m
 }
 
 // indexAfter is after how many steps of walks to positions a type gets a posIndex. Walks of at most

@@ -100,8 +100,8 @@ func (tx *Txn) deleteEnd(b branchRef, r itemRef, index int, n uint32) bool {
 		return false
 	}
 	cl := &d.clients[it.client]
-	i := cl.find(gone.clock)
-	if i+1 < len(cl.blocks) && d.merges(it.right, cl.blocks[i+1].ref) {
+	p := cl.blocks.find(gone.clock)
+	if next, ok := cl.blocks.next(p); ok && d.merges(it.right, cl.blocks.at(next).ref) {
 		return false
 	}
 	d.arena.dead += int(it.capacity() - it.size + n)
@@ -111,7 +111,7 @@ func (tx *Txn) deleteEnd(b branchRef, r itemRef, index int, n uint32) bool {
 	gone.clock -= n
 	gone.length += n
 	gone.origin = it.lastID()
-	cl.blocks[i].clock = gone.clock
+	cl.blocks.at(p).clock = gone.clock
 	tx.deletedAtBorder(b, r, deleteRange{it.client, gone.clock, n}, index)
 	return true
 }
@@ -128,8 +128,12 @@ func (tx *Txn) deleteStart(b branchRef, r itemRef, index int, n uint32) bool {
 		return false
 	}
 	cl := &d.clients[it.client]
-	i := cl.find(it.clock)
-	if i > 1 && d.merges(cl.blocks[i-2].ref, it.left) || i+1 < len(cl.blocks) && d.merges(r, cl.blocks[i+1].ref) {
+	p := cl.blocks.find(it.clock)
+	if next, ok := cl.blocks.next(p); ok && d.merges(r, cl.blocks.at(next).ref) {
+		return false
+	}
+	before, _ := cl.blocks.prev(p) // the collected item
+	if before, ok := cl.blocks.prev(before); ok && d.merges(cl.blocks.at(before).ref, it.left) {
 		return false
 	}
 	d.arena.dead += int(it.capacity() - it.size + n)
@@ -141,7 +145,7 @@ func (tx *Txn) deleteStart(b branchRef, r itemRef, index int, n uint32) bool {
 	it.length -= n
 	gone.length += n
 	it.origin = gone.lastID()
-	cl.blocks[i].clock = it.clock
+	cl.blocks.at(p).clock = it.clock
 	tx.deletedAtBorder(b, r, deleted, index)
 	return true
 }

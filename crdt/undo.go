@@ -11,7 +11,9 @@ import (
 // DefaultCaptureWindow is for how many milliseconds changes join a step, if UndoOptions do not say.
 const DefaultCaptureWindow = 500
 
-// Scope is what an UndoManager watches: a shared type with everything below it, or a whole *Doc.
+// Scope is what an UndoManager watches: a shared type with everything below it, or a whole *Doc. With
+// the document, transactions that changed nothing become steps too, even Undo with nothing to undo, as
+// in Yjs; Undo passes over such steps.
 type Scope interface {
 	undoScope() (*Doc, branchRef)
 }
@@ -274,8 +276,8 @@ func (u *UndoManager) pop(k StackKind) (*Commit, error) {
 				u.current = s
 			}
 		}
-		for _, b := range tx.changedOrder {
-			if tx.changed[b].seq {
+		for i, b := range tx.changedOrder {
+			if tx.changed[i].seq {
 				u.doc.types.forget(u.doc, b)
 			}
 		}

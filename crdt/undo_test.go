@@ -331,7 +331,7 @@ func TestUndoKeepsAndForgets(t *testing.T) {
 	change(t, d, "me", func(tx *Txn) { list.Delete(tx, 0, 1) })
 	kept := func() (n int) {
 		for c := range d.clients {
-			for _, e := range d.clients[c].blocks {
+			for e := range d.clients[c].blocks.all() {
 				if d.item(e.ref).keep() {
 					n++
 				}
@@ -464,6 +464,110 @@ func TestUndoManySiblings(t *testing.T) {
 		back(t, d, u.Undo)
 		if root.String() != want {
 			t.Error("undone, but not the same")
+		}
+	}
+}
+
+// TestUndoPartOfRedone: what two steps inserted came back as one item, and one step of it goes again.
+func TestUndoPartOfRedone(t *testing.T) {
+	d := New(Options{ClientID: 1})
+	text := d.Text("t")
+	u := manage(t, d, UndoOptions{}, text)
+	change(t, d, nil, func(tx *Txn) { text.Insert(tx, 0, "ab") })
+	change(t, d, nil, func(tx *Txn) { text.Insert(tx, 2, "cd") })
+	change(t, d, nil, func(tx *Txn) { text.Delete(tx, 0, 4) })
+	for _, want := range []string{"abcd", "ab", ""} {
+		if !back(t, d, u.Undo) || text.String() != want {
+			t.Fatalf("undone: %q, want %q", text, want)
+		}
+	}
+	for _, want := range []string{"ab", "abcd", ""} {
+		if !back(t, d, u.Redo) || text.String() != want {
+			t.Fatalf("redone: %q, want %q", text, want)
+		}
+	}
+}
+
+// TestUndoReceived: with the origin of received updates, what others did becomes steps. Clients come
+// in the order in which the document got to know them.
+func TestUndoReceived(t *testing.T) {
+	d := New(Options{ClientID: 1})
+	apply := func(u []byte) {
+		t.Helper()
+		if _, err := d.Apply("peer", V1, u); err != nil {
+			t.Fatal(err)
+		}
+	}
+	others := make([]*Doc, 3)
+	for i := range others {
+		others[i] = New(Options{ClientID: ClientID(10 - i)})
+		change(t, others[i], nil, func(tx *Txn) { others[i].Text("t").Insert(tx, 0, "known ") })
+	}
+	for _, i := range []int{2, 0} {
+		apply(others[i].AppendState(nil, V1))
+		change(t, others[i], nil, func(tx *Txn) { others[i].Text("t").Delete(tx, 0, 1) })
+	}
+	before := d.Text("t").String()
+	u := manage(t, d, UndoOptions{Origins: []any{"peer"}}, d)
+	var updates [][]byte
+	for _, o := range others {
+		change(t, o, nil, func(tx *Txn) { o.Text("t").Insert(tx, 0, "new ") })
+		updates = append(updates, o.AppendState(nil, V1))
+	}
+	merged, err := Merge(V1, updates...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	apply(merged)
+	step := u.Stack(UndoStack)[0]
+	var order []ClientID
+	for _, c := range step.insertions {
+		order = append(order, d.clients[c.client].id)
+	}
+	if want := []ClientID{8, 10, 9}; !slices.Equal(order, want) {
+		t.Errorf("clients %v, want %v", order, want)
+	}
+	ins, del := step.Insertions(), step.Deletions()
+	if !ins.Contains(ID{9, 0}) || !ins.Contains(ID{8, 6}) || ins.Contains(ID{8, 5}) || !del.Contains(ID{10, 0}) || del.Contains(ID{10, 1}) {
+		t.Errorf("inserted %v, deleted %v", ins, del)
+	}
+	back(t, d, u.Undo)
+	if got := d.Text("t").String(); got != before {
+		t.Errorf("undone: %q, want %q", got, before)
+	}
+}
+
+// TestCheckFindsUndoFaults spoils what undoing adds to a document, one thing at a time.
+func TestCheckFindsUndoFaults(t *testing.T) {
+	for name, spoil := range map[string]func(d *Doc, u *UndoManager){
+		"no flag":      func(d *Doc, _ *UndoManager) { d.item(d.blockAt(unitID{1, 0})).flags &^= flagRedone },
+		"no copy":      func(d *Doc, _ *UndoManager) { clear(d.redone) },
+		"unknown copy": func(d *Doc, _ *UndoManager) { d.redone[d.blockAt(unitID{1, 0})] = ID{1, 100} },
+		"older copy":   func(d *Doc, _ *UndoManager) { d.redone[d.blockAt(unitID{1, 0})] = ID{1, 0} },
+		"living": func(d *Doc, _ *UndoManager) {
+			r := d.blockAt(unitID{1, 3})
+			d.setRedone(r, ID{1, 6})
+		},
+		"unknown units":  func(_ *Doc, u *UndoManager) { u.stacks[UndoStack][0].insertions.add(1, 50, 60) },
+		"living deleted": func(_ *Doc, u *UndoManager) { u.stacks[UndoStack][0].deletions.add(1, 3, 4) },
+		"order": func(_ *Doc, u *UndoManager) {
+			u.stacks[UndoStack][0].insertions[0].ranges = ranges{{2, 3}, {0, 1}}
+		},
+		"twice": func(_ *Doc, u *UndoManager) {
+			s := &u.stacks[UndoStack][0].insertions
+			*s = append(*s, (*s)[0])
+		},
+	} {
+		d := New(Options{ClientID: 1})
+		text := d.Text("t")
+		u := manage(t, d, UndoOptions{}, text)
+		change(t, d, nil, func(tx *Txn) { text.Insert(tx, 0, "abc") })
+		change(t, d, nil, func(tx *Txn) { text.Delete(tx, 0, 3) })
+		back(t, d, u.Undo)
+		change(t, d, "other", func(tx *Txn) { text.Insert(tx, 0, "more") })
+		spoil(d, u)
+		if d.Check() == nil {
+			t.Errorf("%s: not found", name)
 		}
 	}
 }

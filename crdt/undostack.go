@@ -205,7 +205,7 @@ func (s *StackItem) check() error {
 	}
 	for _, c := range s.deletions {
 		for _, r := range c.ranges {
-			if !s.doc.clients[c.client].deleted.covers(r) {
+			if !s.doc.clients[c.client].deleted.settled().covers(r) {
 				return fmt.Errorf("deletes %v, which is not deleted", r)
 			}
 		}

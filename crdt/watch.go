@@ -136,7 +136,6 @@ func (tx *Txn) trackFromHere() {
 
 func (tx *Txn) markItem(it *item) {
 	if !it.isGC() {
-		ch := tx.doc.chain(it.chain)
-		tx.markChanged(ch.branch, ch.key)
+		tx.markChanged(tx.doc.chain(it.chain))
 	}
 }

@@ -1,5 +1,7 @@
 package lib0
 
+import "unsafe"
+
 // The column encoders below collect one value per Write and give their bytes
 // with AppendTo, which may be called at any time and leaves the encoder as it
 // is. The zero value of each is ready for use; Reset empties it and keeps its
@@ -159,7 +161,8 @@ func (e *StringEncoder) WriteUnits(s string, units int) {
 
 // AppendTo appends the column to dst.
 func (e *StringEncoder) AppendTo(dst []byte) []byte {
-	return e.lens.AppendTo(AppendString(dst, string(e.text)))
+	text := unsafe.String(unsafe.SliceData(e.text), len(e.text)) // not kept
+	return e.lens.AppendTo(AppendString(dst, text))
 }
 
 // Reset empties the column.

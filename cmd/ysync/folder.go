@@ -39,6 +39,8 @@ type folder struct {
 	keeper *snapshots.Keeper
 	// about tells an operator of a log that is elsewhere.
 	about []zap.Field
+	// status is the same for /status, with the state of now; nil for none.
+	status func() any
 	// unlock lets others open the folder; nil when the log does that.
 	unlock func() error
 }

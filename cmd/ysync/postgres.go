@@ -78,7 +78,18 @@ func openPostgres(ctx context.Context, url string, what use, logger *zap.Logger)
 		return nil, err
 	}
 	d := log.Durability()
-	return &folder{log: log, about: []zap.Field{
-		zap.String("log", log.Address()), zap.String("postgres", d.Server), zap.Stringer("durability", d),
-	}}, nil
+	return &folder{
+		log: log,
+		about: []zap.Field{
+			zap.String("log", log.Address()), zap.String("postgres", d.Server), zap.Stringer("durability", d),
+		},
+		status: func() any { return logStatus{log.Address(), d, log.Health()} },
+	}, nil
+}
+
+// logStatus is what /status shows of a log in PostgreSQL.
+type logStatus struct {
+	Address    string              `json:"address"`
+	Durability postgres.Durability `json:"durability"`
+	Health     postgres.Health     `json:"health"`
 }

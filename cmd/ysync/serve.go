@@ -145,6 +145,7 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 		Session:        session.Limits{MessageBytes: int(c.MaxMessage), StallFor: c.SlowReaderTimeout},
 		MaxConnections: connections,
 		LargeBudget:    int64(c.LargeMessages),
+		Log:            data.status,
 	})
 	if err != nil {
 		return err

@@ -43,6 +43,7 @@ var places = map[string]place{
 	"internal/invariant": {0, nil},
 	"internal/fault":     {0, nil},
 	"internal/metrics":   {0, nil},
+	"internal/testpg":    {0, nil},
 	"internal/auth":      {0, nil},
 	"persistence":        {0, map[string]string{"net": noSockets}},
 
@@ -56,6 +57,7 @@ var places = map[string]place{
 
 	"persistence/memory":          {1, map[string]string{"net/http": noSockets}},
 	"persistence/pebble":          {1, map[string]string{"net/http": noSockets}},
+	"persistence/postgres":        {1, map[string]string{"net/http": noSockets}},
 	"persistence/persistencetest": {1, nil},
 
 	"snapshots":           {2, map[string]string{"net/http": noSockets}},

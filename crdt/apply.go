@@ -293,10 +293,11 @@ func (d *Doc) internID(id ID) unitID {
 	return unitID{d.findClient(id.Client), uint32(id.Clock)}
 }
 
-// cutPairs cuts text where a block that is known already says it was cut. Yjs
-// does so before it looks whether it knows the block, and a cut inside a
-// surrogate pair changes the text. It matters if the block was known as a gc
-// block only, which cuts nothing.
+// cutPairs cuts where a block that is known already says that its neighbours
+// were cut. Yjs does so before it looks whether it knows the block. It matters
+// if the block was known as a gc block only, which cuts nothing: a cut inside a
+// surrogate pair changes the text, and an item that was redone never merges
+// again.
 func (tx *Txn) cutPairs(b *rawBlock) {
 	if b.hasOrigin {
 		tx.cutPair(b.origin.Client, uint32(b.origin.Clock)+1)
@@ -306,7 +307,7 @@ func (tx *Txn) cutPairs(b *rawBlock) {
 	}
 }
 
-// cutPair cuts before a clock, unless the text there has no surrogate pair.
+// cutPair cuts before a clock, unless the commit would undo the cut.
 func (tx *Txn) cutPair(client ClientID, clock uint32) {
 	d := tx.doc
 	c := d.findClient(client)
@@ -314,7 +315,8 @@ func (tx *Txn) cutPair(client ClientID, clock uint32) {
 		return
 	}
 	u := unitID{c, clock}
-	if it := d.item(d.blockAt(u)); it.kind == kindString && it.clock < clock && it.size > it.length {
+	it := d.item(d.blockAt(u))
+	if it.clock < clock && (it.flags&flagRedone != 0 || it.kind == kindString && it.size > it.length) {
 		tx.cleanStart(u)
 	}
 }

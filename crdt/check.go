@@ -36,6 +36,9 @@ func (d *Doc) Check() error {
 	if chained != 0 {
 		return fmt.Errorf("%d items too many in chains", chained)
 	}
+	if err := d.checkUndo(seen); err != nil {
+		return err
+	}
 	return d.checkArena()
 }
 

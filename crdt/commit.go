@@ -17,7 +17,7 @@ func (d *Doc) Transact(origin any, fn func(*Txn)) (*Commit, error) {
 	}
 	tx := d.begin(origin)
 	tx.local = true
-	tx.tracked = false // nothing asks for the changed types of local transactions
+	tx.tracked = d.watch.tracks()
 	fn(tx)
 	d.tx = nil
 	d.finish(tx)
@@ -26,6 +26,9 @@ func (d *Doc) Transact(origin any, fn func(*Txn)) (*Commit, error) {
 
 // begin opens a transaction.
 func (d *Doc) begin(origin any) *Txn {
+	if d.watch != nil && d.watch.current != nil {
+		d.watch.current.freeze()
+	}
 	d.epoch++
 	tx := d.spare
 	if tx == nil || len(d.cleanups) > 0 {
@@ -37,11 +40,12 @@ func (d *Doc) begin(origin any) *Txn {
 	*tx = Txn{
 		Origin: origin, doc: d, epoch: d.epoch,
 		touched: reuse(tx.touched), deletes: reuse(tx.deletes), mergeIDs: reuse(tx.mergeIDs),
+		called:  reuse(tx.called),
 		changed: reuse(tx.changed), changedOrder: reuse(tx.changedOrder),
 		firstBranch: branchRef(len(d.branches)),
 	}
 	tx.commit.tx = tx
-	tx.tracked = !d.opts.NoFormatCleanup || d.types.tracks(d)
+	tx.tracked = !d.opts.NoFormatCleanup || d.types.tracks(d) || d.watch.tracks()
 	d.tx = tx
 	d.cleanups = append(d.cleanups, tx)
 	return tx
@@ -60,7 +64,7 @@ func reuse[T any](s []T) []T {
 func (d *Doc) followUp(origin any, fn func(*Txn)) {
 	tx := d.begin(origin)
 	tx.local = true
-	tx.tracked = false
+	tx.tracked = d.watch.tracks()
 	fn(tx)
 	d.tx = nil
 }
@@ -74,6 +78,9 @@ func (d *Doc) finish(tx *Txn) {
 	for i := 0; i < len(d.cleanups); i++ {
 		t := d.cleanups[i]
 		t.cleanup()
+		if d.watch != nil {
+			d.watch.committed(t)
+		}
 		if i+1 < len(d.cleanups) {
 			t.commit.next = &d.cleanups[i+1].commit
 			t.commit.freeze()
@@ -104,8 +111,8 @@ func (tx *Txn) cleanup() {
 		tx.touched[i].after = d.clients[tx.touched[i].client].state
 	}
 	tx.settleDeletes()
-	if tx.tracked {
-		d.types.observe(d, tx)
+	if tx.tracked || d.watch != nil {
+		tx.callObservers()
 		if tx.formatCleanup {
 			d.types.cleanFormats(d, tx)
 		}

@@ -15,6 +15,9 @@ type swarm struct {
 	inbox  [][][]byte // per replica, what it is yet to receive
 	name   string
 	edited int
+
+	undo []*UndoManager // per replica, nil without
+	now  int64          // milliseconds
 }
 
 func newSwarm(t *testing.T, name string, seed uint64, v Version, replicas int) *swarm {
@@ -104,14 +107,22 @@ func (s *swarm) settle(show func(*Doc) string) {
 	}
 }
 
+// converge edits at random, half of the time with undoing and redoing in between.
 func converge(t *testing.T, name string, edit func(s *swarm, d *Doc, tx *Txn), show func(*Doc) string) {
 	for _, v := range []Version{V1, V2} {
-		for seed := range uint64(12) {
+		for seed := range uint64(24) {
 			s := newSwarm(t, name, seed, v, 3+int(seed%3))
+			if seed >= 12 {
+				s.undoing()
+			}
 			for range 120 {
 				i := s.rng.IntN(len(s.docs))
 				switch s.rng.IntN(3) {
 				case 0, 1:
+					if s.undo != nil && s.rng.IntN(3) == 0 {
+						s.goBack(i)
+						continue
+					}
 					s.edit(i, func(tx *Txn) {
 						for range 1 + s.rng.IntN(3) {
 							edit(s, s.docs[i], tx)

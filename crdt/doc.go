@@ -45,8 +45,28 @@
 //  8. An update is applied entirely or not at all.
 //  9. What a Doc appends to an update never holds a skip, except AppendState
 //     and AppendStateDiff, which carry pending blocks.
+//  10. An item that was brought back by undoing stays deleted and never merges;
+//     the document leads from it to its copy, whose clocks are newer. What a
+//     step of an UndoManager deleted is deleted, and all its units are known.
 //
 // Doc.Check verifies them.
+//
+// # Undoing
+//
+// An UndoManager remembers which units the transactions of some origins
+// inserted and deleted, in steps. To undo a step is a transaction like any
+// other: what was inserted is deleted, and what was deleted comes back as a
+// copy with new IDs in the place of the old. Such content is kept from
+// collection for as long as a step may bring it back.
+//
+// # The past
+//
+// A Snapshot is a state vector and a delete set. With Options.KeepDeleted, types
+// read as they were at one: by the methods that take a Snapshot, and by Doc.At as
+// a document of its own. Changes tells what was added, removed and formatted
+// between two snapshots, and by which clients; Authors tells whose content is
+// there now. None of them changes the document. A RelativePosition names a place
+// by the unit next to it; Doc.Resolve finds it again after edits.
 //
 // # Sources
 //

@@ -57,6 +57,7 @@ type Doc struct {
 
 	// redone leads from an item to the one that redid it (Yjs: Item.redone).
 	redone map[itemRef]ID
+	undo   []*UndoManager
 
 	pending pending
 
@@ -69,6 +70,7 @@ type Doc struct {
 	spare    *Txn   // used again by the next transaction
 
 	types typeState
+	watch *watchers // nil while nobody watches
 }
 
 // New returns an empty document.

@@ -150,8 +150,12 @@ func (d *Doc) writeContent(e updateEncoder, it *item, offset, to uint32) {
 			text = textFrom(data, offset)
 		}
 		if to < it.length {
-			at, _ := cutText(text, to-offset)
-			text = text[:at]
+			at, how := cutText(text, to-offset)
+			if how == cutClean {
+				text = text[:at]
+			} else {
+				text, _ = replaceAtCut(text, at, how)
+			}
 		}
 		e.text(text, int(to-offset))
 	case kindEmbed:

@@ -67,3 +67,41 @@ func ExampleXMLFragment() {
 	// Output:
 	// <p align="left">Hi <em>there</em></p>
 }
+
+func ExampleUndoManager() {
+	doc := crdt.New(crdt.Options{ClientID: 7})
+	body := doc.Text("body")
+	// A program that reads its clock gives UndoOptions.Now, and quick changes become one step.
+	undo, err := crdt.NewUndoManager(doc, crdt.UndoOptions{Origins: []any{"me"}}, body)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer undo.Close()
+	insert := func(origin, text string) {
+		if _, err := doc.Transact(origin, func(tx *crdt.Txn) { body.Insert(tx, body.Len(), text) }); err != nil {
+			fmt.Println(err)
+		}
+	}
+	insert("me", "Hello")
+	insert("someone else", " world")
+	insert("me", "!")
+	for undo.CanUndo() {
+		commit, err := undo.Undo() // to be sent like any other: commit.AppendUpdate
+		if err != nil || commit == nil {
+			break
+		}
+		fmt.Printf("%q\n", body)
+	}
+	for undo.CanRedo() {
+		if commit, err := undo.Redo(); err != nil || commit == nil {
+			break
+		}
+		fmt.Printf("%q\n", body)
+	}
+	// Output:
+	// "Hello world"
+	// " world"
+	// "Hello world"
+	// "Hello world!"
+}

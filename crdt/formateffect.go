@@ -51,10 +51,33 @@ func (x *posIndex) effect(d *Doc, g uint32) *formatEffect {
 	return e
 }
 
+// effectOfSum is what the formats of sumOf groups do, as effect.
+func (x *posIndex) effectOfSum(d *Doc, sum int) *formatEffect {
+	if x.effects[sum] == nil {
+		e := &formatEffect{}
+		for place := sum * sumOf; place < min((sum+1)*sumOf, len(x.order)); place++ {
+			one := x.effect(d, x.order[place])
+			for _, key := range one.drops {
+				e.add(key, Null())
+			}
+			for _, f := range one.sets {
+				e.add(f.Key, f.Value)
+			}
+		}
+		x.effects[sum] = e
+	}
+	return x.effects[sum]
+}
+
 // textAt is the place after unit index-1, and what Txn.textAt would find there,
 // but for the cut in the middle of an item. index is positive.
 func (x *posIndex) textAt(d *Doc, index int) (p textPos) {
-	place := 0
+	sum := 0
+	for ; sum < len(x.sums) && p.index+x.sums[sum] < index; sum++ {
+		p.index += x.sums[sum]
+		x.effectOfSum(d, sum).apply(&p.attrs)
+	}
+	place := min(sum*sumOf, len(x.order))
 	for ; place < len(x.order) && p.index+x.units[place] < index; place++ {
 		p.index += x.units[place]
 		x.effect(d, x.order[place]).apply(&p.attrs)

@@ -192,20 +192,28 @@ func (s *IDSet) sort() {
 // DecodeIDSet reads a delete set (Yjs: readDeleteSet). What it allocates is
 // bounded by the input. Bytes after it are ignored, as in Yjs.
 func DecodeIDSet(v Version, b []byte) (IDSet, error) {
-	var s IDSet
+	s, _, err := readIDSet(v, b)
+	if err != nil {
+		return IDSet{}, fmt.Errorf("delete set: %w", err)
+	}
+	return s, nil
+}
+
+// readIDSet reads a delete set and tells at which byte it ends.
+func readIDSet(v Version, b []byte) (s IDSet, end int, err error) {
 	r, err := newSetReader(v, b)
 	if err != nil {
-		return s, err
+		return s, 0, err
 	}
 	var run deleteRun
 	for r.nextDelete(&run) {
 		s.push(run)
 	}
 	if err := r.check(); err != nil {
-		return IDSet{}, fmt.Errorf("delete set: %w", err)
+		return IDSet{}, 0, err
 	}
 	s.normalise()
-	return s, nil
+	return s, r.dec.offset(), nil
 }
 
 // AppendIDSet appends a delete set (Yjs: writeDeleteSet).

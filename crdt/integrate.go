@@ -27,12 +27,13 @@ func (tx *Txn) integrate(r itemRef) {
 		it.right = ch.first
 		ch.first = r
 	}
-	superseded := itemRef(0)
 	if it.right != 0 {
 		d.item(it.right).left = r
 	} else if ch.key != 0 {
 		ch.last = r
-		superseded = it.left
+		if it.left != 0 {
+			tx.deleteItem(it.left) // the value until now
+		}
 	}
 
 	b := ch.branch
@@ -47,9 +48,6 @@ func (tx *Txn) integrate(r itemRef) {
 	tx.integrateContent(r, it)
 	if parent.flags&branchIndexed != 0 && ch.key == 0 {
 		d.types.itemInserted(d, r)
-	}
-	if superseded != 0 {
-		tx.deleteItem(superseded)
 	}
 	tx.markChanged(ch)
 	if ch.key != 0 && it.right != 0 || parent.item != 0 && d.item(parent.item).deleted() {
@@ -72,7 +70,7 @@ func (tx *Txn) integrateContent(r itemRef, it *item) {
 		b.depth = d.branches[d.parentOf(it)].depth + 1
 		d.maxDepth = max(d.maxDepth, int(b.depth))
 	case kindDoc:
-		tx.subdocsAdded = append(tx.subdocsAdded, r)
+		tx.subdocsOf().add(r)
 	}
 }
 
@@ -155,19 +153,64 @@ func (d *Doc) stampOf(r itemRef) uint32 {
 	return d.stamps[r]
 }
 
+// deleting is a type on the way through what is below a deleted item.
+type deleting struct {
+	b    branchRef
+	r    itemRef  // the next of its sequence
+	c    chainRef // once that is done, its next key
+	keys bool
+}
+
 // deleteItem marks an item deleted, with everything below it
 // (Yjs: Item.delete and ContentType.delete). The depth of types is bounded, but
-// the walk keeps a stack of its own.
+// the walk keeps a stack of its own. It goes down before it goes on: what was
+// deleted before is tried to be merged in the order in which it was met, and
+// that order shows in the blocks.
 func (tx *Txn) deleteItem(r itemRef) {
 	b := tx.deleteOne(r)
 	if b == 0 {
 		return
 	}
-	stack := []branchRef{b}
+	d := tx.doc
+	stack := []deleting{{b: b, r: d.start(b)}}
 	for len(stack) > 0 {
-		b = stack[len(stack)-1]
-		stack = tx.deleteChildren(b, stack[:len(stack)-1])
+		top := &stack[len(stack)-1]
+		r := top.next(d)
+		if r == 0 {
+			tx.unmarkChanged(top.b)
+			stack = stack[:len(stack)-1]
+			continue
+		}
+		if it := d.item(r); it.deleted() {
+			if it.clock < tx.before(it.client) {
+				// It was deleted in an earlier transaction and becomes a gc
+				// block in this one, so it may now merge with its neighbours.
+				tx.mergeLater(it.id())
+			}
+		} else if b := tx.deleteOne(r); b != 0 {
+			stack = append(stack, deleting{b: b, r: d.start(b)})
+		}
 	}
+}
+
+// next is the next item of the sequence, then the last one of each key; 0 at
+// the end.
+func (w *deleting) next(d *Doc) itemRef {
+	if r := w.r; r != 0 {
+		w.r = d.item(r).right
+		return r
+	}
+	if !w.keys {
+		w.keys, w.c = true, d.branches[w.b].firstKey
+	}
+	for w.c != 0 {
+		ch := &d.chains[w.c]
+		w.c = ch.nextKey
+		if ch.last != 0 {
+			return ch.last
+		}
+	}
+	return 0
 }
 
 // deleteOne marks one item deleted; it returns the type it carries, if any.
@@ -188,49 +231,7 @@ func (tx *Txn) deleteOne(r itemRef) branchRef {
 		d.types.itemDeleted(d, r)
 	}
 	if it.kind == kindDoc {
-		tx.removeSubdoc(r)
+		tx.subdocsOf().remove(r)
 	}
 	return it.branch()
-}
-
-// deleteChildren deletes the items of a type and pushes the types among them.
-func (tx *Txn) deleteChildren(b branchRef, stack []branchRef) []branchRef {
-	d := tx.doc
-	for r := d.start(b); r != 0; r = d.item(r).right {
-		stack = tx.deleteChild(r, stack)
-	}
-	for c := d.branches[b].firstKey; c != 0; c = d.chains[c].nextKey {
-		if r := d.chains[c].last; r != 0 {
-			stack = tx.deleteChild(r, stack)
-		}
-	}
-	tx.unmarkChanged(b)
-	return stack
-}
-
-func (tx *Txn) deleteChild(r itemRef, stack []branchRef) []branchRef {
-	it := tx.doc.item(r)
-	if it.deleted() {
-		if it.clock < tx.before(it.client) {
-			// It was deleted in an earlier transaction and becomes a gc block
-			// in this one, so it may now merge with its neighbours.
-			tx.mergeLater(it.id())
-		}
-		return stack
-	}
-	if b := tx.deleteOne(r); b != 0 {
-		stack = append(stack, b)
-	}
-	return stack
-}
-
-// removeSubdoc notes that the subdocument of r was deleted.
-func (tx *Txn) removeSubdoc(r itemRef) {
-	for i, have := range tx.subdocsAdded {
-		if have == r {
-			tx.subdocsAdded = append(tx.subdocsAdded[:i], tx.subdocsAdded[i+1:]...)
-			return
-		}
-	}
-	tx.subdocsRemoved = append(tx.subdocsRemoved, r)
 }

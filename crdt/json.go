@@ -28,7 +28,7 @@ func (n node) json() Value {
 	if n.doc == nil {
 		return Value{}
 	}
-	return n.doc.typeJSON(n.b, n.doc.branch(n.b).kind)
+	return typeJSON(n.doc, n.b, n.doc.branch(n.b).kind)
 }
 
 // JSON is v with every shared type in it as a plain value (Yjs: toJSON of each type). The nesting of
@@ -37,33 +37,40 @@ func (v Value) JSON() Value {
 	if v.kind != ValueType || v.doc == nil {
 		return v
 	}
+	return valueJSON(v.doc, v)
+}
+
+func valueJSON(from reader, v Value) Value {
+	if v.kind != ValueType || v.doc == nil {
+		return v
+	}
 	b := branchRef(v.num)
-	return v.doc.typeJSON(b, v.doc.branch(b).kind)
+	return typeJSON(from, b, v.doc.branch(b).kind)
 }
 
 // typeJSON reads a type as one of a kind, which for a root may be another than its own.
-func (d *Doc) typeJSON(b branchRef, kind TypeKind) Value {
+func typeJSON(from reader, b branchRef, kind TypeKind) Value {
 	switch kind {
 	case KindArray:
 		var vals []Value
-		for v := range d.listValues(b) {
-			vals = append(vals, v.JSON())
+		for v := range from.listValues(b) {
+			vals = append(vals, valueJSON(from, v))
 		}
 		return Value{kind: ValueList, ref: &compound{vals: vals}}
 	case KindMap, KindXMLHook:
 		var o objectBuilder
-		for k, v := range d.entries(b) {
-			o.set(k, v.JSON())
+		for k, v := range from.entries(b) {
+			o.set(k, valueJSON(from, v))
 		}
 		return o.value()
 	case KindText:
-		return Value{kind: ValueString, str: string(d.appendText(nil, b))}
+		return Value{kind: ValueString, str: string(from.appendText(nil, b))}
 	case KindXMLText:
-		return Value{kind: ValueString, str: string(d.appendXMLText(nil, b))}
+		return Value{kind: ValueString, str: string(appendXMLText(nil, from, b))}
 	case KindXMLElement:
-		return Value{kind: ValueString, str: string(d.appendXMLElement(nil, b))}
+		return Value{kind: ValueString, str: string(appendXMLElement(nil, from, b))}
 	case KindXMLFragment:
-		return Value{kind: ValueString, str: string(d.appendXMLChildren(nil, b))}
+		return Value{kind: ValueString, str: string(appendXMLChildren(nil, from, b))}
 	}
 	return Value{}
 }

@@ -46,7 +46,7 @@ func (d *Doc) singleValue(it *item) Value {
 	case kindType:
 		return d.typeValue(it.branch())
 	case kindDoc:
-		return Value{kind: ValueSubdoc, ref: &compound{sub: d.subdocOf(it)}}
+		return d.subdocValue(it)
 	}
 	return Value{}
 }

@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"reflect"
@@ -133,6 +134,20 @@ func (x *posIndex) check(s *typeState, d *Doc, b branchRef) error {
 			return err
 		}
 	}
+	for i, sum := range x.sums {
+		for _, n := range x.units[i*sumOf : min((i+1)*sumOf, len(x.units))] {
+			sum -= n
+		}
+		if sum != 0 {
+			return fmt.Errorf("sum %d is wrong by %d", i, sum)
+		}
+		if kept := x.effects[i]; kept != nil {
+			x.effects[i] = nil
+			if now := x.effectOfSum(d, i); !reflect.DeepEqual(kept, now) {
+				return fmt.Errorf("formats of sum %d do %+v, want %+v", i, kept, now)
+			}
+		}
+	}
 	if place != len(x.order) {
 		return fmt.Errorf("%d groups, want %d", len(x.order), place)
 	}
@@ -232,6 +247,55 @@ func TestIndexStaysRight(t *testing.T) {
 			if string(plain[i]) != string(indexed[i]) {
 				t.Fatalf("seed %d: update %d differs:\n%x with the index\n%x without", seed, i, indexed[i], plain[i])
 			}
+		}
+	}
+}
+
+// TestLargeIndex makes the same edits with an index of several sums and without one.
+func TestLargeIndex(t *testing.T) {
+	for _, formats := range []bool{false, true} {
+		var texts [2]Text
+		for i := range texts {
+			texts[i] = New(Options{ClientID: 1}).Text("t")
+		}
+		for step := range 5000 {
+			var updates [2][]byte
+			for i, text := range texts {
+				rng := rand.New(rand.NewPCG(uint64(step), 7))
+				doc := text.Doc()
+				if m := doc.types.of(text.b); m != nil {
+					m.steps = i * (indexAfter + 1)
+				}
+				c, err := doc.Transact(nil, func(tx *Txn) {
+					at := rng.IntN(text.Len() + 1)
+					switch n := rng.IntN(8); {
+					case n == 0 && step > 100:
+						text.Delete(tx, at, 1+rng.IntN(9))
+					case n < 4 && formats:
+						text.Format(tx, at, 1+rng.IntN(20), randomFormat(rng))
+					default:
+						text.Insert(tx, at, "0123456789")
+					}
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				updates[i] = c.AppendUpdate(nil, V1)
+				if m := doc.types.of(text.b); m != nil && m.index != nil && step%250 == 0 {
+					if err := m.index.check(&doc.types, doc, text.b); err != nil {
+						t.Fatalf("step %d: %v", step, err)
+					}
+				}
+			}
+			if !bytes.Equal(updates[0], updates[1]) {
+				t.Fatalf("step %d: update %x, without the index %x", step, updates[1], updates[0])
+			}
+		}
+		if n := len(texts[1].Doc().types.of(texts[1].b).index.sums); n < 3 {
+			t.Fatalf("only %d sums", n)
+		}
+		if texts[0].Doc().types.of(texts[0].b).index != nil {
+			t.Fatal("both texts have an index")
 		}
 	}
 }

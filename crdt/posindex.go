@@ -13,6 +13,9 @@ type posIndex struct {
 	free   []uint32   // numbers not in use
 	order  []uint32   // numbers in sequence order
 	units  []int      // visible units, by place in order
+	sums   []int      // of each sumOf units
+	// effects are what the formats of as many groups do; nil where not known.
+	effects []*formatEffect
 }
 
 type posGroup struct {
@@ -27,7 +30,10 @@ type posGroup struct {
 }
 
 // maxGroup is how many items a group may have.
-const maxGroup = 128
+const maxGroup = 64
+
+// sumOf is over how many groups a search steps at first.
+const sumOf = 32
 
 // continues tells whether an item's clocks follow those of the item left of it.
 func (d *Doc) continues(it *item) bool {
@@ -83,10 +89,27 @@ func (x *posIndex) addGroup(place int, first itemRef) uint32 {
 	return g
 }
 
+// renumber corrects what depends on the places of groups, from a place on.
 func (x *posIndex) renumber(from int) {
 	for i := from; i < len(x.order); i++ {
 		x.groups[x.order[i]].place = i
 	}
+	x.sums = x.sums[:min(len(x.sums), from/sumOf)]
+	for i := len(x.sums) * sumOf; i < len(x.units); i += sumOf {
+		sum := 0
+		for _, n := range x.units[i:min(i+sumOf, len(x.units))] {
+			sum += n
+		}
+		x.sums = append(x.sums, sum)
+	}
+	kept := min(len(x.effects), from/sumOf)
+	x.effects = append(x.effects[:kept], make([]*formatEffect, len(x.sums)-kept)...)
+}
+
+// count adds visible units at a place.
+func (x *posIndex) count(place, n int) {
+	x.units[place] += n
+	x.sums[place/sumOf] += n
 }
 
 // take counts an item in.
@@ -97,9 +120,9 @@ func (x *posIndex) take(s *typeState, d *Doc, g uint32, r itemRef) {
 	if !d.continues(it) {
 		group.breaks++
 	}
-	x.units[group.place] += it.visibleUnits()
+	x.count(group.place, it.visibleUnits())
 	if it.kind == kindFormat {
-		group.formats = nil
+		x.formatsChanged(g)
 	}
 	s.setGroup(r, g)
 }
@@ -156,8 +179,8 @@ func (x *posIndex) merged(s *typeState, d *Doc, left, right itemRef) {
 	group := &x.groups[h]
 	if g != h {
 		n := d.item(right).visibleUnits()
-		x.units[group.place] -= n
-		x.units[x.groups[g].place] += n
+		x.count(group.place, -n)
+		x.count(x.groups[g].place, n)
 	}
 	group.count--
 	if group.first == right {
@@ -172,11 +195,17 @@ func (x *posIndex) merged(s *typeState, d *Doc, left, right itemRef) {
 }
 
 // formatDeleted notes that a format was deleted.
-func (x *posIndex) formatDeleted(s *typeState, r itemRef) { x.groups[s.group[r]].formats = nil }
+func (x *posIndex) formatDeleted(s *typeState, r itemRef) { x.formatsChanged(s.group[r]) }
+
+func (x *posIndex) formatsChanged(g uint32) {
+	group := &x.groups[g]
+	group.formats = nil
+	x.effects[group.place/sumOf] = nil
+}
 
 // grew notes that the visible units of an item changed.
 func (x *posIndex) grew(s *typeState, r itemRef, by int) {
-	x.units[x.groups[s.group[r]].place] += by
+	x.count(x.groups[s.group[r]].place, by)
 }
 
 // divide cuts a group in two if it is too long.
@@ -198,16 +227,29 @@ func (x *posIndex) divide(s *typeState, d *Doc, g uint32) {
 	group := &x.groups[g]
 	group.count = keep
 	group.breaks -= x.groups[h].breaks
-	group.formats = nil
-	x.units[group.place] -= x.units[x.groups[h].place]
+	x.formatsChanged(g)
+	x.count(group.place, -x.units[x.groups[h].place])
 }
 
 // holding is the item that holds a unit, which must exist, with the units before it.
 func (x *posIndex) holding(d *Doc, unit int) (r itemRef, at int) {
-	place := 0
+	sum := 0
+	for at+x.sums[sum] <= unit {
+		at += x.sums[sum]
+		sum++
+	}
+	place := sum * sumOf
 	for at+x.units[place] <= unit {
 		at += x.units[place]
 		place++
+	}
+	if end := at + x.units[place]; unit-at > end-unit && place+1 < len(x.order) {
+		r = x.groups[x.order[place+1]].first
+		for end > unit {
+			r = d.item(r).left
+			end -= d.item(r).visibleUnits()
+		}
+		return r, end
 	}
 	r = x.groups[x.order[place]].first
 	for {

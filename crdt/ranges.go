@@ -57,6 +57,12 @@ func (rs ranges) has(clock uint32) bool {
 	return i < len(rs) && rs[i].from <= clock
 }
 
+// covers tells whether all clocks of a range, which is not empty, are in the set.
+func (rs ranges) covers(r span) bool {
+	i := rs.search(r.from + 1)
+	return i < len(rs) && rs[i].from <= r.from && r.to <= rs[i].to
+}
+
 // growingRanges are ranges that get many additions between two readings. What
 // comes out of order waits, so that an addition does not move all that follow.
 type growingRanges struct {

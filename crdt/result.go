@@ -31,6 +31,9 @@ func (c *Commit) Relayable() bool { return c.relayable }
 // Origin is what Apply or Transact was given.
 func (c *Commit) Origin() any { return c.tx.Origin }
 
+// Local tells whether the change was made here rather than received.
+func (c *Commit) Local() bool { return c.tx.local }
+
 // Next is the commit of a transaction that followed from this one: removed
 // formats, or edits of an observer; nil if none did. Its update is to be passed
 // on as well.
@@ -75,6 +78,9 @@ func (c *Commit) write(e updateEncoder) {
 
 // freeze encodes the commit while the blocks are as they were after it.
 func (c *Commit) freeze() {
+	if c.frozen[0] != nil {
+		return
+	}
 	c.frozen = [2][]byte{c.AppendUpdate(nil, V1), c.AppendUpdate(nil, V2)}
 }
 

@@ -31,7 +31,7 @@ func (d *Doc) Roots() iter.Seq[Root] {
 	return func(yield func(Root) bool) {
 		for _, b := range d.rootOrder {
 			br := d.branch(b)
-			if !yield(Root{d.key(br.name), br.kind, d.inferKinds(b)}) {
+			if !yield(Root{d.key(br.name), br.kind, inferKinds(d, b)}) {
 				return
 			}
 		}
@@ -40,11 +40,16 @@ func (d *Doc) Roots() iter.Seq[Root] {
 
 // inferKinds tells what a root is by its content, deleted content included where it still shows:
 // strings and formats make a text, XML nodes a fragment, everything else an array, keys a map.
-func (d *Doc) inferKinds(b branchRef) []TypeKind {
-	var text, xml, list bool
+func inferKinds(from reader, b branchRef) []TypeKind {
+	d := from.document()
+	var text, xml, list, seen bool
 	for r := d.start(b); r != 0 && !text; {
 		it := d.item(r)
 		r = it.right
+		if !from.known(it) {
+			continue
+		}
+		seen = true
 		switch it.kind {
 		case kindString, kindFormat, kindEmbed:
 			text = true
@@ -68,10 +73,13 @@ func (d *Doc) inferKinds(b branchRef) []TypeKind {
 	case list || xml:
 		kinds = append(kinds, KindArray)
 	}
-	if d.branch(b).firstKey != 0 {
-		kinds = append(kinds, KindMap)
+	for c := d.branch(b).firstKey; c != 0; c = d.chain(c).nextKey {
+		if from.knownKey(c) {
+			kinds = append(kinds, KindMap)
+			break
+		}
 	}
-	if len(kinds) == 0 && d.start(b) != 0 {
+	if len(kinds) == 0 && seen {
 		kinds = append(kinds, KindArray)
 	}
 	return kinds
@@ -81,10 +89,13 @@ func (d *Doc) inferKinds(b branchRef) []TypeKind {
 // gives for the name, else as Root.Shown. A root with content of several kinds that is not in kinds
 // is read as the most telling one, and as a map under its name followed by " (map)". Roots never
 // used are left out unless kinds names them.
-func (d *Doc) JSON(kinds map[string]TypeKind) Value {
+func (d *Doc) JSON(kinds map[string]TypeKind) Value { return rootsJSON(d, kinds) }
+
+func rootsJSON(from reader, kinds map[string]TypeKind) Value {
+	d := from.document()
 	var o objectBuilder
 	for _, b := range slices.Clone(d.rootOrder) {
-		root := Root{d.key(d.branch(b).name), d.branch(b).kind, d.inferKinds(b)}
+		root := Root{d.key(d.branch(b).name), d.branch(b).kind, inferKinds(from, b)}
 		kind, asked := kinds[root.Name]
 		if !asked {
 			kind = root.Shown()
@@ -92,9 +103,9 @@ func (d *Doc) JSON(kinds map[string]TypeKind) Value {
 		if kind == KindUndefined {
 			continue
 		}
-		o.set(root.Name, d.typeJSON(b, kind))
+		o.set(root.Name, typeJSON(from, b, kind))
 		if !asked && kind != KindMap && slices.Contains(root.Inferred, KindMap) && root.Kind == KindUndefined {
-			o.set(root.Name+" (map)", d.typeJSON(b, KindMap))
+			o.set(root.Name+" (map)", typeJSON(from, b, KindMap))
 		}
 	}
 	return o.value()

@@ -88,12 +88,8 @@ func (d *Doc) subdocOf(it *item) *Subdoc {
 // Subdocs are the references to other documents that are not deleted. It looks at every block.
 func (d *Doc) Subdocs() []Subdoc {
 	var all []Subdoc
-	for i := range d.clients {
-		for e := range d.clients[i].blocks.all() {
-			if it := d.item(e.ref); it.kind == kindDoc && !it.deleted() {
-				all = append(all, *d.subdocOf(it))
-			}
-		}
+	for v := range d.SubdocValues() {
+		all = append(all, *v.ref.sub)
 	}
 	return all
 }

@@ -141,10 +141,7 @@ func (p *textPos) insertFormat(tx *Txn, b branchRef, key string, v Value) {
 		return
 	}
 	if v.isJSObject() && v.num != 0 {
-		if d.types.tokens == nil {
-			d.types.tokens = make(map[unitID]uint64)
-		}
-		d.types.tokens[d.item(r).id()] = v.num
+		d.types.setToken(d.item(r).id(), v.num)
 	}
 	p.right = r
 	p.forward(d)

@@ -34,13 +34,18 @@ type Txn struct {
 	changed      []*changedType
 	changedOrder []branchRef
 	firstChanged changedType // the first of changed: most transactions change one type
+	// called are those of them whose observers were called, in order.
+	called []branchRef
+	// events are, for those of called that somebody observed, what they got.
+	events []*Event
+	// observed says that all observers were called: events are frozen.
+	observed bool
 
 	// formatCleanup asks for phase 3 (Yjs: _needFormattingCleanup).
 	formatCleanup bool
 
-	// subdocs, in order of appearance.
-	subdocsAdded   []itemRef
-	subdocsRemoved []itemRef
+	// subdocs are the changes of references to other documents; nil for none.
+	subdocs *subdocChanges
 
 	// firstBranch is the number of the first type made in the transaction.
 	firstBranch branchRef
@@ -92,14 +97,23 @@ func (tx *Txn) before(c clientRef) uint32 {
 		return cl.before
 	}
 	if tx.epoch != tx.doc.epoch {
-		// A later transaction may have noted its own.
-		for _, t := range tx.touched {
+		return tx.beforeOthers(c)
+	}
+	return cl.state
+}
+
+// beforeOthers is before once other transactions have begun, whose own units do
+// not count.
+func (tx *Txn) beforeOthers(c clientRef) uint32 {
+	d := tx.doc
+	for at := max(0, slices.Index(d.cleanups, tx)); at < len(d.cleanups); at++ {
+		for _, t := range d.cleanups[at].touched {
 			if t.client == c {
 				return t.before
 			}
 		}
 	}
-	return cl.state
+	return d.clients[c].state
 }
 
 // touch notes the state of a client before it gets its first block.
@@ -128,8 +142,8 @@ func (tx *Txn) markChanged(ch *chain) {
 	}
 	ct := tx.changeOf(b)
 	if ct == nil {
-		if ct = &tx.firstChanged; len(tx.changed) > 0 {
-			ct = &changedType{}
+		if ct = &tx.firstChanged; len(tx.changed) > 0 || d.watch != nil {
+			ct = &changedType{} // an Event may outlive the transaction
 		}
 		d.branches[b].changedAt = uint32(len(tx.changed))
 		tx.changed = append(tx.changed, ct)

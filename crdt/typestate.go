@@ -24,25 +24,27 @@ func (s *typeState) setLoad(u unitID, load bool) {
 	s.loads[u] = load
 }
 
+func (s *typeState) setToken(u unitID, token uint64) {
+	if s.tokens == nil {
+		s.tokens = make(map[unitID]uint64)
+	}
+	s.tokens[u] = token
+}
+
 // tracks tells whether Txn.changed must be filled.
 func (s *typeState) tracks(*Doc) bool { return len(s.marks) > 0 }
 
-// observe runs at phase 2 of a commit (Yjs: the calls to _callObserver). After a remote change it
-// drops the markers of changed types, and asks for the removal of redundant formats if a text with
-// formats changed.
-func (s *typeState) observe(d *Doc, tx *Txn) {
+// observe runs at phase 2 of a commit for each changed type (Yjs: _callObserver). After a remote
+// change it drops the markers of the type, and asks for the removal of redundant formats if it is a
+// text with formats.
+func (s *typeState) observe(d *Doc, tx *Txn, b branchRef) {
 	if tx.local {
 		return
 	}
-	for _, b := range tx.changedOrder {
-		br := d.branch(b)
-		if br.item != 0 && d.item(br.item).deleted() {
-			continue
-		}
-		s.forget(d, b)
-		if !d.opts.NoFormatCleanup && br.flags&branchHasFormat != 0 && (br.kind == KindText || br.kind == KindXMLText) {
-			tx.formatCleanup = true
-		}
+	br := d.branch(b)
+	s.forget(d, b)
+	if !d.opts.NoFormatCleanup && br.flags&branchHasFormat != 0 && (br.kind == KindText || br.kind == KindXMLText) {
+		tx.formatCleanup = true
 	}
 }
 

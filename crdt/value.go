@@ -320,7 +320,7 @@ func (v Value) Fields() iter.Seq2[string, Value] {
 
 // Equal reports deep equality of plain data: lists by element, objects by key whatever the order,
 // numbers by value except that NaN equals NaN and -0 differs from 0. Shared types are equal when
-// they are the same one.
+// they are the same one, and so are references to documents.
 func (v Value) Equal(w Value) bool {
 	if v.kind != w.kind {
 		return false
@@ -343,6 +343,9 @@ func (v Value) Equal(w Value) bool {
 		}
 		return true
 	case ValueSubdoc, ValueType:
+		if v.kind == ValueSubdoc && v.doc != nil {
+			return v.doc == w.doc && v.num == w.num
+		}
 		return v.ref == w.ref && v.doc == w.doc && v.num == w.num
 	}
 	return v.num == w.num && v.str == w.str

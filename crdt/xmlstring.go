@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"iter"
 	"slices"
 	"strings"
 )
@@ -13,7 +14,7 @@ func (f XMLFragment) AppendString(dst []byte) []byte {
 	if f.doc == nil {
 		return dst
 	}
-	return f.doc.appendXMLChildren(dst, f.b)
+	return appendXMLChildren(dst, f.doc, f.b)
 }
 
 // String is the XML of the element, without escaping: its tag in lower case, attributes by name,
@@ -25,7 +26,7 @@ func (e XMLElement) AppendString(dst []byte) []byte {
 	if e.doc == nil {
 		return dst
 	}
-	return e.doc.appendXMLElement(dst, e.b)
+	return appendXMLElement(dst, e.doc, e.b)
 }
 
 // String is the text with its attributes as nested elements, without escaping
@@ -37,42 +38,58 @@ func (t XMLText) AppendString(dst []byte) []byte {
 	if t.doc == nil {
 		return dst
 	}
-	return t.doc.appendXMLText(dst, t.b)
+	return appendXMLText(dst, t.doc, t.b)
 }
 
-func (d *Doc) appendXMLChildren(dst []byte, b branchRef) []byte {
-	for v := range d.listValues(b) {
-		dst = appendJSString(dst, v)
+// reader reads the types of a document: as they are (*Doc), or as they were at a snapshot (*past).
+type reader interface {
+	document() *Doc
+	listValues(b branchRef) iter.Seq[Value]
+	entries(b branchRef) iter.Seq2[string, Value]
+	eachChunk(b branchRef, yield func(DeltaOp) bool)
+	appendText(dst []byte, b branchRef) []byte
+	// known and knownKey tell whether an item, or a value under a key, was there, deleted or not.
+	known(it *item) bool
+	knownKey(c chainRef) bool
+}
+
+func (d *Doc) document() *Doc         { return d }
+func (d *Doc) known(*item) bool       { return true }
+func (d *Doc) knownKey(chainRef) bool { return true }
+
+func appendXMLChildren(dst []byte, from reader, b branchRef) []byte {
+	for v := range from.listValues(b) {
+		dst = appendJSString(dst, from, v)
 	}
 	return dst
 }
 
-func (d *Doc) appendXMLElement(dst []byte, b branchRef) []byte {
-	tag := strings.ToLower(XMLElement{XMLFragment{node{d, b}}}.Tag())
+func appendXMLElement(dst []byte, from reader, b branchRef) []byte {
+	tag := strings.ToLower(XMLElement{XMLFragment{node{from.document(), b}}}.Tag())
 	dst = append(append(dst, '<'), tag...)
 	var attrs []Field
-	for k, v := range d.entries(b) {
+	for k, v := range from.entries(b) {
 		attrs = append(attrs, Field{k, v})
 	}
-	dst = appendXMLAttrs(dst, attrs)
+	dst = appendXMLAttrs(dst, from, attrs)
 	dst = append(dst, '>')
-	dst = d.appendXMLChildren(dst, b)
+	dst = appendXMLChildren(dst, from, b)
 	dst = append(append(dst, "</"...), tag...)
 	return append(dst, '>')
 }
 
-func appendXMLAttrs(dst []byte, attrs []Field) []byte {
+func appendXMLAttrs(dst []byte, from reader, attrs []Field) []byte {
 	slices.SortFunc(attrs, func(a, b Field) int { return compareUTF16(a.Key, b.Key) })
 	for _, f := range attrs {
 		dst = append(append(dst, ' '), f.Key...)
-		dst = appendJSString(append(dst, `="`...), f.Value)
+		dst = appendJSString(append(dst, `="`...), from, f.Value)
 		dst = append(dst, '"')
 	}
 	return dst
 }
 
-func (d *Doc) appendXMLText(dst []byte, b branchRef) []byte {
-	d.eachChunk(b, func(op DeltaOp) bool {
+func appendXMLText(dst []byte, from reader, b branchRef) []byte {
+	from.eachChunk(b, func(op DeltaOp) bool {
 		nodes := slices.Clone(op.Attrs)
 		slices.SortFunc(nodes, func(a, b Field) int { return compareUTF16(a.Key, b.Key) })
 		for _, n := range nodes {
@@ -81,9 +98,9 @@ func (d *Doc) appendXMLText(dst []byte, b branchRef) []byte {
 			for k, v := range n.Value.properties() {
 				attrs = append(attrs, Field{k, v})
 			}
-			dst = append(appendXMLAttrs(dst, attrs), '>')
+			dst = append(appendXMLAttrs(dst, from, attrs), '>')
 		}
-		dst = appendJSString(dst, op.Insert)
+		dst = appendJSString(dst, from, op.Insert)
 		for i := len(nodes) - 1; i >= 0; i-- {
 			dst = append(append(dst, "</"...), nodes[i].Key...)
 			dst = append(dst, '>')
@@ -97,7 +114,7 @@ const jsObjectString = "[object Object]"
 
 // appendJSString appends what JavaScript's conversion of a value to a string gives; for shared types
 // that is their toString.
-func appendJSString(dst []byte, v Value) []byte {
+func appendJSString(dst []byte, from reader, v Value) []byte {
 	switch v.kind {
 	case ValueUndefined:
 		return append(dst, "undefined"...)
@@ -121,30 +138,30 @@ func appendJSString(dst []byte, v Value) []byte {
 				dst = append(dst, ',')
 			}
 			if e.kind != ValueUndefined && e.kind != ValueNull {
-				dst = appendJSString(dst, e)
+				dst = appendJSString(dst, from, e)
 			}
 		}
 		return dst
 	case ValueType:
-		return appendTypeString(dst, v)
+		return appendTypeString(dst, from, v)
 	}
 	return append(dst, jsObjectString...)
 }
 
-func appendTypeString(dst []byte, v Value) []byte {
+func appendTypeString(dst []byte, from reader, v Value) []byte {
 	if v.doc == nil {
 		return append(dst, jsObjectString...)
 	}
-	d, b := v.doc, branchRef(v.num)
-	switch d.branch(b).kind {
+	b := branchRef(v.num)
+	switch v.doc.branch(b).kind {
 	case KindText:
-		return d.appendText(dst, b)
+		return from.appendText(dst, b)
 	case KindXMLText:
-		return d.appendXMLText(dst, b)
+		return appendXMLText(dst, from, b)
 	case KindXMLElement:
-		return d.appendXMLElement(dst, b)
+		return appendXMLElement(dst, from, b)
 	case KindXMLFragment:
-		return d.appendXMLChildren(dst, b)
+		return appendXMLChildren(dst, from, b)
 	}
 	return append(dst, jsObjectString...)
 }

@@ -22,13 +22,14 @@ type docCmd struct {
 
 // dataFlag is what all commands on a data folder have.
 type dataFlag struct {
-	Data string `help:"Data folder of a server that is stopped." default:"./data"`
+	Data string `help:"Data folder of a server. It must be stopped, unless its update log is in PostgreSQL." default:"./data"`
+	Log  string `help:"Update log in PostgreSQL, as for serve; empty for the one in the data folder." placeholder:"URL"`
 }
 
 // open opens the folder. Damage is told on w, one line each.
-func (d dataFlag) open(s streams) (*folder, error) {
+func (d dataFlag) open(ctx context.Context, s streams) (*folder, error) {
 	logger, _ := newLoggers("warn", s.err)
-	data, err := openFolder(d.Data, logger)
+	data, err := openStores(ctx, d.Data, d.Log, look, logger)
 	if exit, ok := errors.AsType[*exitError](err); ok && exit.code == exitInUse {
 		return nil, &exitError{exitInUse, fmt.Errorf("%w: stop the server first", exit.err)}
 	}
@@ -40,7 +41,7 @@ func (d dataFlag) load(ctx context.Context, s streams, name string) (*crdt.Doc, 
 	if err := session.CheckName(name); err != nil {
 		return nil, &exitError{exitUsage, err}
 	}
-	data, err := d.open(s)
+	data, err := d.open(ctx, s)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +95,7 @@ func newListing(r persistence.Record) listing {
 
 // Run lists the documents by name.
 func (c *docListCmd) Run(ctx context.Context, s streams) error {
-	data, err := c.open(s)
+	data, err := c.open(ctx, s)
 	if err != nil {
 		return err
 	}

@@ -21,25 +21,35 @@ import (
 // The data folder:
 //
 //	FORMAT      the version of this layout, a decimal number
-//	log/        the update log
+//	log/        the update log, when it is embedded
+//	LOG         says that the update log is in PostgreSQL, when it is
 //	snapshots/  stored states and history segments
 const (
 	formatFile     = "FORMAT"
+	elsewhereFile  = "LOG"
 	formatVersion  = 1
 	logFolder      = "log"
 	snapshotFolder = "snapshots"
 )
 
-// folder is an open data folder. Nobody else has it open.
+// folder is an open data folder, with the update log in it or elsewhere.
 type folder struct {
-	log    *pebble.Log
+	log    persistence.Log
 	keeper *snapshots.Keeper
+	// about tells an operator of a log that is elsewhere.
+	about []zap.Field
+	// unlock lets others open the folder; nil when the log does that.
+	unlock func() error
 }
 
-// openFolder opens a data folder that exists.
+// openFolder opens a data folder that exists, with its embedded log. Nobody
+// else has it open.
 func openFolder(path string, logger *zap.Logger) (*folder, error) {
 	if err := checkFormat(path); err != nil {
 		return nil, err
+	}
+	if _, err := os.Stat(filepath.Join(path, elsewhereFile)); !errors.Is(err, fs.ErrNotExist) {
+		return nil, errors.Join(err, &exitError{exitUsage, fmt.Errorf("the update log of %s is in PostgreSQL: name it with --log or YSYNC_LOG", path)})
 	}
 	log, err := pebble.Open(pebble.Options{Dir: filepath.Join(path, logFolder), Logger: logger})
 	switch {
@@ -50,14 +60,26 @@ func openFolder(path string, logger *zap.Logger) (*folder, error) {
 	case err != nil:
 		return nil, err
 	}
-	store, err := dir.Open(vfs.Default, filepath.Join(path, snapshotFolder))
-	if err != nil {
-		return nil, errors.Join(err, log.Close())
-	}
-	return &folder{log: log, keeper: snapshots.New(store, log, snapshots.Options{Logger: logger})}, nil
+	return withSnapshots(path, &folder{log: log}, logger)
 }
 
-func (f *folder) close() error { return f.log.Close() }
+// withSnapshots opens the snapshots of a folder with an open log.
+func withSnapshots(path string, f *folder, logger *zap.Logger) (*folder, error) {
+	store, err := dir.Open(vfs.Default, filepath.Join(path, snapshotFolder))
+	if err != nil {
+		return nil, errors.Join(err, f.close())
+	}
+	f.keeper = snapshots.New(store, f.log, snapshots.Options{Logger: logger})
+	return f, nil
+}
+
+func (f *folder) close() error {
+	err := f.log.Close()
+	if f.unlock != nil {
+		err = errors.Join(err, f.unlock())
+	}
+	return err
+}
 
 // prepareFolder makes path a data folder if there is nothing in it yet.
 func prepareFolder(path string) error {
@@ -77,21 +99,21 @@ func prepareFolder(path string) error {
 			return &exitError{exitData, fmt.Errorf("%s is no data folder (it has no file %s) and is not empty: it holds %q", path, formatFile, name)}
 		}
 	}
-	return writeFormat(path)
+	return writeMark(path, formatFile, fmt.Sprint(formatVersion))
 }
 
-// writeFormat writes the version file so that it is there whole or not at all.
-func writeFormat(path string) error {
-	temporary := filepath.Join(path, "."+formatFile)
+// writeMark writes a file of one line so that it is there whole or not at all.
+func writeMark(path, name, line string) error {
+	temporary := filepath.Join(path, "."+name)
 	file, err := os.Create(temporary)
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(file, formatVersion)
+	_, err = fmt.Fprintln(file, line)
 	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
 		return fmt.Errorf("data folder: %w", err)
 	}
-	if err := os.Rename(temporary, filepath.Join(path, formatFile)); err != nil {
+	if err := os.Rename(temporary, filepath.Join(path, name)); err != nil {
 		return fmt.Errorf("data folder: %w", err)
 	}
 	parent, err := vfs.Default.OpenDir(path)

@@ -35,7 +35,7 @@ in use, 4 the data folder is damaged or of a newer release, 5 no such document,
 
 type cli struct {
 	Serve   serveCmd   `cmd:"" help:"Serve documents until SIGTERM or SIGINT."`
-	Doc     docCmd     `cmd:"" help:"Look at the documents of a stopped server's data folder."`
+	Doc     docCmd     `cmd:"" help:"Look at the documents of a stopped server, or of a running one whose update log is in PostgreSQL."`
 	Version versionCmd `cmd:"" help:"Print the version of this program."`
 }
 

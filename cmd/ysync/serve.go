@@ -31,6 +31,7 @@ type serveCmd struct {
 	Listen string `help:"Address for clients, host:port. Loopback only: without keys everyone may read and write everything." default:"127.0.0.1:8787"`
 	Ops    string `help:"Address for operators: /healthz, /readyz, /metrics, /status, /debug/pprof. Loopback only; empty for none." default:""`
 	Data   string `help:"Data folder; made if it is not there." default:"./data"`
+	Log    string `help:"Update log in PostgreSQL, as postgres://user:password@host/database; empty for one in the data folder. Other users of the machine can read a command line: better set YSYNC_LOG." placeholder:"URL"`
 
 	MaxConnections    int           `help:"Open connections, if the process may open enough files. Beyond it new ones are answered 503." default:"50000"`
 	MaxMessage        size          `help:"Size of one message, in bytes." default:"32MiB"`
@@ -58,7 +59,7 @@ func (c *serveCmd) Run(ctx context.Context, s streams) error {
 	if err := prepareFolder(c.Data); err != nil {
 		return err
 	}
-	data, err := openFolder(c.Data, logger)
+	data, err := openStores(ctx, c.Data, c.Log, own, logger)
 	if err != nil {
 		return err
 	}
@@ -153,6 +154,7 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 		return errors.Join(fmt.Errorf("--listen: %w", err), h.Close(ctx))
 	}
 	fields := []zap.Field{zap.String("addr", listener.Addr().String()), zap.String("data", c.Data), zap.String("version", thisBuild().Version)}
+	fields = append(fields, data.about...)
 	failed := make(chan error, 2)
 	if c.Ops != "" {
 		operations, err := net.Listen("tcp", c.Ops)

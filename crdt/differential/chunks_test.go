@@ -138,7 +138,7 @@ func TestChunksOfLargeDocument(t *testing.T) {
 	)
 	edits := 300
 	if *runFor >= time.Minute {
-		edits = 2500 // 20 MB
+		edits = 2850 // 20 MB
 	}
 	roots := map[string]string{"text": "text", "list": "array"}
 	r := rand.New(rand.NewPCG(7, 7))

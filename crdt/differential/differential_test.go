@@ -1,6 +1,6 @@
 // Package differential drives this engine and a real Yjs through the same
 // random histories and compares them after every step: the updates that edits
-// emit, the clean-ups after remote formatting, whole states in both formats,
+// emit, the events of observers, the clean-ups after remote formatting, whole states in both formats,
 // state vectors, delete sets, pending data and content.
 package differential
 
@@ -9,9 +9,11 @@ import (
 	"encoding/binary"
 	"flag"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -70,6 +72,7 @@ type history struct {
 	damaged  bool // updates may be damaged
 	roots    map[string]string
 	names    []string
+	observed bool // the events of all types are compared
 	replicas []*member
 	ops      []vectors.Op // of the last edit
 	log      []string
@@ -108,6 +111,7 @@ func newHistory(p *peer, seed uint64) *history {
 func runHistory(p *peer, seed uint64, careful bool) error {
 	h := newHistory(p, seed)
 	h.careful = careful
+	h.observed = h.IntN(2) == 0
 	if err := h.open(); err != nil {
 		return err
 	}
@@ -145,11 +149,27 @@ func (h *history) open() error {
 			name: fmt.Sprintf("r%d", i),
 			ours: replica.New(replica.Options{ClientID: id, KeepDeleted: keep, Roots: h.roots}),
 		}
-		if _, err := h.peer.call("new", arg{"doc", m.name}, arg{"clientID", id}, arg{"gc", !keep}, arg{"roots", h.roots}); err != nil {
+		if _, err := h.peer.call("new", arg{"doc", m.name}, arg{"clientID", id}, arg{"gc", !keep}, arg{"roots", h.roots}, arg{"observe", h.observed}); err != nil {
+			return err
+		}
+		if err := h.observe(m); err != nil {
 			return err
 		}
 		h.replicas = append(h.replicas, m)
 		h.note("%s: client %d, keeps deleted content: %v", m.name, id, keep)
+	}
+	return nil
+}
+
+// observe compares the events of a member from here on.
+func (h *history) observe(m *member) error {
+	if !h.observed {
+		return nil
+	}
+	for _, n := range slices.Sorted(maps.Keys(h.roots)) {
+		if err := m.ours.Observe(n, h.roots[n]); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -206,6 +226,11 @@ func (h *history) emitted(m *member, ours []replica.Emitted, op string, args ...
 	answer, err := h.peer.call(op, append(args, arg{"doc", m.name})...)
 	if err != nil {
 		return fmt.Errorf("%s: %w", m.name, err)
+	}
+	// The order of the events depends on the order in which blocks that had to
+	// wait are integrated, which is not the same.
+	if d := vectors.Diff(sorted(answer.Get("events")), sorted(m.ours.Events())); d != "" && h.observed {
+		return fmt.Errorf("%s: events%s", m.name, d)
 	}
 	theirs := answer.Get("emitted").List
 	if len(theirs) != len(ours) {
@@ -440,6 +465,28 @@ func (h *history) settle() error {
 		}
 	}
 	return nil
+}
+
+// sorted orders a list that is compared as a set.
+func sorted(v vectors.Value) vectors.Value {
+	var list []vectors.Value
+	for _, e := range v.List {
+		list = append(list, inOrder(e))
+	}
+	return vectors.MakeList(vectors.SortBy(list)...)
+}
+
+// inOrder orders the keys of all objects in a value.
+func inOrder(v vectors.Value) vectors.Value {
+	v.List, v.Fields = slices.Clone(v.List), slices.Clone(v.Fields)
+	for i := range v.List {
+		v.List[i] = inOrder(v.List[i])
+	}
+	for i := range v.Fields {
+		v.Fields[i].Value = inOrder(v.Fields[i].Value)
+	}
+	slices.SortFunc(v.Fields, func(a, b vectors.Field) int { return strings.Compare(a.Key, b.Key) })
+	return v
 }
 
 func b64(b []byte) string { return base64.StdEncoding.EncodeToString(b) }

@@ -94,7 +94,8 @@ const tagged = v => {
 }
 
 const taggedDelta = d => d.map(op => {
-  const out = { insert: tagged(op.insert) }
+  const out = { ...op }
+  if ('insert' in op) out.insert = tagged(op.insert)
   if (op.attributes) out.attributes = tagged(op.attributes)
   return out
 })
@@ -134,12 +135,27 @@ const define = (doc, name, type) => {
   throw new Error('no such root type: ' + type)
 }
 
-const open = ({ doc: name, clientID, gc, roots, quiet }) => {
+const kind = t => deep(t).$y
+
+const typeOf = t => ({ $y: kind(t) })
+
+const event = (root, e) => {
+  const out = { root, path: e.path, target: kind(e.target), delta: taggedDelta(e.delta) }
+  const keys = [...e.keys].map(([k, { action, oldValue }]) =>
+    [k, { action, old: oldValue instanceof Y.AbstractType ? typeOf(oldValue) : tagged(oldValue) }])
+  if (keys.length > 0) out.keys = Object.fromEntries(keys)
+  return out
+}
+
+const open = ({ doc: name, clientID, gc, roots, quiet, observe }) => {
   docs.get(name)?.doc.destroy()
   const doc = new Y.Doc({ gc: gc ?? true })
   if (clientID !== undefined) doc.clientID = clientID
-  const d = { doc, emitted: [], roots: {} }
-  for (const [root, type] of Object.entries(roots ?? {})) d.roots[root] = define(doc, root, type)
+  const d = { doc, emitted: [], events: [], roots: {} }
+  for (const [root, type] of Object.entries(roots ?? {})) {
+    const t = d.roots[root] = define(doc, root, type)
+    if (observe) t.observeDeep(events => d.events.push(...events.map(e => event(root, e))))
+  }
   docs.set(name, d)
   if (quiet) return {}
   doc.on('update', (v1, _, __, tr) => d.emitted.push({ v1: b64(v1), local: tr.local }))
@@ -177,8 +193,10 @@ const edits = {
 
 const drain = d => {
   const emitted = d.emitted
+  const events = d.events
   d.emitted = []
-  return emitted
+  d.events = []
+  return { emitted, events }
 }
 
 const mapOf = m => Object.fromEntries([...m.entries()].filter(([, clock]) => clock > 0))
@@ -192,12 +210,12 @@ const commands = {
   apply: ({ doc, v, u }) => {
     const d = docs.get(doc)
     byVersion(v, Y.applyUpdate, Y.applyUpdateV2)(d.doc, unb64(u), 'remote')
-    return { emitted: drain(d) }
+    return drain(d)
   },
   edit: ({ doc, ops }) => {
     const d = docs.get(doc)
     d.doc.transact(() => { for (const o of ops) edits[o.o](at(d, o.at), o) }, 'local')
-    return { emitted: drain(d) }
+    return drain(d)
   },
   state: ({ doc, v, sv }) => ({
     u: b64(byVersion(v, Y.encodeStateAsUpdate, Y.encodeStateAsUpdateV2)(docs.get(doc).doc, sv === undefined ? undefined : unb64(sv)))
@@ -224,6 +242,35 @@ const commands = {
   pending: ({ doc }) => ({ pending: pending(docs.get(doc).doc) }),
   merge: ({ v, us }) => ({ u: b64(byVersion(v, Y.mergeUpdates, Y.mergeUpdatesV2)(us.map(unb64))) }),
   diff: ({ v, u, sv }) => ({ u: b64(byVersion(v, Y.diffUpdate, Y.diffUpdateV2)(unb64(u), unb64(sv))) }),
+  snapshot: ({ doc, v }) => ({ s: b64(byVersion(v, Y.encodeSnapshot, Y.encodeSnapshotV2)(Y.snapshot(docs.get(doc).doc))) }),
+  // past: what a snapshot shows, and what it and an earlier one show together.
+  past: ({ doc, s, prev, v }) => {
+    const { doc: y, roots } = docs.get(doc)
+    const at = byVersion(v, Y.decodeSnapshot, Y.decodeSnapshotV2)
+    const then = new Y.Doc({ gc: false })
+    Y.createDocFromSnapshot(y, at(unb64(s)), then)
+    const state = b64(Y.encodeStateAsUpdateV2(then))
+    const mark = (type, { client, clock }) => ({ type, id: [client, clock] })
+    const each = (kind, f) => Object.fromEntries(Object.entries(roots).filter(([, t]) => t instanceof kind).map(([k, t]) => [k, f(t, k)]))
+    return {
+      state,
+      deltas: each(Y.Text, t => taggedDelta(t.toDelta(at(unb64(s))))),
+      changes: each(Y.Text, t => taggedDelta(t.toDelta(at(unb64(s)), at(unb64(prev)), mark))),
+      json: each(Y.AbstractType, (t, k) => tagged(then.get(k, t.constructor).toJSON())),
+      after: b64(Y.encodeStateAsUpdateV2(y))
+    }
+  },
+  relpos: ({ doc, root, index, assoc }) => {
+    const p = Y.createRelativePositionFromTypeIndex(docs.get(doc).roots[root], index, assoc)
+    return { rp: b64(Y.encodeRelativePosition(p)), json: JSON.stringify(Y.relativePositionToJSON(p)) }
+  },
+  abspos: ({ doc, rp }) => {
+    const d = docs.get(doc)
+    const p = Y.createAbsolutePositionFromRelativePosition(Y.decodeRelativePosition(unb64(rp)), d.doc)
+    if (p === null) return { pos: null }
+    const name = Object.keys(d.roots).find(k => d.roots[k] === p.type)
+    return { pos: { index: p.index, assoc: p.assoc, type: name ?? [p.type._item.id.client, p.type._item.id.clock] } }
+  },
   convert: ({ to, u }) => ({ u: b64(byVersion(to, Y.convertUpdateFormatV2ToV1, Y.convertUpdateFormatV1ToV2)(unb64(u))) })
 }
 

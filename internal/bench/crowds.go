@@ -10,21 +10,26 @@ import (
 	"ysync/syncproto"
 )
 
+// idleFigures are what idle shows of a server.
+type idleFigures struct{ connectsPerSecond, connectsPerCPUSecond, bytesEach float64 }
+
 // idle holds n connections with presence over 100 documents for a minute.
-func idle(srv *server, n int) (connectsPerSecond, bytesEach float64, err error) {
+func idle(srv *server, n int) (idleFigures, error) {
 	before, _ := srv.memory()
+	cpu := srv.cpu()
 	run := time.Now().UnixNano()
 	clients, took, err := crowd(srv.addr, n, 64, func(i int) string { return fmt.Sprintf("idle-%d-%d", run, i%100) })
 	defer func() { closeCrowd(clients) }()
 	if err != nil {
-		return 0, 0, err
+		return idleFigures{}, err
 	}
+	cpu = srv.cpu() - cpu
 	// Every client renews its presence every 15 s, at its own moment.
 	for begin := time.Now(); time.Since(begin) < time.Minute; {
 		round := time.Now()
 		for i, l := range clients {
 			if err := l.announce(); err != nil {
-				return 0, 0, fmt.Errorf("client %d: %w", i, err)
+				return idleFigures{}, fmt.Errorf("client %d: %w", i, err)
 			}
 			due := round.Add(15 * time.Second * time.Duration(i+1) / time.Duration(n))
 			if i%50 == 0 {
@@ -35,10 +40,14 @@ func idle(srv *server, n int) (connectsPerSecond, bytesEach float64, err error) 
 	after, _ := srv.memory()
 	for i, l := range clients {
 		if l.ended.Load() {
-			return 0, 0, fmt.Errorf("client %d lost its connection", i)
+			return idleFigures{}, fmt.Errorf("client %d lost its connection", i)
 		}
 	}
-	return float64(n) / took.Seconds(), float64(after-before) / float64(n), nil
+	return idleFigures{
+		connectsPerSecond:    float64(n) / took.Seconds(),
+		connectsPerCPUSecond: float64(n) / cpu.Seconds(),
+		bytesEach:            float64(after-before) / float64(n),
+	}, nil
 }
 
 // redial drops n clients of 20 documents at once and lets all dial again.

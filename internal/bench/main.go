@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -45,6 +46,7 @@ type row struct {
 	Job    string    `json:"job"`
 	Figure string    `json:"figure"`
 	Ours   []float64 `json:"ours"`
+	LogOff []float64 `json:"ours_log_off,omitempty"`
 	Rival  []float64 `json:"rival,omitempty"`
 	Must   string    `json:"must"`
 	OK     bool      `json:"ok"`
@@ -124,6 +126,31 @@ func (b *bench) ours(args ...string) (*server, error) {
 	return ours(b.bin, data, args...)
 }
 
+// memoryFolder is a file system in memory: what is synced there is not on disk,
+// and syncing costs nothing.
+const memoryFolder = "/dev/shm"
+
+// oursLogOff starts our server with its data in memory.
+func (b *bench) oursLogOff() (*server, error) {
+	data, err := os.MkdirTemp(memoryFolder, "ysync-bench")
+	if err != nil {
+		return nil, err
+	}
+	srv, err := ours(b.bin, data)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(data))
+	}
+	srv.name = "ysync, log off"
+	stop := srv.stop
+	srv.stop = func() {
+		stop()
+		if err := os.RemoveAll(data); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+		}
+	}
+	return srv, nil
+}
+
 func (b *bench) rival() (*server, error) {
 	dir, err := filepath.Abs(b.rivalDir)
 	if err != nil {
@@ -139,6 +166,9 @@ func (b *bench) add(r row) {
 		verdict = "SHORT"
 	}
 	line := fmt.Sprintf("  %-34s ours %s", r.Figure, figures(r.Ours))
+	if len(r.LogOff) > 0 {
+		line += fmt.Sprintf("  log off %s", figures(r.LogOff))
+	}
 	if len(r.Rival) > 0 {
 		line += fmt.Sprintf("  rival %s  ratio %.2f", figures(r.Rival), median(r.Ours)/median(r.Rival))
 	}

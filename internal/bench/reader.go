@@ -2,9 +2,11 @@ package main
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -28,6 +30,7 @@ type reader struct {
 var readers struct {
 	once sync.Once
 	fd   int
+	rc   syscall.RawConn // of fd: waiting for it is left to the runtime
 	err  error
 
 	mu sync.Mutex
@@ -38,7 +41,7 @@ var readers struct {
 func (g *group) joinReader(addr string) (func(), error) {
 	readers.once.Do(func() {
 		readers.of = map[int32]*reader{}
-		if readers.fd, readers.err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); readers.err == nil {
+		if readers.err = openReaders(); readers.err == nil {
 			go serveReaders()
 		}
 	})
@@ -83,15 +86,36 @@ func (g *group) joinReader(addr string) (func(), error) {
 	}, err
 }
 
+// openReaders makes the epoll set. It is polled by the runtime in its turn: a
+// goroutine that waited in the system call would keep the only processor from
+// the writers until the runtime notices.
+func openReaders() error {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err == nil {
+		err = unix.SetNonblock(fd, true)
+	}
+	if err != nil {
+		return err
+	}
+	readers.fd = fd
+	readers.rc, err = os.NewFile(uintptr(fd), "epoll").SyscallConn()
+	return err
+}
+
 func serveReaders() {
 	events := make([]unix.EpollEvent, 256)
 	buf := make([]byte, 64<<10)
 	for {
-		n, err := unix.EpollWait(readers.fd, events, -1)
+		var n int
+		var err error
+		waiting := readers.rc.Read(func(fd uintptr) bool {
+			n, err = unix.EpollWait(int(fd), events, 0)
+			return n != 0 || err != nil
+		})
 		if err == unix.EINTR {
 			continue
 		}
-		if err != nil {
+		if err = errors.Join(err, waiting); err != nil {
 			fmt.Fprintln(os.Stderr, "epoll:", err)
 			return
 		}

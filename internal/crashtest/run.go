@@ -60,9 +60,7 @@ type harness struct {
 	report  report
 }
 
-// run plays a run. It ends early at the first fault. An error means that the
-// run could not be played, not that the server is at fault.
-func run(ctx context.Context, cfg config) (report, error) {
+func newHarness(cfg config) *harness {
 	h := &harness{
 		config: cfg, rng: rand.New(rand.NewPCG(cfg.seed, 0)), ledger: newLedger(), gate: newGate(),
 		touched: make(map[string]bool),
@@ -70,6 +68,13 @@ func run(ctx context.Context, cfg config) (report, error) {
 	for i := range cfg.documents {
 		h.names = append(h.names, fmt.Sprintf("crash/%d/document %d", cfg.seed, i))
 	}
+	return h
+}
+
+// run plays a run. It ends early at the first fault. An error means that the
+// run could not be played, not that the server is at fault.
+func run(ctx context.Context, cfg config) (report, error) {
+	h := newHarness(cfg)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	drain := make(chan struct{})

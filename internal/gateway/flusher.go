@@ -10,10 +10,17 @@ type flusher struct {
 
 	mu sync.Mutex
 	// Guarded by mu.
-	queue   []*conn
-	head    int // connections before it were taken
-	running int
+	queue    []*conn
+	head     int // connections before it were taken
+	running  int
+	yielders []*yielder // of goroutines that have ended, at most limit
 }
+
+// yieldAfter is after how many connections a flushing goroutine lets the network be
+// read. An edit that comes in while a thousand readers are being written to is
+// so applied between two writes, and goes out together with what the readers
+// that follow are about to get, without any wait for it.
+const yieldAfter = 16
 
 // add queues a connection, which its writer state says is not queued yet.
 func (f *flusher) add(c *conn) {
@@ -31,10 +38,35 @@ func (f *flusher) add(c *conn) {
 
 func (f *flusher) run() {
 	b := batches.Get().(*batch)
-	for c := f.next(); c != nil; c = f.next() {
-		b = c.writeNow(b)
+	defer func() { batches.Put(b) }()
+	for {
+		for range yieldAfter {
+			c := f.next()
+			if c == nil {
+				return
+			}
+			b = c.writeNow(b)
+		}
+		f.yield()
 	}
-	batches.Put(b)
+}
+
+func (f *flusher) yield() {
+	f.mu.Lock()
+	var y *yielder
+	if n := len(f.yielders); n > 0 {
+		y, f.yielders = f.yielders[n-1], f.yielders[:n-1]
+	}
+	f.mu.Unlock()
+	if y == nil {
+		y = newYielder()
+	}
+	y.yield()
+	if y != nil {
+		f.mu.Lock()
+		f.yielders = append(f.yielders, y)
+		f.mu.Unlock()
+	}
 }
 
 // next takes a connection; without one, the calling goroutine is to end.

@@ -28,7 +28,7 @@ func (s *socket) initRaw() {
 func (s *socket) readAhead(fd uintptr) bool {
 	buf := smallBuffers.Get().(*[]byte)
 	for {
-		n, err := unix.Read(int(fd), *buf)
+		n, err := readNow(int(fd), *buf)
 		switch {
 		case err == unix.EINTR:
 			continue
@@ -45,7 +45,8 @@ func (s *socket) readAhead(fd uintptr) bool {
 // tryWrite writes what the kernel takes without waiting.
 func (s *socket) tryWrite(frames *net.Buffers) error {
 	var failed error
-	err := s.rc.Write(func(fd uintptr) bool {
+	// Control is enough: nothing waits, and whoever has the turn is alone.
+	err := s.rc.Control(func(fd uintptr) {
 		for len(*frames) > 0 {
 			n, err := writeOnce(int(fd), *frames)
 			if n > 0 {
@@ -54,13 +55,12 @@ func (s *socket) tryWrite(frames *net.Buffers) error {
 			switch err {
 			case nil, unix.EINTR:
 			case unix.EAGAIN:
-				return true
+				return
 			default:
 				failed = err
-				return true
+				return
 			}
 		}
-		return true
 	})
 	if err != nil {
 		return err
@@ -70,7 +70,7 @@ func (s *socket) tryWrite(frames *net.Buffers) error {
 
 func writeOnce(fd int, frames net.Buffers) (int, error) {
 	if len(frames) == 1 {
-		return unix.Write(fd, frames[0])
+		return writeNow(fd, frames[0])
 	}
 	return unix.Writev(fd, frames)
 }

@@ -48,6 +48,9 @@ func (c *conn) writeNow(b *batch) *batch {
 		switch {
 		case err == nil:
 			c.wrote(b)
+			if b.all && c.writer.CompareAndSwap(writerRunning, writerIdle) {
+				return b // nothing came since b was gathered
+			}
 		case errors.Is(err, errWait):
 			go c.write(b, held)
 			return batches.Get().(*batch)
@@ -92,6 +95,7 @@ type batch struct {
 	vector [2][]byte   // space for parts
 	frames int
 	bytes  int
+	all    bool // it holds all that was queued
 }
 
 var batches = sync.Pool{New: func() any { return &batch{small: make([]byte, 0, batchBytes)} }}
@@ -109,6 +113,7 @@ const (
 // has ended.
 func (c *conn) gather(b *batch) bool {
 	b.small, b.parts, b.vector, b.frames, b.bytes = b.small[:0], nil, [2][]byte{}, 0, 0
+	b.all = true
 	c.mu.Lock()
 	if c.ending != nil {
 		c.mu.Unlock()
@@ -152,6 +157,7 @@ func (b *batch) fill(sub *hub.Subscription) {
 		}
 		b.add(frame)
 	}
+	b.all = false
 }
 
 // add puts a frame at the end. A large one goes without a copy, as the last.

@@ -69,6 +69,8 @@ type effects struct {
 	// claim: claim the document although there is nothing to log. The core hears
 	// of it by cmdCommitted.
 	claim bool
+	// hurry: somebody waits for the commit of what the log was given.
+	hurry bool
 	// quarantine: keep these refused updates.
 	quarantine []refusal
 	// out: put these into outboxes. When one turns out to be full, tell the

@@ -59,8 +59,9 @@ const maxClaims = 32
 
 // committer appends the entries of all documents to the log: one loop, one
 // append at a time. What comes in while an append is under way makes the next
-// one, so groups form by themselves and nothing is ever delayed for the sake
-// of a group.
+// one, so groups form by themselves. What somebody waits for is appended as
+// soon as the append before it has ended; what nobody waits for, commitPause after
+// that one began.
 type committer struct {
 	hub *Hub
 
@@ -71,15 +72,17 @@ type committer struct {
 
 	claims chan struct{} // a slot per claim
 
-	mu    sync.Mutex
-	ready []*document // with entries to append, in order of coming
-	later []*document // to be tried again when the back-off is over
-	poke  chan struct{}
-	delay time.Duration // the newest back-off
-	due   time.Time     // when later is to be tried
+	mu     sync.Mutex
+	urgent bool        // somebody waits for what is ready, or is about to be
+	ready  []*document // with entries to append, in order of coming
+	later  []*document // to be tried again when the back-off is over
+	poke   chan struct{}
+	delay  time.Duration // the newest back-off
+	due    time.Time     // when later is to be tried
 
 	// Owned by the loop.
 	rng     *rand.Rand
+	began   time.Time // the newest append
 	group   []grouped
 	batches []persistence.Batch // of group, by index
 }
@@ -90,6 +93,14 @@ type grouped struct {
 	head    persistence.Position // before the append
 	unknown bool                 // an earlier append may have happened
 }
+
+// commitPause is the least time between the beginnings of two appends that nobody
+// waits for. A client that asks for no acknowledgement can't tell when its edit
+// becomes durable, and a sync costs as much as a dozen deliveries.
+const commitPause = 2 * time.Millisecond
+
+// commitPauseBytes is how much may wait because of it.
+const commitPauseBytes = 1 << 20
 
 const (
 	firstDelay = 20 * time.Millisecond
@@ -164,6 +175,17 @@ func (c *committer) enqueue(d *document) {
 	d.log.state = logReady
 	c.ready = append(c.ready, d)
 	if len(c.ready) == 1 {
+		c.wake()
+	}
+}
+
+// hurry has the next append begin as soon as the one under way has ended.
+func (c *committer) hurry() {
+	c.mu.Lock()
+	before := c.urgent
+	c.urgent = true
+	c.mu.Unlock()
+	if !before {
 		c.wake()
 	}
 }
@@ -251,6 +273,7 @@ func (c *committer) claimedAs(d *document, rec persistence.Record) {
 		l.state = logIdle
 		return
 	}
+	c.urgent = true // whoever waits for them said so before they were ready
 	c.enqueue(d)
 }
 
@@ -285,9 +308,13 @@ func (c *committer) run() {
 	defer timer.Stop()
 	for h.ctx.Err() == nil {
 		wait := c.again()
-		if c.gather() {
+		rest := c.rest()
+		if rest <= 0 && c.gather() {
 			c.append()
 			continue
+		}
+		if rest > 0 && (wait <= 0 || rest < wait) {
+			wait = rest
 		}
 		if wait > 0 {
 			timer.Reset(wait)
@@ -295,20 +322,36 @@ func (c *committer) run() {
 		select {
 		case <-c.poke:
 		case <-timer.C:
+			c.began = time.Time{}
 		case <-h.ctx.Done():
 		}
 		timer.Stop()
 	}
 }
 
+// rest is how long the next append has to wait; 0 or less for not at all.
+func (c *committer) rest() time.Duration {
+	c.mu.Lock()
+	now := c.urgent || len(c.ready) == 0
+	c.mu.Unlock()
+	if now || c.uncommitted.Load() >= commitPauseBytes {
+		return 0
+	}
+	return commitPause - c.hub.opt.Now().Sub(c.began)
+}
+
 // gather makes batches of what is ready.
 func (c *committer) gather() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if len(c.ready) > 0 {
+		c.urgent = false
+	}
 	size, n := 0, 0
 	for _, d := range c.ready {
 		if l := &d.log; l.state == logReady {
 			if size > 0 && size+l.bytes > maxAppendBytes {
+				c.urgent = true
 				break
 			}
 			size += l.bytes
@@ -342,6 +385,7 @@ func (c *committer) append() {
 	group, batches := c.group[:n], c.batches[:n]
 	if n > 0 {
 		start := h.opt.Now()
+		c.began = start
 		results := h.opt.Log.Append(h.ctx, batches)
 		took := since(h, start)
 		result := metrics.OK
@@ -466,6 +510,7 @@ func (c *committer) again() time.Duration {
 	tried := false
 	for _, d := range c.later {
 		if d.log.state == logWaiting {
+			c.urgent = true
 			c.enqueue(d)
 			tried = true
 		}

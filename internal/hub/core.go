@@ -170,6 +170,7 @@ func (c *core) step(in input, fx *effects) {
 	c.answerDeferred()
 	c.keepAlive()
 	c.plan()
+	fx.hurry = c.awaited()
 	if invariant.Enabled {
 		c.check()
 	}

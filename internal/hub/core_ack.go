@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"slices"
 	"time"
 
 	"ysync/internal/fault"
@@ -95,6 +96,21 @@ func (c *core) answerAcks() {
 			c.answerAcksOf(s)
 		}
 	}
+}
+
+// awaited tells whether anything but durability itself hangs on the next
+// commit: an acknowledgement, a frame that tells of one, a snapshot, the end of
+// the process, updates that are set aside until the log has caught up.
+func (c *core) awaited() bool {
+	if c.committed == c.version {
+		return false
+	}
+	if len(c.held) > 0 || c.draining || c.discarding || c.stored.frozen != nil {
+		return true
+	}
+	return slices.ContainsFunc(c.acking, func(s *Subscription) bool {
+		return len(s.at.acks) > 0 && s.at.acks[0].version != notYet
+	})
 }
 
 // keepAlive keeps clients that wait for a late acknowledgement, and forgets who

@@ -53,6 +53,7 @@ func TestCommitsAreGrouped(t *testing.T) {
 			settle(c)
 			all = append(all, c)
 		}
+		pass(commitPause)
 		release := w.log.stall()
 		all[0].send(syncproto.KindUpdate, all[0].write("y"))
 		synctest.Wait()
@@ -65,6 +66,8 @@ func TestCommitsAreGrouped(t *testing.T) {
 		before := w.log.count()
 		release()
 		settle(all...)
+		pass(commitPause)
+		settle(all...)
 		if n := w.log.count() - before; n != 2 {
 			t.Errorf("%d appends", n)
 		}
@@ -72,6 +75,52 @@ func TestCommitsAreGrouped(t *testing.T) {
 			if got := w.durable(fmt.Sprint("d", i)); strings.Count(got, "z") != 10 {
 				t.Errorf("document %d has %q", i, got)
 			}
+		}
+	})
+}
+
+// A commit that nobody waits for begins commitPause after the one before; one
+// that somebody waits for at once, and takes along what is there.
+func TestCommitsThatNobodyWaitsFor(t *testing.T) {
+	run(t, Options{}, func(t *testing.T, w *world) {
+		a, b := join(t, w.hub, "d", 1), join(t, w.hub, "d", 2)
+		settle(a, b)
+		a.send(syncproto.KindUpdate, a.write("claim"))
+		settle(a, b)
+		pass(time.Second)
+
+		before := w.log.count()
+		appended := func(want int, when string) {
+			t.Helper()
+			settle(a, b)
+			if n := w.log.count() - before; n != want {
+				t.Errorf("%s: %d appends, want %d", when, n, want)
+			}
+		}
+		a.send(syncproto.KindUpdate, a.write("1"))
+		appended(1, "the first edit after a rest")
+		a.send(syncproto.KindUpdate, a.write("2"))
+		b.send(syncproto.KindUpdate, b.write("3"))
+		appended(1, "edits right after it")
+		if a.text() != b.text() || len(a.text()) != len("claim123") {
+			t.Errorf("a delivery waits for the log: %q, %q", a.text(), b.text())
+		}
+		pass(commitPause - time.Nanosecond)
+		appended(1, "a moment before the pause is over")
+		pass(time.Nanosecond)
+		appended(2, "after the pause")
+		a.send(syncproto.KindUpdate, a.write("4"))
+		appended(2, "one more edit")
+		b.send(syncproto.KindAck, ackRequest(1))
+		appended(3, "another client asks for an acknowledgement")
+		if len(b.acks) != 1 {
+			t.Errorf("%d acknowledgements", len(b.acks))
+		}
+		a.send(syncproto.KindUpdate, a.write("5"))
+		a.send(syncproto.KindAck, ackRequest(2))
+		appended(4, "an edit to be acknowledged")
+		if len(a.acks) != 1 || w.durable("d") != a.text() {
+			t.Errorf("%d acknowledgements; durable: %q", len(a.acks), w.durable("d"))
 		}
 	})
 }
@@ -226,6 +275,7 @@ func TestAnErasedDocument(t *testing.T) {
 		}
 		a.send(syncproto.KindUpdate, a.write("y"))
 		settle(a)
+		pass(commitPause)
 		b := join(t, w.hub, "d", 2)
 		settle(b)
 		for _, c := range []*connected{a, b} {

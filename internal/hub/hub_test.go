@@ -164,6 +164,7 @@ func TestEditsReachReadersAndTheLog(t *testing.T) {
 		settle(a, b)
 		b.send(syncproto.KindUpdate, b.write(" world"))
 		settle(a, b)
+		pass(commitPause)
 		if a.text() != "hello world" || b.text() != "hello world" {
 			t.Errorf("a has %q, b has %q", a.text(), b.text())
 		}

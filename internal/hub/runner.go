@@ -80,6 +80,9 @@ func (r *runner) apply(d *document, now time.Time) {
 	if fx.claim {
 		h.commit.own(d)
 	}
+	if fx.hurry {
+		h.commit.hurry()
+	}
 	for i := range fx.quarantine {
 		q := &fx.quarantine[i]
 		h.sick.add(d.name, q, now)

@@ -224,6 +224,30 @@ type Step struct {
 	Lenient  bool // rejecting what Yjs accepts is fine
 	Note     string
 	Mut      string // malformed: how the input was made
+
+	// snapshots
+	Into    string // fromSnapshot: the document to make
+	Prev    []byte // deltaSnapshot: the earlier snapshot
+	YChange bool   // deltaSnapshot: changes are marked with their type and ID
+	A       []byte // snapEqual: with B
+	UV      int    // snapContains: the format of the update
+
+	// relative positions
+	Path         []Value
+	Index        int
+	Assoc        int
+	RP           []byte
+	JSON         Value
+	FollowUndone *bool
+
+	// undo managers
+	UM                     string   // undoNew, undo: the undo manager
+	Scope                  []string // undoNew: names of roots
+	CaptureTimeout         *int64   // undoNew: milliseconds
+	TrackedOrigins         []string // undoNew
+	IgnoreRemoteMapChanges bool     // undoNew
+	Do                     string   // undo: undo, redo, stop or clear
+	MS                     int64    // advance: by how many milliseconds
 }
 
 // Version is the update format that V states, 1 if it states none.

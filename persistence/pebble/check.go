@@ -1,6 +1,7 @@
 package pebble
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -96,6 +97,8 @@ func scan(f io.Reader, number uint32, wal bool, after func(chunk)) (damage int64
 		if err != nil && err != io.ErrUnexpectedEOF {
 			return damage, err
 		}
+		// Zeros are no chunk: the rest of a log that was made long in advance.
+		end := len(bytes.TrimRight(block[:n], "\x00"))
 		for at := 0; at < n; {
 			c, ok := parseChunk(block[:n], at, number, wal)
 			switch {
@@ -104,6 +107,8 @@ func scan(f io.Reader, number uint32, wal bool, after func(chunk)) (damage int64
 				at = c.end
 			case ok:
 				at = c.end
+			case damage >= 0 && at >= end:
+				at = n
 			case damage >= 0:
 				at++
 			case isRest(block[:n], at):

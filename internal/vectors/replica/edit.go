@@ -140,7 +140,7 @@ func editMap(tx *crdt.Txn, m crdt.Map, op vectors.Op) error {
 	case "clear":
 		m.Clear(tx)
 	case "load":
-		// Loading a subdocument is up to the application: it changes nothing here.
+		m.At(op.K).LoadSubdoc(tx)
 	default:
 		return unknown(op)
 	}

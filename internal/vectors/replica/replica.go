@@ -17,8 +17,9 @@ type Options struct {
 
 // Replica is a document and the types of its roots.
 type Replica struct {
-	Doc   *crdt.Doc
-	roots map[string]string
+	Doc     *crdt.Doc
+	roots   map[string]string
+	watched watched
 }
 
 // New makes a replica with an empty document whose roots are defined.
@@ -31,6 +32,7 @@ func New(o Options) *Replica {
 		}),
 		roots: o.Roots,
 	}
+	r.Doc.OnSubdocs(r.noteSubdocs)
 	for name := range o.Roots {
 		// Defining a root fails only for an unknown type, and then every use of
 		// the root says so.
@@ -62,10 +64,13 @@ func (r *Replica) ApplyOnly(version int, update []byte) error {
 	return err
 }
 
-// Edit does recorded edits in one transaction.
-func (r *Replica) Edit(ops []vectors.Op) ([]Emitted, error) {
+// Edit does recorded edits in one transaction of origin "local".
+func (r *Replica) Edit(ops []vectors.Op) ([]Emitted, error) { return r.EditAs("local", ops) }
+
+// EditAs is Edit with another origin.
+func (r *Replica) EditAs(origin any, ops []vectors.Op) ([]Emitted, error) {
 	var bad error
-	c, err := r.Doc.Transact("local", func(tx *crdt.Txn) {
+	c, err := r.Doc.Transact(origin, func(tx *crdt.Txn) {
 		for _, op := range ops {
 			if bad = r.edit(tx, op); bad != nil {
 				return
@@ -118,11 +123,9 @@ func (r *Replica) DS() map[string][][2]uint64 {
 	return dsMap(&ds)
 }
 
-// Snapshot is the delete set and the state vector, which is what Yjs calls a
-// snapshot.
+// Snapshot is the encoded moment that the document is at.
 func (r *Replica) Snapshot(version int) []byte {
-	ds := r.Doc.Deletes()
-	return crdt.AppendStateVector(crdt.AppendIDSet(nil, crdt.Version(version), &ds), r.Doc.StateVector())
+	return crdt.AppendSnapshot(nil, crdt.Version(version), r.Doc.Snapshot())
 }
 
 // Pending is what the document waits for, nil for nothing.

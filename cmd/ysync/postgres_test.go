@@ -1,0 +1,116 @@
+package main
+
+import (
+	"encoding/json"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"ysync/internal/testpg"
+)
+
+// password must turn up in nothing that the program prints.
+const password = "cAnArY-s3cret"
+
+// withLog is a command with the update log at a URL, set as an operator should.
+func withLog(cmd *exec.Cmd, url string) *exec.Cmd {
+	cmd.Env = append(cmd.Env, "YSYNC_LOG="+url)
+	return cmd
+}
+
+func TestServeWithPostgres(t *testing.T) {
+	database := testpg.Start(t)
+	url := strings.Replace(database.Database(t), "postgres@", "postgres:"+password+"@", 1)
+	data := filepath.Join(t.TempDir(), "data")
+	start := func() *server {
+		return startServer(t, withLog(command(t, "serve", "--listen", "127.0.0.1:0", "--data", data), url))
+	}
+	s := start()
+	for key, want := range map[string]string{
+		"log": database.Addr() + "/test1", "durability": "synchronous_commit on, fsync on, full_page_writes on, synchronous standbys none",
+	} {
+		if s.serving[key] != want {
+			t.Errorf("serving: %s is %q, want %q", key, s.serving[key], want)
+		}
+	}
+	s.join("team/plan").edit("hey")
+
+	// Looking needs no stopped server.
+	out, errs, code := finish(t, withLog(command(t, "doc", "list", "--json", "--data", data), url))
+	var l listing
+	if err := json.Unmarshal([]byte(out), &l); err != nil || code != 0 || l.Document != "team/plan" || l.Position != 1 {
+		t.Errorf("list: %d %+v %v %s", code, l, err, errs)
+	}
+	look := func() {
+		t.Helper()
+		for args, want := range map[string]string{"get team/plan": "{\"t\":\"hey\"}\n", "export team/plan --format json": "{\"t\":\"hey\"}\n"} {
+			out, errs, code := finish(t, withLog(command(t, append(strings.Fields("doc "+args), "--data", data)...), url))
+			if code != 0 || out != want {
+				t.Errorf("%s: %d %q %s", args, code, out, errs)
+			}
+		}
+	}
+	look()
+
+	// The folder is the server's, also when its log is not in it.
+	refuse := func(code int, want string, cmd *exec.Cmd) {
+		t.Helper()
+		_, errs, got := finish(t, cmd)
+		if got != code || !strings.Contains(errs, want) || strings.Contains(errs, password) {
+			t.Errorf("%v: exit code %d, want %d, %q", cmd.Args[1:], got, code, errs)
+		}
+	}
+	refuse(exitInUse, "in use", withLog(command(t, "serve", "--listen", "127.0.0.1:0", "--data", data), url))
+	if code, log := s.stop(syscall.SIGTERM); code != 0 || strings.Contains(log, password) {
+		t.Errorf("exit code %d, %s", code, log)
+	}
+	look() // from the snapshot that it left
+	refuse(exitUsage, "is in PostgreSQL: name it", command(t, "serve", "--listen", "127.0.0.1:0", "--data", data))
+	refuse(exitUsage, "is in PostgreSQL: name it", command(t, "doc", "list", "--data", data))
+
+	s = start()
+	if got := s.join("team/plan").text(); got != "hey" {
+		t.Errorf("after a restart: %q", got)
+	}
+	s.stop(syscall.SIGTERM)
+	testpg.Exec(t, url, "INSERT INTO ysync.migrations (version_id, is_applied) VALUES (99, true)")
+	refuse(exitData, "schema version 99", withLog(command(t, "serve", "--data", data), url))
+}
+
+// What is wrong with the database is one line, and the right exit code.
+func TestLogFlagRefusals(t *testing.T) {
+	embedded := filepath.Join(t.TempDir(), "data")
+	fill(t, embedded, "notes")
+	for name, c := range map[string]struct {
+		data, url, want string
+		code            int
+	}{
+		"unreachable":  {"", "postgres://u:" + password + "@127.0.0.1:1/db", "cannot be reached: connection refused", exitFailed},
+		"malformed":    {"", "postgres://u:" + password + "@h:x/db", "malformed", exitUsage},
+		"not Postgres": {"", "mysql://u:" + password + "@h/db", "want a URL such as postgres://", exitUsage},
+		"two logs":     {embedded, "postgres://u:" + password + "@127.0.0.1:1/db", "an update log of its own", exitUsage},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if c.data == "" {
+				c.data = filepath.Join(t.TempDir(), "data")
+				if err := prepareFolder(c.data); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, args := range [][]string{{"serve", "--listen", "127.0.0.1:0"}, {"doc", "list"}} {
+				out, errs, code := finish(t, withLog(command(t, append(args, "--data", c.data)...), c.url))
+				if code != c.code || !strings.Contains(errs, c.want) || strings.Contains(out+errs, password) {
+					t.Errorf("%v: exit code %d, want %d, %q", args, code, c.code, errs)
+				}
+				if lines := strings.Count(strings.TrimSuffix(errs, "Run with --help to see what there is.\n"), "\n"); lines != 1 {
+					t.Errorf("%v: %d lines:\n%s", args, lines, errs)
+				}
+			}
+			if _, errs, code := ysync(t, "doc", "list", "--data", c.data); code != 0 {
+				t.Errorf("the folder was changed: %d %s", code, errs)
+			}
+		})
+	}
+}

@@ -1,0 +1,200 @@
+package differential
+
+import (
+	"encoding/base64"
+	"fmt"
+	"testing"
+	"time"
+
+	"ysync/internal/vectors"
+	"ysync/internal/vectors/replica"
+)
+
+// TestPast reads the past of random histories and places relative positions in them, here and in Yjs.
+// Surrogate pairs are never cut: where a view of Yjs cuts one, Yjs changes the document.
+func TestPast(t *testing.T) {
+	p, ok := needPeer(t)
+	if !ok {
+		return
+	}
+	first := firstSeed()
+	t.Logf("seeds from %d", first)
+	ran := 0
+	for end := time.Now().Add(*runFor / 3); time.Now().Before(end); ran++ {
+		if err := runPast(p, first+uint64(ran)); err != nil {
+			t.Fatalf("after %d histories, -seed %d: %v", ran, first+uint64(ran), err)
+		}
+		if *seed != 0 {
+			return
+		}
+	}
+	t.Logf("%d histories agree", ran)
+}
+
+func runPast(p *peer, seed uint64) error {
+	h := newHistory(p, seed)
+	h.plainText = true
+	if _, err := p.call("reset"); err != nil {
+		return err
+	}
+	for i := range 2 + h.IntN(3) {
+		id := uint64(h.Uint32()) + 1
+		m := &member{
+			name: fmt.Sprintf("r%d", i),
+			ours: replica.New(replica.Options{ClientID: id, KeepDeleted: true, Roots: h.roots}),
+		}
+		if _, err := p.call("new", arg{"doc", m.name}, arg{"clientID", id}, arg{"gc", false}, arg{"roots", h.roots}); err != nil {
+			return err
+		}
+		h.replicas = append(h.replicas, m)
+	}
+	moments := map[*member][][]byte{}
+	var positions [][]byte
+	for step := range 40 + h.IntN(80) {
+		m := h.replicas[h.IntN(len(h.replicas))]
+		var err error
+		switch h.IntN(12) {
+		case 0, 1, 2, 3, 4:
+			err = h.edit(m)
+		case 5, 6, 7:
+			err = h.deliver(m)
+		case 8:
+			moments[m], err = h.moment(m, moments[m])
+		case 9:
+			if s := moments[m]; len(s) > 0 {
+				err = h.comparePast(m, s[h.IntN(len(s))], s[h.IntN(len(s))])
+			}
+		case 10:
+			positions, err = h.place(m, positions)
+		default:
+			if len(positions) > 0 {
+				err = h.resolve(m, positions[h.IntN(len(positions))])
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("step %d: %w\n%s", step, err, h.tail())
+		}
+	}
+	for _, m := range h.replicas {
+		for _, s := range moments[m] {
+			if err := h.comparePast(m, s, moments[m][h.IntN(len(moments[m]))]); err != nil {
+				return fmt.Errorf("at the end: %w\n%s", err, h.tail())
+			}
+		}
+		for _, rp := range positions {
+			if err := h.resolve(m, rp); err != nil {
+				return fmt.Errorf("at the end: %w\n%s", err, h.tail())
+			}
+		}
+	}
+	return h.settle()
+}
+
+// moment takes a snapshot. Snapshots are kept as V1.
+func (h *history) moment(m *member, all [][]byte) ([][]byte, error) {
+	for version := 1; version <= 2; version++ {
+		answer, err := h.peer.call("snapshot", arg{"doc", m.name}, arg{"v", version})
+		if err != nil {
+			return all, err
+		}
+		if err := differs("snapshot", answer.Get("s").Str, m.ours.Snapshot(version)); err != nil {
+			return all, err
+		}
+	}
+	s := m.ours.Snapshot(1)
+	h.note("%s takes %s", m.name, b64(s))
+	return append(all, s), nil
+}
+
+func (h *history) comparePast(m *member, prev, s []byte) error {
+	h.note("%s looks at %s and %s", m.name, b64(prev), b64(s))
+	theirs, err := h.peer.call("past", arg{"doc", m.name}, arg{"s", b64(s)}, arg{"prev", b64(prev)}, arg{"v", 1})
+	if err != nil {
+		return err
+	}
+	before := m.ours.State(2)
+	past, err := m.ours.At(1, s, replica.Options{KeepDeleted: true})
+	if err != nil {
+		return err
+	}
+	if err := past.Check(); err != nil {
+		return err
+	}
+	if err := differs("document of the past", theirs.Get("state").Str, past.State(2)); err != nil {
+		return err
+	}
+	for form, read := range map[string]func(root string) (vectors.Value, error){
+		"deltas": func(root string) (vectors.Value, error) { return m.ours.ContentAt(1, s, root, "") },
+		"changes": func(root string) (vectors.Value, error) {
+			return m.ours.DeltaBetween(1, prev, s, root, replica.MarkWithID)
+		},
+		"json": func(root string) (vectors.Value, error) { return m.ours.JSONAt(1, s, root) },
+	} {
+		for _, f := range theirs.Get(form).Fields {
+			ours, err := read(f.Key)
+			if err != nil {
+				return err
+			}
+			if d := vectors.Diff(withoutLoading(f.Value), withoutLoading(ours)); d != "" {
+				return fmt.Errorf("%s: %s of %s%s", m.name, form, f.Key, d)
+			}
+		}
+	}
+	if err := differs("state after looking at the past", b64(before), m.ours.State(2)); err != nil {
+		return err
+	}
+	return differs("state after Yjs looked at the past", theirs.Get("after").Str, m.ours.State(2))
+}
+
+// place makes a relative position in a root.
+func (h *history) place(m *member, all [][]byte) ([][]byte, error) {
+	name := h.names[h.IntN(len(h.names))]
+	if h.roots[name] == "map" {
+		return all, nil
+	}
+	index, assoc := h.IntN(12), []int{0, 0, -1, -1, 1}[h.IntN(5)]
+	p, err := m.ours.RelPos(name, h.roots[name], nil, index, assoc)
+	if err != nil {
+		return all, err
+	}
+	answer, err := h.peer.call("relpos", arg{"doc", m.name}, arg{"root", name}, arg{"index", index}, arg{"assoc", assoc})
+	if err != nil {
+		return all, err
+	}
+	if got := string(p.AppendJSON(nil)); got != answer.Get("json").Str {
+		return all, fmt.Errorf("%s: position %d of %s: Yjs has %s, we %s", m.name, index, name, answer.Get("json").Str, got)
+	}
+	rp, err := base64.StdEncoding.DecodeString(answer.Get("rp").Str)
+	h.note("%s places %s", m.name, answer.Get("json").Str)
+	return append(all, rp), err
+}
+
+func (h *history) resolve(m *member, rp []byte) error {
+	answer, err := h.peer.call("abspos", arg{"doc", m.name}, arg{"rp", b64(rp)})
+	if err != nil {
+		return err
+	}
+	ours, err := m.ours.AbsPosBytes(rp)
+	if err != nil {
+		return err
+	}
+	if d := vectors.Diff(answer.Get("pos"), ours); d != "" {
+		return fmt.Errorf("%s: position %s%s", m.name, b64(rp), d)
+	}
+	return nil
+}
+
+// withoutLoading drops whether subdocuments load, which is for each copy of a document to decide.
+func withoutLoading(v vectors.Value) vectors.Value {
+	out := v
+	out.List, out.Fields = nil, nil
+	for _, e := range v.List {
+		out.List = append(out.List, withoutLoading(e))
+	}
+	for _, f := range v.Fields {
+		if f.Key != "shouldLoad" {
+			out.Fields = append(out.Fields, vectors.Field{Key: f.Key, Value: withoutLoading(f.Value)})
+		}
+	}
+	return out
+}

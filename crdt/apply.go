@@ -25,7 +25,7 @@ func (d *Doc) Apply(origin any, v Version, update []byte) (*Commit, error) {
 	whole := in.skips == 0 && in.rest == 0
 	tx := d.begin(origin)
 	ap := applier{tx: tx, d: d, in: in}
-	if !in.small {
+	if fresh || !in.small {
 		d.reserve(in)
 	}
 	waited := d.pending.blocks > 0
@@ -49,7 +49,28 @@ func (d *Doc) Apply(origin any, v Version, update []byte) (*Commit, error) {
 	tx.commit.relayable = whole && !ap.known && !ap.retried && !tx.commit.leftPending
 	d.tx = nil
 	d.finish(tx)
+	if fresh && len(d.cleanups) == 0 {
+		d.settleDown()
+	}
 	return &tx.commit, nil
+}
+
+// settleDown gives back what a document took for loading: many are only read
+// afterwards.
+func (d *Doc) settleDown() {
+	d.spare, d.cleanups = nil, nil
+	for i := range d.clients {
+		d.clients[i].deleted.clip()
+	}
+	d.chains, d.branches, d.keys = fit(d.chains), fit(d.branches), fit(d.keys)
+}
+
+// fit copies a slice that has much room to spare.
+func fit[T any](s []T) []T {
+	if cap(s)-len(s) <= len(s)/8 {
+		return s
+	}
+	return append(make([]T, 0, len(s)), s...)
 }
 
 // admit checks a valid update against the limits of the document.
@@ -121,7 +142,7 @@ func (d *Doc) reserve(in *incoming) {
 	d.slab.reserve(in.total)
 	d.arena.buf = slices.Grow(d.arena.buf, in.payload)
 	for _, s := range in.sections {
-		if s.left > smallUpdate {
+		if s.left > smallUpdate || len(in.sections) == 1 {
 			d.clients[d.clientFor(s.client)].blocks.reserve(int(s.left))
 		}
 	}

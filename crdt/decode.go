@@ -193,6 +193,9 @@ func (r *updateReader) nextSection() bool {
 		r.section++
 	}
 	r.blocks, r.client, r.clock = n, c, clock
+	if r.isV1 && n > 1 {
+		r.v1.expect(c)
+	}
 	r.origin = r.dec.offset()
 	return true
 }

@@ -227,6 +227,7 @@ func (in *incoming) next(i int) *rawBlock {
 		in.current = i
 		r.v1.pos = s.at
 		r.client = s.client
+		r.v1.expect(s.client)
 	}
 	r.clock = s.clock
 	r.read(b)

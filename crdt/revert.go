@@ -274,17 +274,23 @@ func (rv *reverting) keep(s *segment) {
 }
 
 // insert inserts segments that were lost, which follow one another. They go right behind the first
-// character of the first one, whose units are deleted: so what others insert before or behind the lost
-// content, knowing that it was deleted or not, comes out before or behind it.
+// character of the first one, whose units are deleted, or before it if it is all: so what others insert
+// before or behind the lost content, knowing that it was deleted or not, mostly comes out before or
+// behind it. (Two who insert at the very same place are ordered by their IDs.)
 func (rv *reverting) insert(b branchRef, lost []segment) {
 	tx, d := rv.tx, rv.tx.doc
 	if at := lost[0].at; at.client != 0 {
 		rv.goTo(at)
-		it := d.item(rv.next)
-		if end := at.clock + lost[0].firstUnits(rv.past); end < it.end() {
-			tx.split(rv.next, end-it.clock)
+		first := lost[0].firstUnits(rv.past)
+		if len(lost) == 1 && lost[0].units == first {
+			first = 0
 		}
-		rv.drop()
+		if it, end := d.item(rv.next), at.clock+first; it.clock < end {
+			if end < it.end() {
+				tx.split(rv.next, end-it.clock)
+			}
+			rv.drop()
+		}
 	}
 	for len(lost) > 0 && tx.err == nil {
 		it := rv.past.item(lost[0].item)

@@ -90,16 +90,16 @@ func (d *Doc) tokens(b branchRef) (out []string) {
 			text = text[:0]
 		}
 	}
-	add := func(it *item) {
+	add := func(it *item, from uint32) {
 		data := d.data(it)
 		if it.kind == kindString {
-			text = appendJoined(text, data)
+			text = appendJoined(text, textFrom(data, from))
 			return
 		}
 		flush()
 		if it.kind == kindAny || it.kind == kindJSON {
-			r := lib0.NewReader(data)
-			for range it.length {
+			r := lib0.NewReader(skipValues(data, from))
+			for range it.length - from {
 				out = append(out, fmt.Sprint(it.kind, string(bytes.Clone(appendCanonical(nil, &r)))))
 			}
 			return
@@ -112,7 +112,7 @@ func (d *Doc) tokens(b branchRef) (out []string) {
 	}
 	for r := d.start(b); r != 0; r = d.item(r).right {
 		if it := d.item(r); !it.deleted() {
-			add(it)
+			add(it, 0)
 		}
 	}
 	flush()
@@ -127,7 +127,7 @@ func (d *Doc) tokens(b branchRef) (out []string) {
 	slices.SortFunc(keys, func(a, b entry) int { return bytes.Compare([]byte(a.key), []byte(b.key)) })
 	for _, k := range keys {
 		out = append(out, k.key+"=")
-		add(k.it)
+		add(k.it, k.it.length-1) // the last one is the value
 		flush()
 	}
 	return out

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -181,15 +182,16 @@ func (r *recorded) life(rng *rand.Rand, updates [][]byte, pieces int) {
 	}
 }
 
+// positions are those whose content is noted, in order.
+func (r *recorded) positions() []persistence.Position {
+	return slices.Sorted(maps.Keys(r.content))
+}
+
 // moments asks for n of the noted positions, each by position and by times at
 // which it was the newest.
 func (r *recorded) moments(rng *rand.Rand, n int) {
 	r.Helper()
-	noted := make([]persistence.Position, 0, len(r.content))
-	for p := range r.content {
-		noted = append(noted, p)
-	}
-	slices.Sort(noted)
+	noted := r.positions()
 	rng.Shuffle(len(noted), func(i, j int) { noted[i], noted[j] = noted[j], noted[i] })
 	for _, p := range noted[:min(n, len(noted))] {
 		r.at(snapshots.AtPosition(p), p)

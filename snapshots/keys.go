@@ -13,7 +13,29 @@ import (
 const (
 	snapshotExt = ".snapshot"
 	segmentExt  = ".segment"
+	// maxKeyBytes bounds a key, maxElementBytes each of its elements.
+	maxKeyBytes     = 512
+	maxElementBytes = 200
 )
+
+// CheckKey refuses what no Store may take: whatever could leave a folder, hide
+// in it or depend on a store's idea of letters.
+func CheckKey(key string) error {
+	if len(key) > maxKeyBytes {
+		return fmt.Errorf("the key has %d bytes, at most %d", len(key), maxKeyBytes)
+	}
+	for elem := range strings.SplitSeq(key, "/") {
+		if elem == "" || elem[0] == '.' || len(elem) > maxElementBytes {
+			return fmt.Errorf("%q is no key", key)
+		}
+		for _, c := range []byte(elem) {
+			if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '.' {
+				return fmt.Errorf("%q is no key", key)
+			}
+		}
+	}
+	return nil
+}
 
 // Folder is the key prefix of a document's files, "/" included. It is made of
 // the digest of the name, so that no name can reach outside the store or
@@ -49,17 +71,45 @@ func segmentRange(key string) (r keyRange, ok bool) {
 	if !ok {
 		return keyRange{}, false
 	}
-	parts := strings.Split(name, "-")
-	if len(parts) != 5 {
+	var n [4]uint64
+	if !keyNumbers(name, n[:]) {
 		return keyRange{}, false
 	}
+	return keyRange{persistence.Generation(n[0]), persistence.Position(n[1]), persistence.Position(n[2])}, true
+}
+
+// keyPlace is what a snapshot's key tells without opening the file.
+type keyPlace struct {
+	generation persistence.Generation
+	position   persistence.Position
+	epoch      persistence.Epoch
+}
+
+// snapshotPlace reads the place out of a key; ok is false for other files.
+func snapshotPlace(key string) (p keyPlace, ok bool) {
+	name, ok := strings.CutSuffix(key[strings.LastIndexByte(key, '/')+1:], snapshotExt)
+	if !ok {
+		return keyPlace{}, false
+	}
 	var n [3]uint64
+	if !keyNumbers(name, n[:]) {
+		return keyPlace{}, false
+	}
+	return keyPlace{persistence.Generation(n[0]), persistence.Position(n[1]), persistence.Epoch(n[2])}, true
+}
+
+// keyNumbers reads the numbers of a name that ends with a digest.
+func keyNumbers(name string, n []uint64) bool {
+	parts := strings.Split(name, "-")
+	if len(parts) != len(n)+1 {
+		return false
+	}
 	for i := range n {
 		v, err := strconv.ParseUint(parts[i], 10, 64)
 		if err != nil {
-			return keyRange{}, false
+			return false
 		}
 		n[i] = v
 	}
-	return keyRange{persistence.Generation(n[0]), persistence.Position(n[1]), persistence.Position(n[2])}, true
+	return true
 }

@@ -16,6 +16,9 @@ const (
 	bytesPerLoaded = 12
 	// keepLoaded is how many bytes of text a loader keeps for the next time.
 	keepLoaded = 1 << 20
+	// loadShift is the logarithm of the distance of clocks in a loadIndex, unless
+	// there are too many.
+	loadShift = 4
 )
 
 // loader is what loading needs besides the document.
@@ -31,10 +34,13 @@ type loader struct {
 	// each is in items at its number, one after the other from the first on.
 	direct bool
 	c      clientRef
+	first  clientRef // the first of the update
 	items  []item
 	index  loadIndex
 	chain  chainRef // of the block placed last, when known to be plain
 	branch branchRef
+
+	gone ranges // becomes the deleted clocks of c, for the first c
 
 	// joints are blocks that continue the one before them unless something comes
 	// between; general says that there may be others.
@@ -47,7 +53,7 @@ var loaders = sync.Pool{New: func() any { return new(loader) }}
 
 func (l *loader) release() {
 	l.r.forget()
-	*l = loader{r: l.r, text: l.text[:0], deletes: l.deletes[:0], joints: l.joints[:0], index: loadIndex{at: l.index.at[:0]}}
+	*l = loader{r: l.r, text: l.text[:0], deletes: l.deletes[:0], joints: l.joints[:0], gone: l.gone[:0], index: loadIndex{at: l.index.at[:0]}}
 	if cap(l.text) <= keepLoaded {
 		loaders.Put(l)
 	}
@@ -72,14 +78,11 @@ func (d *Doc) load(origin any, v Version, update []byte) *Commit {
 	}
 	d.arena.buf, tx.deletes = l.text[:0], l.deletes[:0]
 	ok := l.blocks() && l.deleted()
-	l.text, l.deletes = d.arena.buf[:0], tx.deletes[:0]
+	l.settle()
 	if !ok {
-		d.arena.buf, tx.deletes = nil, nil
 		d.reset()
 		return nil
 	}
-	d.arena.buf = append(make([]byte, 0, len(d.arena.buf)), d.arena.buf...)
-	tx.deletes = append(make([]deleteRange, 0, len(tx.deletes)), tx.deletes...)
 	tx.commit.relayable = !l.known && l.r.dec.remaining() == 0
 	tx.tidy = !tx.condemned && len(tx.mergeIDs) == 0 && len(tx.touched) == 1 && !l.runsOn()
 	d.tx = nil
@@ -89,6 +92,17 @@ func (d *Doc) load(origin any, v Version, update []byte) *Commit {
 	}
 	return &tx.commit
 }
+
+// settle gives the document memory of its own in place of the loader's.
+func (l *loader) settle() {
+	d, tx := l.d, l.tx
+	gone := &d.clients[l.first].deleted
+	l.text, d.arena.buf = d.arena.buf, exact(d.arena.buf)
+	l.deletes, tx.deletes = tx.deletes, exact(tx.deletes)
+	l.gone, gone.sorted = gone.sorted, exact(gone.sorted)
+}
+
+func exact[S ~[]T, T any](s S) S { return append(make(S, 0, len(s)), s...) }
 
 // blocks integrates the blocks of the update.
 func (l *loader) blocks() bool {
@@ -132,14 +146,16 @@ func (l *loader) begin(client ClientID, n int) {
 	if l.direct {
 		l.items = d.slab.reserve(n)
 		d.clients[l.c].blocks.reserve(n)
-		l.index.limit = cap(l.text) / 8
+		d.clients[l.c].deleted.sorted = l.gone
+		l.first = l.c
+		l.index.limit, l.index.shift = cap(l.text)/8, loadShift
 	}
 }
 
 // placed says that a block was integrated in the general way.
 func (l *loader) placed(b *rawBlock) {
-	l.general, l.chain = true, 0
 	r := l.d.slab.next - 1
+	l.general, l.chain = l.general || r > 1, 0
 	l.direct = l.direct && len(l.tx.mergeIDs) == 0 && int(r) < len(l.items) && l.items[r].clock == uint32(b.clock)
 	if l.direct {
 		l.index.add(r, uint32(b.end()))
@@ -252,10 +268,9 @@ func (l *loader) place(p *placing) bool {
 	it := &items[r]
 	d.slab.next++
 	d.slab.live++
-	*it = item{
-		clock: p.clock, length: p.length, left: left, right: right, client: l.c, chain: lt.chain,
-		origin: unitID{l.c, p.origin}, rightOrigin: rightOrigin, kind: p.kind,
-	}
+	it.clock, it.length, it.client, it.kind = p.clock, p.length, l.c, p.kind
+	it.left, it.right, it.chain = left, right, lt.chain
+	it.origin, it.rightOrigin = unitID{l.c, p.origin}, rightOrigin
 	if left == r-1 && lt.kind == p.kind && lt.rightOrigin == rightOrigin {
 		l.joints = append(l.joints, r)
 	}
@@ -342,21 +357,32 @@ func (l *loader) deleted() bool {
 // after the other.
 type loadIndex struct {
 	at    []itemRef // the block that holds each clock that is a multiple of 1<<shift
+	next  uint64    // the first such clock that is not in at
+	limit int       // of the length of at
 	shift uint8
-	limit int // of the length of at
 }
 
 // add says that a block ends before a clock, where the next one begins.
 func (x *loadIndex) add(r itemRef, end uint32) {
-	for (end-1)>>x.shift >= uint32(max(x.limit, 16)) {
-		for i := range (len(x.at) + 1) / 2 {
-			x.at[i] = x.at[2*i]
-		}
-		x.at = x.at[:(len(x.at)+1)/2]
-		x.shift++
+	if x.next < uint64(end) {
+		x.fill(r, uint64(end))
 	}
-	for uint64(len(x.at))<<x.shift < uint64(end) {
+}
+
+func (x *loadIndex) fill(r itemRef, end uint64) {
+	for x.next < end {
+		if len(x.at) >= x.limit {
+			half := (len(x.at) + 1) / 2
+			for i := range half {
+				x.at[i] = x.at[2*i]
+			}
+			x.at = x.at[:half]
+			x.shift++
+			x.next = uint64(half) << x.shift
+			continue
+		}
 		x.at = append(x.at, r)
+		x.next += 1 << x.shift
 	}
 }
 

@@ -213,7 +213,7 @@ func (ap *applier) step(b *rawBlock, at int) (*rawBlock, int) {
 			ap.tx.integrateRaw(b, uint32(state-b.clock))
 		} else {
 			ap.known = true
-			ap.tx.cutPairs(b)
+			ap.tx.recut(b)
 		}
 	}
 	n := len(ap.stack) - 1
@@ -298,31 +298,34 @@ func (d *Doc) internID(id ID) unitID {
 	return unitID{d.findClient(id.Client), uint32(id.Clock)}
 }
 
-// cutPairs cuts where a block that is known already says that its neighbours
-// were cut. Yjs does so before it looks whether it knows the block. It matters
-// if the block was known as a gc block only, which cuts nothing: a cut inside a
-// surrogate pair changes the text, and an item that was redone never merges
-// again.
-func (tx *Txn) cutPairs(b *rawBlock) {
+// recut does what Yjs does before it looks whether it knows a block: cut where
+// the block says that its neighbours were cut.
+func (tx *Txn) recut(b *rawBlock) {
 	if b.hasOrigin {
-		tx.cutPair(b.origin.Client, uint32(b.origin.Clock)+1)
+		tx.recutAt(b.origin.Client, uint32(b.origin.Clock)+1)
 	}
 	if b.hasRight {
-		tx.cutPair(b.right.Client, uint32(b.right.Clock))
+		tx.recutAt(b.right.Client, uint32(b.right.Clock))
 	}
 }
 
-// cutPair cuts before a clock, unless the commit would undo the cut.
-func (tx *Txn) cutPair(client ClientID, clock uint32) {
+// recutAt cuts before a clock. The commit would undo most cuts, so that only its
+// attempt to merge there is wanted, which can reach further to both sides. But an
+// item that was redone never merges again, and a cut inside a surrogate pair
+// changes the text.
+func (tx *Txn) recutAt(client ClientID, clock uint32) {
 	d := tx.doc
 	c := d.findClient(client)
 	if clock >= d.clients[c].state {
 		return
 	}
 	u := unitID{c, clock}
-	it := d.item(d.blockAt(u))
-	if it.clock < clock && (it.flags&flagRedone != 0 || it.kind == kindString && it.size > it.length) {
+	switch it := d.item(d.blockAt(u)); {
+	case it.clock == clock || it.isGC():
+	case it.flags&flagRedone != 0 || it.kind == kindString && it.size > it.length:
 		tx.cleanStart(u)
+	default:
+		tx.mergeLater(u)
 	}
 }
 
@@ -544,7 +547,7 @@ func (ap *applier) retryClient(c ClientID) (on ClientID, held, advanced bool) {
 		if state := uint64(d.state(c)); state < b.end() {
 			ap.tx.integrateRaw(b, uint32(state-b.clock))
 		} else {
-			ap.tx.cutPairs(b)
+			ap.tx.recut(b)
 		}
 		p.count(b, -1)
 		list[0] = nil

@@ -40,8 +40,8 @@ fuzz: ## every fuzz target for T each (T=60s)
 conformance: ## the vectors made by real Yjs, counted by family
 	@go test -count=1 -v -run Conformance ./internal/lib0 ./crdt ./syncproto ./awareness ./internal/gateway | grep -v -e '^=== ' -e '^    --- PASS' -e '^--- PASS'
 
-differential: ## random histories here and in a real Yjs, compared after every step, for T each (T=60s)
-	@.ci/prepare && go test -count=1 -timeout 0 -v ./crdt/differential -for $(T) -from 0
+differential: ## random histories here and in a real Yjs, from a random seed, for T each (T=60s, ONLY=TestDifferential)
+	@.ci/prepare && go test -count=1 -timeout 0 -v -run "$(ONLY)" ./crdt/differential -for $(T) -from 0
 
 web: ## rebuild the start page's bundle (needs Node)
 	@cd examples/editor && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build

@@ -44,6 +44,7 @@ var places = map[string]place{
 	"internal/fault":     {0, nil},
 	"internal/metrics":   {0, nil},
 	"internal/testpg":    {0, nil},
+	"internal/s3test":    {0, nil},
 	"internal/auth":      {0, nil},
 	"persistence":        {0, map[string]string{"net": noSockets}},
 
@@ -62,6 +63,8 @@ var places = map[string]place{
 
 	"snapshots":           {2, map[string]string{"net/http": noSockets}},
 	"snapshots/dir":       {2, map[string]string{"net/http": noSockets}},
+	"snapshots/s3":        {2, nil},
+	"snapshots/seal":      {2, map[string]string{"net/http": noSockets}},
 	"snapshots/storetest": {2, nil},
 	"internal/hub":        {2, map[string]string{"net": noSockets, "net/http": noSockets, "github.com/coder/websocket": noSockets}},
 
@@ -225,7 +228,7 @@ func TestDocumentCommands(t *testing.T) {
 	for _, m := range target.FindAllStringSubmatch(string(makefile), -1) {
 		targets[m[1]] = true
 	}
-	others := []string{"git", "cd", "go", "curl", "npm", "node", "kill", "export"}
+	others := []string{"git", "cd", "go", "curl", "npm", "node", "kill", "export", "head"}
 	help := newHelp(t)
 	seen := 0
 	for name, text := range documents(t) {

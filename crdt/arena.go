@@ -10,7 +10,7 @@ const (
 
 // slab allocates items. Only this file knows how.
 type slab struct {
-	// chunks hold slabLen items each; the first one grows up to that.
+	// chunks hold slabLen items each; the last one grows up to that.
 	chunks [][]item
 	next   itemRef // number of the next fresh item; item 0 is never used
 	free   itemRef // head of the free list, linked by item.right
@@ -37,7 +37,7 @@ func (s *slab) alloc() itemRef {
 	}
 	r := s.next
 	s.next++
-	c := int(r >> slabShift)
+	c, at := int(r>>slabShift), int(r&(slabLen-1))
 	switch {
 	case c == len(s.chunks):
 		n := slabLen
@@ -45,10 +45,10 @@ func (s *slab) alloc() itemRef {
 			n = slabFirst
 		}
 		s.chunks = append(s.chunks, make([]item, n))
-	case c == 0 && int(r) == len(s.chunks[0]):
-		grown := make([]item, min(2*len(s.chunks[0]), slabLen))
-		copy(grown, s.chunks[0])
-		s.chunks[0] = grown
+	case at == len(s.chunks[c]):
+		grown := make([]item, min(2*at, slabLen))
+		copy(grown, s.chunks[c])
+		s.chunks[c] = grown
 	}
 	return r
 }
@@ -61,19 +61,27 @@ func (s *slab) release(r itemRef) {
 	s.free = r
 }
 
-// reserve makes room for n more items, for a batch of known size.
+// reserve makes room for n items, for the first batch, of known size: one piece
+// of memory, cut into chunks.
 func (s *slab) reserve(n int) {
-	if len(s.chunks) == 0 && n >= slabFirst {
-		s.chunks = append(s.chunks, make([]item, min(n+1, slabLen)))
+	if len(s.chunks) > 0 || n == 0 {
+		return
 	}
+	room := make([]item, n+1)
+	s.chunks = make([][]item, 0, n/slabLen+1)
+	for ; len(room) > slabLen; room = room[slabLen:] {
+		s.chunks = append(s.chunks, room[:slabLen:slabLen])
+	}
+	s.chunks = append(s.chunks, room)
 }
 
 // bytes is the memory of the slab.
 func (s *slab) bytes() int {
-	if len(s.chunks) == 0 {
+	last := len(s.chunks) - 1
+	if last < 0 {
 		return 0
 	}
-	return (len(s.chunks[0]) + (len(s.chunks)-1)*slabLen) * itemBytes
+	return (last*slabLen + len(s.chunks[last])) * itemBytes
 }
 
 const itemBytes = 52

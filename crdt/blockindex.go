@@ -163,8 +163,12 @@ func (x *blockIndex) findChunk(clock uint32) int {
 // append adds an entry at the end.
 func (x *blockIndex) append(e blockEntry) {
 	if len(x.tail) == maxChunk {
-		x.full = append(x.full, x.tail)
-		x.tail = make([]blockEntry, 0, maxChunk)
+		x.full = append(x.full, x.tail[:maxChunk:maxChunk])
+		if rest := x.tail[maxChunk:]; cap(rest) > 0 {
+			x.tail = rest
+		} else {
+			x.tail = make([]blockEntry, 0, maxChunk)
+		}
 	}
 	x.tail = append(x.tail, e)
 }
@@ -231,9 +235,13 @@ func (x *blockIndex) joinChunks(c int) {
 	x.full = append(x.full[:c+1], x.full[c+2:]...)
 }
 
-// reserve makes room for n more entries at the end, up to a chunk.
+// reserve makes room for n more entries at the end: up to a chunk, or for all of
+// an empty index, in one piece of memory that is cut into chunks.
 func (x *blockIndex) reserve(n int) {
-	if room := min(n, maxChunk-len(x.tail)); room > cap(x.tail)-len(x.tail) {
+	if len(x.full) == 0 && len(x.tail) == 0 {
+		x.tail = make([]blockEntry, 0, n)
+		x.full = make([][]blockEntry, 0, n/maxChunk)
+	} else if room := min(n, maxChunk-len(x.tail)); room > cap(x.tail)-len(x.tail) {
 		x.tail = append(make([]blockEntry, 0, len(x.tail)+room), x.tail...)
 	}
 }

@@ -25,11 +25,16 @@ func (d *Doc) clientFor(id ClientID) clientRef {
 	c := clientRef(len(d.clients))
 	d.clients = append(d.clients, client{id: id})
 	d.clients[c].setName()
-	if d.clientIndex == nil {
-		d.clientIndex = make(map[ClientID]clientRef)
-	}
-	d.clientIndex[id] = c
 	d.lastClient = c
+	switch {
+	case d.clientIndex != nil:
+		d.clientIndex[id] = c
+	case c > few:
+		d.clientIndex = make(map[ClientID]clientRef, 2*few)
+		for i := range d.clients[1:] {
+			d.clientIndex[d.clients[i+1].id] = clientRef(i + 1)
+		}
+	}
 	return c
 }
 
@@ -38,11 +43,20 @@ func (d *Doc) findClient(id ClientID) clientRef {
 	if c := d.lastClient; c != 0 && d.clients[c].id == id {
 		return c
 	}
-	c := d.clientIndex[id]
-	if c != 0 {
-		d.lastClient = c
+	if d.clientIndex != nil {
+		c := d.clientIndex[id]
+		if c != 0 {
+			d.lastClient = c
+		}
+		return c
 	}
-	return c
+	for c := 1; c < len(d.clients); c++ {
+		if d.clients[c].id == id {
+			d.lastClient = clientRef(c)
+			return d.lastClient
+		}
+	}
+	return 0
 }
 
 // state is the clock after the last known unit of a client (Yjs: getState).

@@ -88,27 +88,40 @@ type chain struct {
 func (d *Doc) branch(b branchRef) *branch { return &d.branches[b] }
 func (d *Doc) chain(c chainRef) *chain    { return &d.chains[c] }
 
+// few is up to how many keys, roots, clients, or keys of one type are looked for
+// one by one. There is a map of those that are more: most documents need none.
+const few = 12
+
 // intern returns the number of a string that is a key, a name or a tag.
 func (d *Doc) intern(s string) keyRef {
-	if k, ok := d.keyIndex[s]; ok {
+	if k, ok := d.lookupKey(s); ok {
 		return k
 	}
-	if d.keyIndex == nil {
-		d.keyIndex = make(map[string]keyRef)
-	}
-	k := keyRef(len(d.keys))
-	d.keys = append(d.keys, s)
-	d.keyIndex[s] = k
-	d.keyBytes += len(s)
-	return k
+	return d.newKey(s)
 }
 
 // internBytes is intern without a copy when the string is known.
 func (d *Doc) internBytes(s []byte) keyRef {
-	if k, ok := d.keyIndex[string(s)]; ok {
+	if k, ok := d.lookupKey(view(s)); ok {
 		return k
 	}
-	return d.intern(string(s))
+	return d.newKey(string(s))
+}
+
+func (d *Doc) newKey(s string) keyRef {
+	k := keyRef(len(d.keys))
+	d.keys = append(d.keys, s)
+	d.keyBytes += len(s)
+	switch {
+	case d.keyIndex != nil:
+		d.keyIndex[s] = k
+	case k > few:
+		d.keyIndex = make(map[string]keyRef, 2*few)
+		for i, s := range d.keys[1:] {
+			d.keyIndex[s] = keyRef(i + 1)
+		}
+	}
+	return k
 }
 
 // key returns an interned string.
@@ -116,8 +129,16 @@ func (d *Doc) key(k keyRef) string { return d.keys[k] }
 
 // lookupKey finds an interned string without interning it.
 func (d *Doc) lookupKey(s string) (keyRef, bool) {
-	k, ok := d.keyIndex[s]
-	return k, ok
+	if d.keyIndex != nil {
+		k, ok := d.keyIndex[s]
+		return k, ok
+	}
+	for k := 1; k < len(d.keys); k++ {
+		if d.keys[k] == s {
+			return keyRef(k), true
+		}
+	}
+	return 0, false
 }
 
 func (d *Doc) newBranch(kind TypeKind, name keyRef) branchRef {
@@ -133,19 +154,37 @@ func (d *Doc) root(name string, kind TypeKind) branchRef {
 }
 
 func (d *Doc) rootByKey(k keyRef, kind TypeKind) branchRef {
-	if b, ok := d.roots[k]; ok {
+	if b := d.findRoot(k); b != 0 {
 		if d.branches[b].kind == KindUndefined {
 			d.branches[b].kind = kind
 		}
 		return b
 	}
 	b := d.newBranch(kind, k)
-	if d.roots == nil {
-		d.roots = make(map[keyRef]branchRef)
-	}
-	d.roots[k] = b
 	d.rootOrder = append(d.rootOrder, b)
+	switch {
+	case d.roots != nil:
+		d.roots[k] = b
+	case len(d.rootOrder) > few:
+		d.roots = make(map[keyRef]branchRef, 2*few)
+		for _, b := range d.rootOrder {
+			d.roots[d.branches[b].name] = b
+		}
+	}
 	return b
+}
+
+// findRoot returns the root with a name; 0 when there is none.
+func (d *Doc) findRoot(k keyRef) branchRef {
+	if d.roots != nil {
+		return d.roots[k]
+	}
+	for _, b := range d.rootOrder {
+		if d.branches[b].name == k {
+			return b
+		}
+	}
+	return 0
 }
 
 // seqChain returns the chain of a type's sequence, creating it as needed.
@@ -168,19 +207,23 @@ func chainKey(b branchRef, k keyRef) uint64 { return uint64(b)<<32 | uint64(k) }
 
 // findChain returns the chain of a key; 0 when there is none.
 func (d *Doc) findChain(b branchRef, k keyRef) chainRef {
-	return d.chainIndex[chainKey(b, k)]
+	if d.branches[b].keyChains > few {
+		return d.chainIndex[chainKey(b, k)]
+	}
+	for c := d.branches[b].firstKey; c != 0; c = d.chains[c].nextKey {
+		if d.chains[c].key == k {
+			return c
+		}
+	}
+	return 0
 }
 
 // keyChain returns the chain of a key, creating it as needed.
 func (d *Doc) keyChain(b branchRef, k keyRef) chainRef {
-	if c := d.chainIndex[chainKey(b, k)]; c != 0 {
+	if c := d.findChain(b, k); c != 0 {
 		return c
 	}
 	c := d.newChain(b, k)
-	if d.chainIndex == nil {
-		d.chainIndex = make(map[uint64]chainRef)
-	}
-	d.chainIndex[chainKey(b, k)] = c
 	br := &d.branches[b]
 	if br.lastKey == 0 {
 		br.firstKey = c
@@ -188,8 +231,25 @@ func (d *Doc) keyChain(b branchRef, k keyRef) chainRef {
 		d.chains[br.lastKey].nextKey = c
 	}
 	br.lastKey = c
-	br.keyChains++
+	if br.keyChains++; br.keyChains > few {
+		d.indexChains(br, c)
+	}
 	return c
+}
+
+// indexChains puts the newest chain of a type's keys into the map, and all of
+// them when there came to be more than few.
+func (d *Doc) indexChains(br *branch, newest chainRef) {
+	if d.chainIndex == nil {
+		d.chainIndex = make(map[uint64]chainRef)
+	}
+	c := newest
+	if br.keyChains == few+1 {
+		c = br.firstKey
+	}
+	for ; c != 0; c = d.chains[c].nextKey {
+		d.chainIndex[chainKey(d.chains[c].branch, d.chains[c].key)] = c
+	}
 }
 
 // start is the first item of a type's sequence; 0 when it has none

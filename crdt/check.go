@@ -110,7 +110,7 @@ func (d *Doc) checkBranch(b branchRef, seen map[itemRef]bool) (int, error) {
 	keys := uint32(0)
 	for c := br.firstKey; c != 0; c = d.chains[c].nextKey {
 		k := d.chains[c].key
-		if d.chainIndex[chainKey(b, k)] != c {
+		if d.findChain(b, k) != c {
 			return 0, fmt.Errorf("key %q: chain is not in the index", d.key(k))
 		}
 		n, _, err := d.checkChain(c, b, k, parentGone, seen)

@@ -18,6 +18,22 @@ type decoderV1 struct {
 	// own says that the bytes were made here from V2 and keep what V1 cannot
 	// say: lone surrogates in text, and values that JSON lacks.
 	own bool
+
+	// The client that most IDs name: its varuint, as little-endian bytes with a
+	// mask and a length.
+	usual     ClientID
+	usualName uint64
+	usualMask uint64
+	usualLen  int
+}
+
+// expect says which client most IDs will name.
+func (d *decoderV1) expect(c ClientID) {
+	var b [8]byte
+	d.usual = c
+	d.usualLen = len(lib0.AppendUvarint(b[:0], uint64(c)))
+	d.usualName = binary.LittleEndian.Uint64(b[:])
+	d.usualMask = ^uint64(0) >> (64 - 8*d.usualLen)
 }
 
 // fail notes a failure at an offset and ends the input.
@@ -117,6 +133,19 @@ func (d *decoderV1) text() ([]byte, int) {
 }
 
 func (d *decoderV1) leftID() ID {
+	p := d.pos
+	if d.usualLen > 0 && len(d.b)-p >= 16 && binary.LittleEndian.Uint64(d.b[p:])&d.usualMask == d.usualName {
+		p += d.usualLen
+		v := binary.LittleEndian.Uint32(d.b[p:])
+		if ends := ^v & 0x80808080; ends != 0 {
+			n := bits.TrailingZeros32(ends)/8 + 1
+			v &= ^uint32(0) >> (32 - 8*n)
+			v = v&0x7f007f00>>1 | v&0x007f007f
+			v = v&0x3fff0000>>2 | v&0x00003fff
+			d.pos = p + n
+			return ID{d.usual, Clock(v)}
+		}
+	}
 	return ID{ClientID(d.uvarint()), Clock(d.uvarint())}
 }
 

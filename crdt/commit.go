@@ -124,7 +124,7 @@ func (tx *Txn) cleanup() {
 	tx.mergeGrown()
 	tx.mergeCuts()
 	if !tx.local {
-		if c := d.clientIndex[d.self]; c != 0 && d.clients[c].state != tx.before(c) {
+		if c := d.findClient(d.self); c != 0 && d.clients[c].state != tx.before(c) {
 			d.self = newClientID()
 		}
 	}

@@ -98,7 +98,7 @@ func (s *swarm) settle(show func(*Doc) string) {
 			s.t.Fatalf("%s: state vectors of replicas 0 and %d differ", s.name, i)
 		}
 		copied := New(Options{})
-		if _, err := copied.Apply("remote", s.v, d.AppendState(nil, s.v)); err != nil {
+		if _, err := copied.Apply("remote", s.v, d.AppendStored(nil, s.v)); err != nil {
 			s.t.Fatalf("%s: state of replica %d: %v", s.name, i, err)
 		}
 		if got := show(copied); got != want {

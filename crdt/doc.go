@@ -43,8 +43,8 @@
 //  6. The delete set is exactly the gc blocks and the deleted items.
 //  7. Below a deleted type everything is deleted.
 //  8. An update is applied entirely or not at all.
-//  9. What a Doc appends to an update never holds a skip, except AppendState
-//     and AppendStateDiff, which carry pending blocks.
+//  9. What a Doc appends to an update never holds a skip, except AppendState,
+//     AppendStateDiff and AppendStored, which carry pending blocks.
 //  10. An item that was brought back by undoing stays deleted and never merges;
 //     the document leads from it to its copy, whose clocks are newer. What a
 //     step of an UndoManager deleted is deleted, and all its units are known.

@@ -385,9 +385,11 @@ func (d *Doc) AppendUpdate(dst []byte, v Version, sv StateVector, deletes IDSet)
 	return e.finish()
 }
 
-// AppendState appends the whole document with what is pending, for storage
-// (Yjs: encodeStateAsUpdate). With pending blocks it may hold skips, which
-// clients must not be sent.
+// AppendState appends the whole document with what is pending, byte for byte
+// as Yjs does (encodeStateAsUpdate). With pending blocks it may hold skips,
+// which clients must not be sent. A pending block that meanwhile became known in
+// another form can stand in it for the known one, as in Yjs: what is to be
+// loaded again comes from AppendStored.
 func (d *Doc) AppendState(dst []byte, v Version) []byte {
 	return d.AppendStateDiff(dst, v, StateVector{})
 }
@@ -398,7 +400,19 @@ func (d *Doc) AppendStateDiff(dst []byte, v Version, sv StateVector) []byte {
 	if d.pending.empty() {
 		return d.AppendDiff(dst, v, sv)
 	}
-	return d.appendWithPending(dst, v, sv)
+	return d.appendWithPending(dst, v, sv, sv)
+}
+
+// AppendStored appends the whole document with what is pending, for storage: an
+// empty document that applies it knows and waits for the same. It is
+// AppendState without the pending blocks that are known: one that stands in for
+// a collected block may name what nobody has, and everything after it would
+// wait when the state is loaded. It may hold skips.
+func (d *Doc) AppendStored(dst []byte, v Version) []byte {
+	if d.pending.empty() {
+		return d.AppendDiff(dst, v, StateVector{})
+	}
+	return d.appendWithPending(dst, v, StateVector{}, d.StateVector())
 }
 
 // StateVector is the state of every client that has integrated blocks.

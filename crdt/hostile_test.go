@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"ysync/crdt"
 	"ysync/internal/vectors"
 	"ysync/internal/vectors/replica"
 )
@@ -83,7 +84,7 @@ func checkStorable(t *testing.T, c *vectors.Case, n, version int, hostile []byte
 	t.Helper()
 	for v := 1; v <= 2; v++ {
 		again := replica.New(replica.Options{ClientID: observerID, KeepDeleted: !c.GC, NoFormatCleanup: true, Roots: c.Roots})
-		if err := again.ApplyOnly(v, doc.State(v)); err != nil {
+		if err := again.ApplyOnly(v, doc.Doc.AppendStored(nil, crdt.Version(v))); err != nil {
 			t.Fatalf("the state in V%d is refused: %v\n%s, after %d updates and V%d %x", v, err, c.Name, n, version, hostile)
 		}
 		if doc.Pending() != nil {

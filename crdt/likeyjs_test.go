@@ -127,6 +127,67 @@ func TestLargeUpdateOutOfOrder(t *testing.T) {
 	}
 }
 
+// A block that waits keeps waiting after it came again and was integrated. If
+// it was collected since, Yjs writes the waiting form into the state, not the
+// collected one. The bytes are from yjs 13.6.33: 5 makes a text "ab" in a map, 7
+// puts "xyz" into it; that comes first, with a later block of 5 behind a hole.
+func TestKnownBlockWaitsOn(t *testing.T) {
+	doc := crdt.New(crdt.Options{ClientID: 9})
+	for _, u := range []string{"AgEHAMQFAQUCA3h5egEFBCgBAW0BaQF9AgA=", "AQIFACcBAW0BawIEAAUAAmFiAA==", "AQEHAMQFAQUCA3h5egA="} {
+		if _, err := doc.Apply(nil, crdt.V1, unbase64(t, u)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := doc.Transact(nil, func(tx *crdt.Txn) { doc.Map("m").Delete(tx, "k") }); err != nil {
+		t.Fatal(err)
+	}
+	for v, want := range map[crdt.Version]string{
+		crdt.V1: "AgEHAMQFAQUCA3h5egQFACEBAW0BawEAAgoBKAEBbQFpAX0CAgcBAAMFAQAD",
+		crdt.V2: "AAADB0UBAQIBBAnEACEAAAAKACgLB3h5em1rbWkDQQIBAQADAQIBAgEABAABfQICBwEAAgUBAAI=",
+	} {
+		if got := base64.StdEncoding.EncodeToString(doc.AppendState(nil, v)); got != want {
+			t.Errorf("V%d: %s, want %s", v, got, want)
+		}
+		again := crdt.New(crdt.Options{})
+		if _, err := again.Apply(nil, v, doc.AppendStored(nil, v)); err != nil {
+			t.Fatal(err)
+		}
+		if !again.StateVector().Equal(doc.StateVector()) {
+			t.Errorf("V%d: loaded at %v, was at %v", v, again.StateVector(), doc.StateVector())
+		}
+	}
+}
+
+// Below a deleted type, what was deleted before is tried to be merged in the
+// order of a walk that goes down first. The bytes are from yjs 13.6.33.
+func TestDeletedBeforeItsParent(t *testing.T) {
+	doc := crdt.New(crdt.Options{ClientID: 7})
+	m := doc.Map("m")
+	for i, edit := range []func(tx *crdt.Txn){
+		func(tx *crdt.Txn) {
+			m.Set(tx, "b", crdt.NewXMLElement("p", crdt.Attrs{{Key: "k", Value: crdt.String("1")}},
+				crdt.NewXMLText(crdt.Delta{crdt.InsertText("ab")}),
+				crdt.NewXMLElement("q", nil, crdt.NewXMLText(crdt.Delta{crdt.InsertText("x")}))))
+		},
+		func(tx *crdt.Txn) { m.Set(tx, "c", crdt.Int(1)) },
+		func(tx *crdt.Txn) {
+			b := m.At("b").XMLElement()
+			b.Delete(tx, 1, 1)
+			b.At(0).Text().Delete(tx, 0, 2)
+			b.SetAttr(tx, "k", crdt.String("2"))
+		},
+		func(tx *crdt.Txn) { m.Delete(tx, "b") },
+	} {
+		if _, err := doc.Transact(nil, edit); err != nil {
+			t.Fatalf("edit %d: %v", i, err)
+		}
+	}
+	const want = "010407002101016d01620100072801016d0163017d01000101070200080901"
+	if got := hex.EncodeToString(doc.AppendState(nil, crdt.V1)); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
 func unbase64(t *testing.T, s string) []byte {
 	b, err := base64.StdEncoding.DecodeString(s)
 	if err != nil {
@@ -159,6 +220,63 @@ func TestCutAfterLoneHalf(t *testing.T) {
 		got := hex.EncodeToString(doc.AppendState(nil, crdt.V1)) + " " + hex.EncodeToString(doc.AppendState(nil, crdt.V2))
 		if got != want {
 			t.Errorf("cut at %d:\n%s, want\n%s", at, got, want)
+		}
+	}
+}
+
+// Yjs cuts for the blocks of an update before it looks whether it knows them, and
+// at the commit merges around the cuts, here where nothing else makes it try:
+// between gc blocks of a text that had been deleted, and kept for a while, long
+// before its parent was. The bytes are from yjs 13.6.33.
+func TestMergesAroundCutsForKnownBlocks(t *testing.T) {
+	author := crdt.New(crdt.Options{ClientID: 1, KeepDeleted: true})
+	list := author.Array("a")
+	var us [][]byte
+	for i, edit := range []func(tx *crdt.Txn, text func() crdt.Text){
+		func(tx *crdt.Txn, _ func() crdt.Text) { list.Insert(tx, 0, crdt.NewArray(crdt.NewText(""))) },
+		func(tx *crdt.Txn, text func() crdt.Text) { text().Insert(tx, 0, "b") },
+		func(tx *crdt.Txn, text func() crdt.Text) { text().Insert(tx, 0, "a") },
+		func(tx *crdt.Txn, text func() crdt.Text) { text().Insert(tx, 1, "c") },
+		func(tx *crdt.Txn, text func() crdt.Text) { text().Delete(tx, 0, 3) },
+		func(tx *crdt.Txn, _ func() crdt.Text) { list.Delete(tx, 0, 1) },
+	} {
+		c, err := author.Transact(nil, func(tx *crdt.Txn) { edit(tx, func() crdt.Text { return list.At(0).Array().At(0).Text() }) })
+		if err != nil {
+			t.Fatalf("edit %d: %v", i, err)
+		}
+		us = append(us, c.AppendUpdate(nil, crdt.V1))
+	}
+	for want, last := range map[string][][]byte{
+		"010301000101016101000200020101010005": {us[5]},
+		"01020100010101610100040101010005":     {us[3], us[5]},
+	} {
+		doc := crdt.New(crdt.Options{ClientID: 2})
+		list := doc.Array("a")
+		undo, err := crdt.NewUndoManager(doc, crdt.UndoOptions{}, list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, u := range us[:5] {
+			if _, err := doc.Apply("remote", crdt.V1, u); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := doc.Transact(nil, func(tx *crdt.Txn) { list.At(0).Array().Delete(tx, 0, 1) }); err != nil {
+			t.Fatal(err)
+		}
+		undo.Clear()
+		merged, err := crdt.Merge(crdt.V1, last...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := doc.Apply("remote", crdt.V1, merged); err != nil {
+			t.Fatal(err)
+		}
+		if err := doc.Check(); err != nil {
+			t.Fatal(err)
+		}
+		if got := hex.EncodeToString(doc.AppendState(nil, crdt.V1)); got != want {
+			t.Errorf("%s, want %s", got, want)
 		}
 	}
 }

@@ -215,7 +215,7 @@ func TestKnownBlockThatWaits(t *testing.T) {
 	}
 	for _, v := range []Version{V1, V2} {
 		again := serverDoc()
-		if _, err := again.Apply(nil, v, d.AppendState(nil, v)); err != nil {
+		if _, err := again.Apply(nil, v, d.AppendStored(nil, v)); err != nil {
 			t.Fatal(err)
 		}
 		if err := sameDocument(d, again); err != nil {

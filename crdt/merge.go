@@ -217,11 +217,9 @@ func (r *updateReader) drain() error {
 	return r.check()
 }
 
-// appendWithPending appends the state merged with what waits
-// (Yjs: encodeStateAsUpdate). Waiting blocks that became known in another form
-// are left out: Yjs may write them in place of the known ones, and everything
-// after them would wait when the state is loaded.
-func (d *Doc) appendWithPending(dst []byte, v Version, sv StateVector) []byte {
+// appendWithPending appends the blocks that sv lacks merged with what waits.
+// Waiting blocks are left out as far as known has them.
+func (d *Doc) appendWithPending(dst []byte, v Version, sv, known StateVector) []byte {
 	parts := [][]byte{d.AppendDiff(nil, v, sv)}
 	p := &d.pending
 	if len(p.deletes) > 0 {
@@ -232,7 +230,7 @@ func (d *Doc) appendWithPending(dst []byte, v Version, sv StateVector) []byte {
 		parts = append(parts, e.finish())
 	}
 	if p.blocks > 0 {
-		part, err := Diff(v, p.update(v), sv.union(d.StateVector()))
+		part, err := Diff(v, p.update(v), known)
 		if err != nil {
 			invariant.Assert(false, err.Error())
 			return dst

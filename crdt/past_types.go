@@ -103,17 +103,18 @@ func (d *Doc) At(s Snapshot, opts Options) (*Doc, error) {
 		return nil, fmt.Errorf("snapshot: %w", err)
 	}
 	past.limits = limits
-	past.rootOrder = past.rootOrder[:0]
+	order := make([]branchRef, 0, len(d.rootOrder))
 	for _, b := range d.rootOrder {
 		br := d.branch(b)
 		k, known := past.lookupKey(d.key(br.name))
-		if r := past.roots[k]; known && r != 0 {
+		if r := past.findRoot(k); known && r != 0 {
 			past.branch(r).kind = br.kind
-			past.rootOrder = append(past.rootOrder, r)
+			order = append(order, r)
 		} else if br.kind != KindUndefined {
-			past.root(d.key(br.name), br.kind)
+			order = append(order, past.root(d.key(br.name), br.kind))
 		}
 	}
+	past.rootOrder = order
 	return past, nil
 }
 

@@ -1,6 +1,8 @@
 package crdt
 
 import (
+	"maps"
+	"math"
 	"slices"
 	"sort"
 
@@ -24,7 +26,8 @@ type pending struct {
 type Pending struct {
 	// Blocks and Deletes are how many blocks and deleted ranges wait.
 	Blocks, Deletes int
-	// Bytes is about how much memory they take.
+	// Bytes is about how much memory they take: 200 for a block and its content, 16
+	// for a range of deletes and 100 for a client that has some.
 	Bytes int
 	// Missing are the clients whose blocks are missing, with the state beyond
 	// which they are: one more than what Yjs notes in pendingStructs.missing.
@@ -51,12 +54,33 @@ func (d *Doc) Pending() Pending {
 
 func (p *pending) empty() bool { return p.blocks == 0 && len(p.deletes) == 0 }
 
-// addDelete stores a range that waits.
-func (p *pending) addDelete(c ClientID, r Range) {
+// addDeletes stores ranges that wait.
+func (p *pending) addDeletes(set *IDSet) {
 	if p.deletes == nil {
 		p.deletes = make(map[ClientID][]Range)
 	}
-	p.deletes[c] = addRange(p.deletes[c], r)
+	for _, c := range set.clients {
+		p.setDeletes(c.client, unionRanges(p.deletes[c.client], c.ranges))
+	}
+}
+
+// setDeletes replaces the ranges of a client.
+func (p *pending) setDeletes(c ClientID, rs []Range) {
+	p.bytes -= deleteBytes(p.deletes[c])
+	p.bytes += deleteBytes(rs)
+	if len(rs) == 0 {
+		delete(p.deletes, c)
+		return
+	}
+	p.deletes[c] = rs
+}
+
+// deleteBytes is what the waiting deletes of a client count for.
+func deleteBytes(rs []Range) int {
+	if len(rs) == 0 {
+		return 0
+	}
+	return clientBytes + rangeBytes*len(rs)
 }
 
 // deleteSet is the set of the deletes that wait.
@@ -79,55 +103,77 @@ func (p *pending) wait(c ClientID, clock uint64) {
 	}
 }
 
-// rawBytes is what a waiting block counts for.
-const rawBytes = 200
+// rawBytes is what a waiting block counts for, rangeBytes what a waiting delete
+// does, and clientBytes what a client with waiting deletes does besides.
+const (
+	rawBytes    = 200
+	rangeBytes  = 16
+	clientBytes = 100
+)
 
-// add stores a block that waits, as merging its update with those stored
-// before does: of two that overlap, the one that starts first stays whole
-// (Yjs: mergeUpdatesV2).
-func (p *pending) add(b *rawBlock) {
+// leftover are blocks of one update that have to wait, by client, as they come.
+type leftover map[ClientID][]*rawBlock
+
+// merge puts what is left of an update to what waits, exactly as merging the
+// two updates does (Yjs: mergeUpdatesV2): which of two overlapping blocks stays
+// whole shows in the state.
+func (p *pending) merge(rest leftover) {
 	if p.clients == nil {
 		p.clients = make(map[ClientID][]*rawBlock)
 	}
-	own := b.clone()
-	list := p.clients[b.client]
-	i := len(list)
-	if i > 0 && list[i-1].clock > own.clock {
-		i = sort.Search(i, func(i int) bool { return list[i].clock > own.clock })
+	ids := slices.Sorted(maps.Keys(rest))
+	restInFront := false
+	for i := len(ids) - 1; i >= 0; i-- {
+		c := ids[i]
+		above := ClientID(math.MaxUint64)
+		if i+1 < len(ids) {
+			above = ids[i+1]
+		}
+		restInFront = p.mergeClient(c, rest[c], func() bool { return restInFront && !p.anyBetween(c, above) })
 	}
-	if i > 0 {
-		prev := list[i-1]
-		if prev.end() >= own.end() {
-			return
-		}
-		if prev.end() > own.clock {
-			own.slice(prev.end() - own.clock)
-		}
-		if prev.kind == kindGC && own.kind == kindGC && prev.end() == own.clock {
-			prev.length += own.length
-			p.trimAfter(b.client, i-1)
-			return
-		}
-	}
-	p.count(own, 1)
-	p.clients[b.client] = slices.Insert(list, i, own)
-	p.trimAfter(b.client, i)
 }
 
-// trimAfter cuts what overlaps block i from the blocks after it.
-func (p *pending) trimAfter(c ClientID, i int) {
+// anyBetween tells whether blocks of a client between two wait.
+func (p *pending) anyBetween(low, high ClientID) bool {
+	for c := range p.clients {
+		if low < c && c < high {
+			return true
+		}
+	}
+	return false
+}
+
+// mergeClient merges the blocks of a client into those that wait. restFirst
+// tells which comes first if both start at the same clock: the one that had
+// blocks of the client before longer. The result is that of the rest and this
+// client.
+func (p *pending) mergeClient(c ClientID, rest []*rawBlock, restFirst func() bool) bool {
 	list := p.clients[c]
-	end := list[i].end()
-	j := i + 1
-	for j < len(list) && list[j].end() <= end {
-		p.count(list[j], -1)
-		j++
+	start, end := rest[0].clock, rest[len(rest)-1].end()
+	// Only blocks around the rest can change. One that starts with it counts as
+	// part of a run that is written through.
+	from := sort.Search(len(list), func(i int) bool { return list[i].clock > start })
+	if from > 0 {
+		from--
 	}
-	list = slices.Delete(list, i+1, j)
-	if i+1 < len(list) && list[i+1].clock < end {
-		list[i+1].slice(end - list[i+1].clock)
+	if from > 0 && list[from].clock == start && list[from-1].end() == start {
+		from--
 	}
-	p.clients[c] = list
+	to := from + sort.Search(len(list)-from, func(i int) bool { return list[from+i].clock >= end })
+	to = min(to+1, len(list))
+	for to > 0 && to < len(list) && list[to-1].kind == kindGC && list[to].kind == kindGC && list[to-1].end() == list[to].clock {
+		to++
+	}
+	for _, b := range list[from:to] {
+		p.count(b, -1)
+	}
+	merged, restInFront := mergeLists(list[from:to], rest, restFirst)
+	for _, b := range merged {
+		p.count(b, 1)
+	}
+	restInFront = restInFront && to == len(list)
+	p.clients[c] = slices.Replace(list, from, to, merged...)
+	return restInFront
 }
 
 func (p *pending) count(b *rawBlock, sign int) {

@@ -116,3 +116,6 @@ func (g *growingRanges) settled() ranges {
 	g.sorted, g.waiting = out, g.waiting[:0]
 	return out
 }
+
+// clip gives back memory that is not used.
+func (g *growingRanges) clip() { g.sorted, g.waiting = fit(g.settled()), nil }

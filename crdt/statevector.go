@@ -74,20 +74,6 @@ func (sv StateVector) Contains(other StateVector) bool {
 	return true
 }
 
-// union is the larger state of each client.
-func (sv StateVector) union(other StateVector) StateVector {
-	cs := slices.Clone(sv.clients)
-	for i := range cs {
-		cs[i].clock = max(cs[i].clock, other.Get(cs[i].client))
-	}
-	for _, e := range other.clients {
-		if sv.Get(e.client) == 0 {
-			cs = append(cs, e)
-		}
-	}
-	return newStateVector(cs)
-}
-
 // Equal tells whether both hold the same states.
 func (sv StateVector) Equal(other StateVector) bool {
 	return slices.Equal(sv.clients, other.clients)

@@ -159,7 +159,7 @@ func (d *Doc) checkUndo(seen map[itemRef]bool) error {
 		}
 		flagged++
 		id, ok := d.redone[r]
-		switch c := d.clientIndex[id.Client]; {
+		switch c := d.findClient(id.Client); {
 		case !ok:
 			return fmt.Errorf("item %d: redone by nothing", r)
 		case c == 0 || id.Clock+Clock(it.length) > Clock(d.clients[c].state):

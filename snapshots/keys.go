@@ -13,7 +13,29 @@ import (
 const (
 	snapshotExt = ".snapshot"
 	segmentExt  = ".segment"
+	// maxKeyBytes bounds a key, maxElementBytes each of its elements.
+	maxKeyBytes     = 512
+	maxElementBytes = 200
 )
+
+// CheckKey refuses what no Store may take: whatever could leave a folder, hide
+// in it or depend on a store's idea of letters.
+func CheckKey(key string) error {
+	if len(key) > maxKeyBytes {
+		return fmt.Errorf("the key has %d bytes, at most %d", len(key), maxKeyBytes)
+	}
+	for elem := range strings.SplitSeq(key, "/") {
+		if elem == "" || elem[0] == '.' || len(elem) > maxElementBytes {
+			return fmt.Errorf("%q is no key", key)
+		}
+		for _, c := range []byte(elem) {
+			if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '.' {
+				return fmt.Errorf("%q is no key", key)
+			}
+		}
+	}
+	return nil
+}
 
 // Folder is the key prefix of a document's files, "/" included. It is made of
 // the digest of the name, so that no name can reach outside the store or

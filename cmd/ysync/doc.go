@@ -23,13 +23,13 @@ type docCmd struct {
 // dataFlag is what all commands on a data folder have.
 type dataFlag struct {
 	Data string `help:"Data folder of a server. It must be stopped, unless its update log is in PostgreSQL." default:"./data"`
-	Log  string `help:"Update log in PostgreSQL, as for serve; empty for the one in the data folder." placeholder:"URL"`
+	storeFlags
 }
 
 // open opens the folder. Damage is told on w, one line each.
 func (d dataFlag) open(ctx context.Context, s streams) (*folder, error) {
 	logger, _ := newLoggers("warn", s.err)
-	data, err := openStores(ctx, d.Data, d.Log, look, logger)
+	data, err := d.storeFlags.open(ctx, d.Data, look, logger)
 	if exit, ok := errors.AsType[*exitError](err); ok && exit.code == exitInUse {
 		return nil, &exitError{exitInUse, fmt.Errorf("%w: stop the server first", exit.err)}
 	}
@@ -170,9 +170,9 @@ func (c *docExportCmd) Run(ctx context.Context, s streams) error {
 	var state []byte
 	switch c.Format {
 	case "v1":
-		state = document.AppendState(nil, crdt.V1)
+		state = document.AppendStored(nil, crdt.V1)
 	case "v2":
-		state = document.AppendState(nil, crdt.V2)
+		state = document.AppendStored(nil, crdt.V2)
 	default:
 		state = append(document.AppendJSON(nil, nil), '\n')
 	}

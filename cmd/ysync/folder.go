@@ -15,7 +15,6 @@ import (
 	"ysync/persistence"
 	"ysync/persistence/pebble"
 	"ysync/snapshots"
-	"ysync/snapshots/dir"
 )
 
 // The data folder:
@@ -23,10 +22,12 @@ import (
 //	FORMAT      the version of this layout, a decimal number
 //	log/        the update log, when it is embedded
 //	LOG         says that the update log is in PostgreSQL, when it is
-//	snapshots/  stored states and history segments
+//	SNAPSHOTS   names the bucket that the snapshots are in, when they are
+//	snapshots/  stored states and history segments, when they are not
 const (
 	formatFile     = "FORMAT"
 	elsewhereFile  = "LOG"
+	bucketFile     = "SNAPSHOTS"
 	formatVersion  = 1
 	logFolder      = "log"
 	snapshotFolder = "snapshots"
@@ -38,12 +39,14 @@ type folder struct {
 	keeper *snapshots.Keeper
 	// about tells an operator of a log that is elsewhere.
 	about []zap.Field
+	// status is the same for /status, with the state of now; nil for none.
+	status func() any
 	// unlock lets others open the folder; nil when the log does that.
 	unlock func() error
 }
 
-// openFolder opens a data folder that exists, with its embedded log. Nobody
-// else has it open.
+// openFolder opens the embedded log of a data folder that exists. Nobody else
+// has it open.
 func openFolder(path string, logger *zap.Logger) (*folder, error) {
 	if err := checkFormat(path); err != nil {
 		return nil, err
@@ -60,17 +63,7 @@ func openFolder(path string, logger *zap.Logger) (*folder, error) {
 	case err != nil:
 		return nil, err
 	}
-	return withSnapshots(path, &folder{log: log}, logger)
-}
-
-// withSnapshots opens the snapshots of a folder with an open log.
-func withSnapshots(path string, f *folder, logger *zap.Logger) (*folder, error) {
-	store, err := dir.Open(vfs.Default, filepath.Join(path, snapshotFolder))
-	if err != nil {
-		return nil, errors.Join(err, f.close())
-	}
-	f.keeper = snapshots.New(store, f.log, snapshots.Options{Logger: logger})
-	return f, nil
+	return &folder{log: log}, nil
 }
 
 func (f *folder) close() error {

@@ -137,9 +137,10 @@ func TestHelpListsEverything(t *testing.T) {
 	if code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	typ := reflect.TypeFor[serveCmd]()
-	for i := range typ.NumField() {
-		field := typ.Field(i)
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[serveCmd]()) {
+		if field.Anonymous {
+			continue
+		}
 		name := kebab(field.Name)
 		if !strings.Contains(out, "--"+name) {
 			t.Errorf("serve --help lacks --%s", name)

@@ -27,9 +27,9 @@ const (
 	own
 )
 
-// openStores opens a data folder with the update log at a URL, or with the one
-// inside it when there is no URL.
-func openStores(ctx context.Context, path, url string, what use, logger *zap.Logger) (*folder, error) {
+// openLog opens the update log at a URL, or the one in the data folder when
+// there is no URL.
+func openLog(ctx context.Context, path, url string, what use, logger *zap.Logger) (*folder, error) {
 	if url == "" {
 		return openFolder(path, logger)
 	}
@@ -60,7 +60,7 @@ func openStores(ctx context.Context, path, url string, what use, logger *zap.Log
 			return nil, errors.Join(err, f.close())
 		}
 	}
-	return withSnapshots(path, f, logger)
+	return f, nil
 }
 
 func openPostgres(ctx context.Context, url string, what use, logger *zap.Logger) (*folder, error) {
@@ -78,7 +78,18 @@ func openPostgres(ctx context.Context, url string, what use, logger *zap.Logger)
 		return nil, err
 	}
 	d := log.Durability()
-	return &folder{log: log, about: []zap.Field{
-		zap.String("log", log.Address()), zap.String("postgres", d.Server), zap.Stringer("durability", d),
-	}}, nil
+	return &folder{
+		log: log,
+		about: []zap.Field{
+			zap.String("log", log.Address()), zap.String("postgres", d.Server), zap.Stringer("durability", d),
+		},
+		status: func() any { return logStatus{log.Address(), d, log.Health()} },
+	}, nil
+}
+
+// logStatus is what /status shows of a log in PostgreSQL.
+type logStatus struct {
+	Address    string              `json:"address"`
+	Durability postgres.Durability `json:"durability"`
+	Health     postgres.Health     `json:"health"`
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"net/http"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -25,7 +26,7 @@ func TestServeWithPostgres(t *testing.T) {
 	url := strings.Replace(database.Database(t), "postgres@", "postgres:"+password+"@", 1)
 	data := filepath.Join(t.TempDir(), "data")
 	start := func() *server {
-		return startServer(t, withLog(command(t, "serve", "--listen", "127.0.0.1:0", "--data", data), url))
+		return startServer(t, withLog(command(t, "serve", "--listen", "127.0.0.1:0", "--ops", "127.0.0.1:0", "--data", data), url))
 	}
 	s := start()
 	for key, want := range map[string]string{
@@ -36,6 +37,17 @@ func TestServeWithPostgres(t *testing.T) {
 		}
 	}
 	s.join("team/plan").edit("hey")
+
+	answer, err := http.Get("http://" + s.serving["ops"].(string) + "/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	var status struct{ Log logStatus }
+	if err := json.NewDecoder(answer.Body).Decode(&status); err != nil || !status.Log.Health.Up || status.Log.Durability.Fsync != "on" ||
+		status.Log.Address != database.Addr()+"/test1" {
+		t.Errorf("/status: %+v, %v", status, err)
+	}
 
 	// Looking needs no stopped server.
 	out, errs, code := finish(t, withLog(command(t, "doc", "list", "--json", "--data", data), url))

@@ -31,7 +31,7 @@ type serveCmd struct {
 	Listen string `help:"Address for clients, host:port. Loopback only: without keys everyone may read and write everything." default:"127.0.0.1:8787"`
 	Ops    string `help:"Address for operators: /healthz, /readyz, /metrics, /status, /debug/pprof. Loopback only; empty for none." default:""`
 	Data   string `help:"Data folder; made if it is not there." default:"./data"`
-	Log    string `help:"Update log in PostgreSQL, as postgres://user:password@host/database; empty for one in the data folder. Other users of the machine can read a command line: better set YSYNC_LOG." placeholder:"URL"`
+	storeFlags
 
 	MaxConnections    int           `help:"Open connections, if the process may open enough files. Beyond it new ones are answered 503." default:"50000"`
 	MaxMessage        size          `help:"Size of one message, in bytes." default:"32MiB"`
@@ -59,7 +59,7 @@ func (c *serveCmd) Run(ctx context.Context, s streams) error {
 	if err := prepareFolder(c.Data); err != nil {
 		return err
 	}
-	data, err := openStores(ctx, c.Data, c.Log, own, logger)
+	data, err := c.storeFlags.open(ctx, c.Data, own, logger)
 	if err != nil {
 		return err
 	}
@@ -145,6 +145,7 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 		Session:        session.Limits{MessageBytes: int(c.MaxMessage), StallFor: c.SlowReaderTimeout},
 		MaxConnections: connections,
 		LargeBudget:    int64(c.LargeMessages),
+		Log:            data.status,
 	})
 	if err != nil {
 		return err

@@ -35,11 +35,9 @@ func TestChunksInYjs(t *testing.T) {
 // chunkHistory makes a random history without Yjs and gives its documents to
 // Yjs clients, to new ones and to such as know another replica's document.
 func chunkHistory(p *peer, seed uint64) (int, error) {
-	h := newHistory(p, seed)
-	for range 3 + h.IntN(4) {
-		h.replicas = append(h.replicas, &member{ours: replica.New(replica.Options{ClientID: h.Uint64N(1 << 32), KeepDeleted: h.IntN(3) == 0, Roots: h.roots})})
-	}
-	for range 100 + h.IntN(200) {
+	h := newHistory(plan{seed: seed})
+	for i := range 100 + h.IntN(200) {
+		h.draw(uint64(i+1) << 8)
 		m := h.replicas[h.IntN(len(h.replicas))]
 		if h.IntN(3) == 0 {
 			from := h.replicas[h.IntN(len(h.replicas))]
@@ -52,7 +50,7 @@ func chunkHistory(p *peer, seed uint64) (int, error) {
 			}
 			continue
 		}
-		if _, err := h.editOurs(m); err != nil {
+		if err := h.edit(i, m); err != nil {
 			return 0, err
 		}
 	}

@@ -32,30 +32,20 @@ func TestPast(t *testing.T) {
 }
 
 func runPast(p *peer, seed uint64) error {
-	h := newHistory(p, seed)
-	h.plainText = true
-	if _, err := p.call("reset"); err != nil {
+	h, err := openLive(p, plan{seed: seed}, false, true)
+	if err != nil {
 		return err
 	}
-	for i := range 2 + h.IntN(3) {
-		id := uint64(h.Uint32()) + 1
-		m := &member{
-			name: fmt.Sprintf("r%d", i),
-			ours: replica.New(replica.Options{ClientID: id, KeepDeleted: true, Roots: h.roots}),
-		}
-		if _, err := p.call("new", arg{"doc", m.name}, arg{"clientID", id}, arg{"gc", false}, arg{"roots", h.roots}); err != nil {
-			return err
-		}
-		h.replicas = append(h.replicas, m)
-	}
+	h.plainText = true
 	moments := map[*member][][]byte{}
 	var positions [][]byte
 	for step := range 40 + h.IntN(80) {
+		h.draw(uint64(step+1) << 8)
 		m := h.replicas[h.IntN(len(h.replicas))]
 		var err error
 		switch h.IntN(12) {
 		case 0, 1, 2, 3, 4:
-			err = h.edit(m)
+			err = h.edit(step, m)
 		case 5, 6, 7:
 			err = h.deliver(m)
 		case 8:
@@ -91,9 +81,9 @@ func runPast(p *peer, seed uint64) error {
 }
 
 // moment takes a snapshot. Snapshots are kept as V1.
-func (h *history) moment(m *member, all [][]byte) ([][]byte, error) {
+func (h *live) moment(m *member, all [][]byte) ([][]byte, error) {
 	for version := 1; version <= 2; version++ {
-		answer, err := h.peer.call("snapshot", arg{"doc", m.name}, arg{"v", version})
+		answer, err := h.peer.call("snapshot", arg{"doc", m.name()}, arg{"v", version})
 		if err != nil {
 			return all, err
 		}
@@ -102,13 +92,11 @@ func (h *history) moment(m *member, all [][]byte) ([][]byte, error) {
 		}
 	}
 	s := m.ours.Snapshot(1)
-	h.note("%s takes %s", m.name, b64(s))
 	return append(all, s), nil
 }
 
-func (h *history) comparePast(m *member, prev, s []byte) error {
-	h.note("%s looks at %s and %s", m.name, b64(prev), b64(s))
-	theirs, err := h.peer.call("past", arg{"doc", m.name}, arg{"s", b64(s)}, arg{"prev", b64(prev)}, arg{"v", 1})
+func (h *live) comparePast(m *member, prev, s []byte) error {
+	theirs, err := h.peer.call("past", arg{"doc", m.name()}, arg{"s", b64(s)}, arg{"prev", b64(prev)}, arg{"v", 1})
 	if err != nil {
 		return err
 	}
@@ -136,7 +124,7 @@ func (h *history) comparePast(m *member, prev, s []byte) error {
 				return err
 			}
 			if d := vectors.Diff(withoutLoading(f.Value), withoutLoading(ours)); d != "" {
-				return fmt.Errorf("%s: %s of %s%s", m.name, form, f.Key, d)
+				return fmt.Errorf("%s: %s of %s%s", m.name(), form, f.Key, d)
 			}
 		}
 	}
@@ -147,7 +135,7 @@ func (h *history) comparePast(m *member, prev, s []byte) error {
 }
 
 // place makes a relative position in a root.
-func (h *history) place(m *member, all [][]byte) ([][]byte, error) {
+func (h *live) place(m *member, all [][]byte) ([][]byte, error) {
 	name := h.names[h.IntN(len(h.names))]
 	if h.roots[name] == "map" {
 		return all, nil
@@ -157,20 +145,19 @@ func (h *history) place(m *member, all [][]byte) ([][]byte, error) {
 	if err != nil {
 		return all, err
 	}
-	answer, err := h.peer.call("relpos", arg{"doc", m.name}, arg{"root", name}, arg{"index", index}, arg{"assoc", assoc})
+	answer, err := h.peer.call("relpos", arg{"doc", m.name()}, arg{"root", name}, arg{"index", index}, arg{"assoc", assoc})
 	if err != nil {
 		return all, err
 	}
 	if got := string(p.AppendJSON(nil)); got != answer.Get("json").Str {
-		return all, fmt.Errorf("%s: position %d of %s: Yjs has %s, we %s", m.name, index, name, answer.Get("json").Str, got)
+		return all, fmt.Errorf("%s: position %d of %s: Yjs has %s, we %s", m.name(), index, name, answer.Get("json").Str, got)
 	}
 	rp, err := base64.StdEncoding.DecodeString(answer.Get("rp").Str)
-	h.note("%s places %s", m.name, answer.Get("json").Str)
 	return append(all, rp), err
 }
 
-func (h *history) resolve(m *member, rp []byte) error {
-	answer, err := h.peer.call("abspos", arg{"doc", m.name}, arg{"rp", b64(rp)})
+func (h *live) resolve(m *member, rp []byte) error {
+	answer, err := h.peer.call("abspos", arg{"doc", m.name()}, arg{"rp", b64(rp)})
 	if err != nil {
 		return err
 	}
@@ -179,7 +166,7 @@ func (h *history) resolve(m *member, rp []byte) error {
 		return err
 	}
 	if d := vectors.Diff(answer.Get("pos"), ours); d != "" {
-		return fmt.Errorf("%s: position %s%s", m.name, b64(rp), d)
+		return fmt.Errorf("%s: position %s%s", m.name(), b64(rp), d)
 	}
 	return nil
 }

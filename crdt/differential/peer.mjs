@@ -163,10 +163,12 @@ const open = ({ doc: name, clientID, gc, roots, quiet, observe }) => {
   return {}
 }
 
+const embedded = (t, n) => t.toDelta().filter(op => typeof op.insert !== 'string')[n].insert
+
 const at = (d, path) => {
   let t = d.roots[path[0]]
   for (const step of path.slice(1)) {
-    if (typeof step === 'number') t = t.get(step)
+    if (typeof step === 'number') t = t instanceof Y.Text ? embedded(t, step) : t.get(step)
     else if (t instanceof Y.Map) t = t.get(step)
     else t = t.getAttribute(step)
   }
@@ -199,6 +201,277 @@ const drain = d => {
   return { emitted, events }
 }
 
+// histories: many steps in one command, answered by a hash of what each step made (sum_test.go)
+
+const float = new DataView(new ArrayBuffer(8))
+
+class Sum {
+  a = 0
+  b = 0
+
+  unit (u) {
+    this.a = Math.imul(this.a ^ u, 0x01000193)
+    this.b = (Math.imul(this.b, 31) + u) | 0
+  }
+
+  bytes (u) {
+    this.unit(u.length)
+    let { a, b } = this
+    for (let i = 0; i < u.length; i++) {
+      a = Math.imul(a ^ u[i], 0x01000193)
+      b = (Math.imul(b, 31) + u[i]) | 0
+    }
+    this.a = a
+    this.b = b
+  }
+
+  text (s) {
+    for (let i = 0; i < s.length; i++) this.unit(s.charCodeAt(i))
+    this.unit(0x10000)
+  }
+
+  number (f) {
+    float.setFloat64(0, f)
+    this.unit(float.getInt32(0))
+    this.unit(float.getInt32(4))
+  }
+
+  value () { return (this.a >>> 0) * 2097152 + (this.b >>> 11) }
+
+  emitted (list) {
+    this.unit(list.length)
+    for (const e of list) {
+      this.unit(e.local ? 1 : 0)
+      this.bytes(e.v1)
+      this.bytes(e.v2)
+    }
+  }
+
+  state (y) {
+    this.bytes(Y.encodeStateAsUpdate(y))
+    this.bytes(Y.encodeStateAsUpdateV2(y))
+    this.bytes(Y.encodeStateVector(y))
+    const missing = [...y.store.pendingStructs?.missing ?? []].sort((x, y) => x[0] - y[0])
+    this.unit(missing.length)
+    for (const [client, clock] of missing) {
+      this.number(client)
+      this.number(clock)
+    }
+    this.unit(y.store.pendingDs !== null ? 1 : 0)
+  }
+
+  content (v) {
+    if (v === undefined) return this.unit(0x20000)
+    if (v === null) return this.unit(0x20001)
+    switch (typeof v) {
+      case 'boolean':
+        this.unit(0x20002)
+        return this.unit(v ? 1 : 0)
+      case 'number':
+        this.unit(0x20003)
+        return this.number(v)
+      case 'bigint':
+        this.unit(0x20004)
+        this.unit(Number(BigInt.asIntN(32, v >> 32n)))
+        return this.unit(Number(BigInt.asIntN(32, v)))
+      case 'string':
+        this.unit(0x20005)
+        return this.text(v)
+    }
+    if (v instanceof Uint8Array) {
+      this.unit(0x20006)
+      this.bytes(v)
+    } else if (Array.isArray(v)) {
+      this.unit(0x20007)
+      this.list(v)
+    } else if (v instanceof Y.AbstractType) {
+      this.unit(0x20009)
+      this.shared(v)
+    } else if (v instanceof Y.Doc) {
+      this.unit(0x2000a)
+      this.text(v.guid)
+      this.unit(v.gc ? 0 : 1)
+      this.unit(v.autoLoad ? 1 : 0)
+      this.unit(v.shouldLoad ? 1 : 0)
+      if (v.meta === null || v.meta === undefined) this.unit(0)
+      else this.content(v.meta)
+    } else {
+      this.unit(0x20008)
+      this.fields(Object.entries(v))
+    }
+  }
+
+  list (l) {
+    this.unit(l.length)
+    for (const e of l) this.content(e)
+  }
+
+  fields (entries) {
+    entries.sort((x, y) => x[0] < y[0] ? -1 : 1)
+    this.unit(entries.length)
+    for (const [k, e] of entries) {
+      this.text(k)
+      this.content(e)
+    }
+  }
+
+  shared (t) {
+    this.unit(kindOf(t))
+    if (t instanceof Y.Text) {
+      this.unit(t.length)
+      for (const op of t.toDelta()) {
+        this.content(op.insert)
+        this.fields(Object.entries(op.attributes ?? {}))
+      }
+      this.fields(Object.entries(t.getAttributes()))
+      this.text(t.toString())
+    } else if (t instanceof Y.Array) {
+      this.list(t.toArray())
+    } else if (t instanceof Y.XmlHook) {
+      this.text(t.hookName)
+      this.fields([...t.entries()])
+    } else if (t instanceof Y.Map) {
+      this.fields([...t.entries()])
+    } else {
+      if (t instanceof Y.XmlElement) {
+        this.text(t.nodeName)
+        this.fields(Object.entries(t.getAttributes()))
+      }
+      this.list(t.toArray())
+    }
+  }
+}
+
+const kindOf = t => {
+  if (t instanceof Y.XmlText) return 6
+  if (t instanceof Y.Text) return 2
+  if (t instanceof Y.Array) return 0
+  if (t instanceof Y.XmlHook) return 5
+  if (t instanceof Y.Map) return 1
+  return t instanceof Y.XmlElement ? 3 : 4
+}
+
+const diffs = [null, Y.diffUpdate, Y.diffUpdateV2]
+const merges = [null, Y.mergeUpdates, Y.mergeUpdatesV2]
+const applies = [null, Y.applyUpdate, Y.applyUpdateV2]
+const states = [null, Y.encodeStateAsUpdate, Y.encodeStateAsUpdateV2]
+const converts = [null, Y.convertUpdateFormatV2ToV1, Y.convertUpdateFormatV1ToV2]
+
+const none = new Uint8Array()
+
+class History {
+  constructor ({ replicas, roots, versions, undoes }) {
+    this.updates = []
+    this.replicas = replicas.map(({ client, gc }) => {
+      const doc = new Y.Doc({ gc })
+      doc.clientID = client
+      const d = { doc, emitted: [], events: [], roots: {} }
+      for (const [root, type] of Object.entries(roots)) d.roots[root] = define(doc, root, type)
+      if (undoes) d.undo = new Y.UndoManager(Object.values(d.roots), { captureTimeout: 0, trackedOrigins: new Set(['local']) })
+      if (versions.includes(1)) doc.on('update', (v1, _, __, tr) => d.emitted.push({ v1, v2: none, local: tr.local }))
+      if (versions.length === 2) doc.on('updateV2', v2 => { d.emitted[d.emitted.length - 1].v2 = v2 })
+      else if (versions[0] === 2) doc.on('updateV2', (v2, _, __, tr) => d.emitted.push({ v1: none, v2, local: tr.local }))
+      return d
+    })
+  }
+
+  // Each step returns what it made: { emitted }, { bytes } of updates, { state } or { content } of a replica.
+
+  edit (r, ops) {
+    const d = this.replicas[r]
+    d.doc.transact(() => { for (const o of ops) edits[o.o](at(d, o.at), o) }, 'local')
+    return this.drain(d)
+  }
+
+  undo (r, what) {
+    const d = this.replicas[r]
+    const popped = d.undo[what]()
+    return { bytes: [[popped === null ? 0 : 1]], ...this.drain(d) }
+  }
+
+  drain (d) {
+    const { emitted } = drain(d)
+    for (const e of emitted) if (e.local) this.updates.push([null, e.v1, e.v2])
+    return { emitted }
+  }
+
+  // deliver applies updates, merged if they are several, without what is known if cut.
+  deliver (r, v, ks, cut) {
+    const d = this.replicas[r]
+    const us = ks.map(k => this.updates[k][v])
+    let u = us.length === 1 ? us[0] : merges[v](us)
+    if (cut) u = diffs[v](u, Y.encodeStateVector(d.doc))
+    applies[v](d.doc, u, 'remote')
+    return { ...this.drain(d), bytes: [u] }
+  }
+
+  // sync applies what one replica has and another one lacks.
+  sync (r, from, lacks, v, cut) {
+    const d = this.replicas[r]
+    const y = this.replicas[from].doc
+    const sv = Y.encodeStateVector(this.replicas[lacks].doc)
+    const bytes = [states[v](y, sv)]
+    if (cut) bytes.push(diffs[v](states[v](y), sv))
+    applies[v](d.doc, bytes[0], 'remote')
+    return { ...this.drain(d), bytes }
+  }
+
+  // merge merges updates and states that overlap.
+  merge (v, sources) {
+    const merged = merges[v](sources.map(([kind, x, y]) => {
+      switch (kind) {
+        case 'update': return this.updates[x][v]
+        case 'state': return states[v](this.replicas[x].doc)
+        default: return states[v](this.replicas[x].doc, Y.encodeStateVector(this.replicas[y].doc))
+      }
+    }))
+    return { bytes: [merged, converts[3 - v](merged)] }
+  }
+
+  state (r) { return { state: this.replicas[r].doc } }
+  content (r) { return { content: this.replicas[r] } }
+}
+
+const sumOf = made => {
+  const h = new Sum()
+  for (const u of made.bytes ?? []) h.bytes(u)
+  if (made.emitted) h.emitted(made.emitted)
+  if (made.state) h.state(made.state)
+  if (made.content) {
+    for (const name of Object.keys(made.content.roots).sort()) {
+      const t = made.content.roots[name]
+      h.shared(t)
+      if (t instanceof Y.XmlFragment) h.text(t.toString())
+    }
+  }
+  return h.value()
+}
+
+const detailOf = made => ({
+  bytes: made.bytes?.map(u => b64(Uint8Array.from(u))),
+  emitted: made.emitted?.map(e => ({ v1: b64(e.v1), v2: b64(e.v2), local: e.local })),
+  ...(made.state ? everything(made.state, {}) : {}),
+  ...(made.content ? { deep: Object.fromEntries(Object.entries(made.content.roots).map(([k, t]) => [k, deep(t)])) } : {})
+})
+
+// run: a whole history; detail is the number of the step to tell in full, which ends it.
+const run = ({ history, detail }) => {
+  const h = new History(history)
+  const sums = []
+  for (const [i, [step, ...args]] of history.steps.entries()) {
+    let made
+    try {
+      made = h[step](...args)
+    } catch (err) {
+      return { sums, thrown: String(err?.stack ?? err) }
+    }
+    sums.push(sumOf(made))
+    if (i === detail) return { sums, detail: detailOf(made) }
+  }
+  for (const d of h.replicas) d.doc.destroy()
+  return { sums }
+}
+
 const mapOf = m => Object.fromEntries([...m.entries()].filter(([, clock]) => clock > 0))
 
 const byVersion = (v, one, two) => v === 2 ? two : one
@@ -229,16 +502,9 @@ const commands = {
   // all: everything that is compared of a document.
   all: ({ doc }) => {
     const { doc: y, roots } = docs.get(doc)
-    return {
-      v1: b64(Y.encodeStateAsUpdate(y)),
-      v2: b64(Y.encodeStateAsUpdateV2(y)),
-      sv: b64(Y.encodeStateVector(y)),
-      map: mapOf(stateVector(y)),
-      ds: deleteSet(y),
-      deep: Object.fromEntries(Object.entries(roots).map(([k, t]) => [k, deep(t)])),
-      pending: pending(y)
-    }
+    return everything(y, roots)
   },
+  run,
   pending: ({ doc }) => ({ pending: pending(docs.get(doc).doc) }),
   merge: ({ v, us }) => ({ u: b64(byVersion(v, Y.mergeUpdates, Y.mergeUpdatesV2)(us.map(unb64))) }),
   diff: ({ v, u, sv }) => ({ u: b64(byVersion(v, Y.diffUpdate, Y.diffUpdateV2)(unb64(u), unb64(sv))) }),
@@ -273,6 +539,16 @@ const commands = {
   },
   convert: ({ to, u }) => ({ u: b64(byVersion(to, Y.convertUpdateFormatV2ToV1, Y.convertUpdateFormatV1ToV2)(unb64(u))) })
 }
+
+const everything = (y, roots) => ({
+  v1: b64(Y.encodeStateAsUpdate(y)),
+  v2: b64(Y.encodeStateAsUpdateV2(y)),
+  sv: b64(Y.encodeStateVector(y)),
+  map: mapOf(stateVector(y)),
+  ds: deleteSet(y),
+  deep: Object.fromEntries(Object.entries(roots).map(([k, t]) => [k, deep(t)])),
+  pending: pending(y)
+})
 
 const stateVector = y => Y.decodeStateVector(Y.encodeStateVector(y))
 

@@ -30,7 +30,7 @@ var errNoPeer = errors.New("no real Yjs here")
 var errHung = errors.New("no answer from Yjs")
 
 // patience is how long an answer may take.
-const patience = 20 * time.Second
+const patience = 2 * time.Minute
 
 // needPeer starts a peer; false says that there is none here, which with
 // CI=true is a failure.
@@ -55,7 +55,7 @@ func startPeer(t *testing.T) (*peer, error) {
 	if _, err := os.Stat("node_modules/yjs/package.json"); err != nil {
 		return nil, fmt.Errorf("%w: run npm ci in crdt/differential", errNoPeer)
 	}
-	cmd := exec.Command(node, "peer.mjs")
+	cmd := exec.Command(node, "--max-semi-space-size=64", "peer.mjs")
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -68,7 +68,7 @@ func startPeer(t *testing.T) (*peer, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	p := &peer{cmd: cmd, in: in, lines: make(chan []byte)}
+	p := &peer{cmd: cmd, in: in, lines: make(chan []byte, 16)}
 	go func() {
 		defer close(p.lines)
 		lines := bufio.NewScanner(out)
@@ -106,28 +106,14 @@ type arg struct {
 // call sends a command and returns the answer; an error that Yjs reports comes
 // as a *yjsError.
 func (p *peer) call(op string, args ...arg) (vectors.Value, error) {
-	p.id++
-	req := map[string]any{"id": p.id, "op": op}
-	for _, a := range args {
-		req[a.name] = a.value
-	}
-	b, err := json.Marshal(req)
-	if err != nil {
-		return vectors.Value{}, err
-	}
-	if _, err := p.in.Write(append(b, '\n')); err != nil {
-		return vectors.Value{}, fmt.Errorf("peer: %w", err)
-	}
-	var line []byte
-	select {
-	case line = <-p.lines:
-	case <-time.After(patience):
-		return vectors.Value{}, errors.Join(errHung, p.cmd.Process.Kill())
-	}
-	if line == nil {
-		return vectors.Value{}, fmt.Errorf("peer: %w", io.ErrUnexpectedEOF)
-	}
 	var v vectors.Value
+	if err := p.send(op, args...); err != nil {
+		return v, err
+	}
+	line, err := p.receive()
+	if err != nil {
+		return v, err
+	}
 	if err := json.Unmarshal(line, &v); err != nil {
 		return v, fmt.Errorf("peer: %w", err)
 	}
@@ -138,6 +124,37 @@ func (p *peer) call(op string, args ...arg) (vectors.Value, error) {
 		return v, &yjsError{v.Get("err").Str}
 	}
 	return v, nil
+}
+
+// send sends a command. Answers come in the order of the commands, of which a
+// few may be on their way.
+func (p *peer) send(op string, args ...arg) error {
+	p.id++
+	req := map[string]any{"id": p.id, "op": op}
+	for _, a := range args {
+		req[a.name] = a.value
+	}
+	b, err := json.Marshal(req)
+	if err != nil {
+		return err
+	}
+	if _, err := p.in.Write(append(b, '\n')); err != nil {
+		return fmt.Errorf("peer: %w", err)
+	}
+	return nil
+}
+
+// receive waits for the next answer.
+func (p *peer) receive() ([]byte, error) {
+	select {
+	case line := <-p.lines:
+		if line == nil {
+			return nil, fmt.Errorf("peer: %w", io.ErrUnexpectedEOF)
+		}
+		return line, nil
+	case <-time.After(patience):
+		return nil, errors.Join(errHung, p.cmd.Process.Kill())
+	}
 }
 
 // yjsError is an error that Yjs reported.

@@ -1,15 +1,17 @@
 package differential
 
 import (
+	"math"
 	"math/rand/v2"
 	"strconv"
 	"strings"
 
+	"ysync/crdt"
 	"ysync/internal/lib0"
 	"ysync/internal/vectors"
 )
 
-// random makes edits that fit a document, from its dump alone.
+// random draws edits that fit a document.
 type random struct {
 	*rand.Rand
 	// plainText leaves out characters outside the basic plane, so that no
@@ -26,87 +28,129 @@ func str(s string) vectors.Value {
 
 func obj(fs ...vectors.Field) vectors.Value { return vectors.MakeObject(fs...) }
 
-// target is a shared type in a dump.
-type target struct {
+// place is a shared type in a document.
+type place struct {
 	path []vectors.Value
-	dump vectors.Value
+	t    crdt.Value
 }
 
-// targets lists a type and all types in it.
-func targets(path []vectors.Value, dump vectors.Value) []target {
-	out := []target{{path, dump}}
-	below := func(step vectors.Value, v vectors.Value) {
-		if v.Has("$y") {
-			p := append(append([]vectors.Value(nil), path...), step)
-			out = append(out, targets(p, v)...)
+// place draws a shared type: a root, or one somewhere below it.
+func (r random) place(name string, root crdt.Value) place {
+	at := place{[]vectors.Value{str(name)}, root}
+	for depth := 0; depth < 12 && r.IntN(5) > 1; depth++ {
+		step, child := r.child(at.t)
+		if step.Kind == vectors.Absent {
+			break
+		}
+		at.path, at.t = append(at.path, step), child
+	}
+	return at
+}
+
+// child draws a shared type directly below one, with the step that leads there.
+func (r random) child(t crdt.Value) (vectors.Value, crdt.Value) {
+	kind, _ := t.TypeKind()
+	switch kind {
+	case crdt.KindText, crdt.KindXMLText:
+		if r.IntN(4) == 0 {
+			return r.embedded(t.Text())
+		}
+	case crdt.KindArray:
+		return r.listed(t.Array().Len(), t.Array().At)
+	case crdt.KindMap, crdt.KindXMLHook:
+		return r.keyed(t.Map())
+	case crdt.KindXMLFragment, crdt.KindXMLElement:
+		return r.listed(t.XMLFragment().Len(), t.XMLFragment().At)
+	}
+	return vectors.Value{}, t
+}
+
+func (r random) listed(n int, at func(int) crdt.Value) (vectors.Value, crdt.Value) {
+	for range min(n, 3) {
+		i := r.IntN(n)
+		if e := at(i); e.Kind() == crdt.ValueType {
+			return num(i), e
 		}
 	}
-	for i, v := range dump.Get("v").List {
-		below(num(i), v)
-	}
-	for _, f := range dump.Get("v").Fields {
-		below(str(f.Key), f.Value)
-	}
-	for i, v := range dump.Get("c").List {
-		below(num(i), v)
-	}
-	return out
+	return vectors.Value{}, crdt.Value{}
 }
 
-// edit draws the edits of one transaction: each in another root, so that none
-// changes what another one relies on.
-func (r random) edit(roots []string, dump func(root string) vectors.Value) []vectors.Op {
-	n := 1 + r.IntN(min(3, len(roots)))
-	var ops []vectors.Op
-	for _, i := range r.Perm(len(roots))[:n] {
-		ts := targets([]vectors.Value{str(roots[i])}, dump(roots[i]))
-		t := ts[r.IntN(len(ts))]
-		op := r.op(t.dump)
-		op.At = t.path
-		ops = append(ops, op)
+func (r random) keyed(m crdt.Map) (step vectors.Value, child crdt.Value) {
+	n := 0
+	for key, e := range m.All() {
+		if e.Kind() != crdt.ValueType {
+			continue
+		}
+		if n++; r.IntN(n) == 0 {
+			step, child = str(key), e
+		}
+	}
+	return step, child
+}
+
+func (r random) embedded(t crdt.Text) (step vectors.Value, child crdt.Value) {
+	i, n := 0, 0
+	for op := range t.Chunks() {
+		switch op.Insert.Kind() {
+		case crdt.ValueString:
+			continue
+		case crdt.ValueType:
+			if n++; r.IntN(n) == 0 {
+				step, child = num(i), op.Insert
+			}
+		}
+		i++
+	}
+	return step, child
+}
+
+// appendEdit draws an edit of a type, or some typing.
+func (r random) appendEdit(ops []vectors.Op, at place) []vectors.Op {
+	if kind, _ := at.t.TypeKind(); (kind == crdt.KindText || kind == crdt.KindXMLText) && r.IntN(3) == 0 {
+		return r.typing(ops, at)
+	}
+	op := r.op(at.t)
+	op.At = at.path
+	return append(ops, op)
+}
+
+// typing is characters typed one after the other, some of them taken back.
+func (r random) typing(ops []vectors.Op, at place) []vectors.Op {
+	i := r.IntN(at.t.Text().Len() + 1)
+	var a *vectors.Value
+	if r.IntN(8) == 0 {
+		a = r.maybeAttrs()
+	}
+	typed := 0
+	for range 1 + r.IntN(40) {
+		if typed > 0 && r.IntN(8) == 0 {
+			typed--
+			ops = append(ops, vectors.Op{O: "del", At: at.path, I: i + typed, N: 1})
+			continue
+		}
+		ops = append(ops, vectors.Op{O: "ins", At: at.path, I: i + typed, S: str(string(rune('a' + r.IntN(26)))), A: a})
+		typed++
 	}
 	return ops
 }
 
-func (r random) op(dump vectors.Value) vectors.Op {
-	switch dump.Get("$y").Str {
-	case "text", "xmltext":
-		return r.textOp(dump)
-	case "array":
-		return r.listOp(len(dump.Get("v").List), r.element)
-	case "map", "xmlhook":
-		return r.mapOp(dump)
+func (r random) op(t crdt.Value) vectors.Op {
+	kind, _ := t.TypeKind()
+	switch kind {
+	case crdt.KindText, crdt.KindXMLText:
+		return r.textOp(t.Text().Len())
+	case crdt.KindArray:
+		return r.listOp(t.Array().Len(), r.element)
+	case crdt.KindMap, crdt.KindXMLHook:
+		return r.mapOp()
 	}
-	if dump.Get("$y").Str == "xmlelement" && r.IntN(3) == 0 {
+	if kind == crdt.KindXMLElement && r.IntN(3) == 0 {
 		return r.attribute()
 	}
-	return r.xmlOp(len(dump.Get("c").List))
+	return r.xmlOp(t.XMLFragment().Len())
 }
 
-// textLength is the length of a dumped text in UTF-16 code units.
-func textLength(dump vectors.Value) int {
-	n := 0
-	for _, op := range dump.Get("d").List {
-		ins := op.Get("insert")
-		switch {
-		case ins.Kind == vectors.String:
-			for _, c := range ins.Str {
-				n++
-				if c >= 0x10000 {
-					n++
-				}
-			}
-		case ins.Has("$utf16"):
-			n += len(ins.Get("$utf16").List)
-		default:
-			n++
-		}
-	}
-	return n
-}
-
-func (r random) textOp(dump vectors.Value) vectors.Op {
-	n := textLength(dump)
+func (r random) textOp(n int) vectors.Op {
 	i := r.IntN(n + 1)
 	switch r.IntN(12) {
 	case 0, 1, 2, 3:
@@ -117,9 +161,9 @@ func (r random) textOp(dump vectors.Value) vectors.Op {
 		a := r.attrs()
 		return vectors.Op{O: "fmt", I: i, N: r.IntN(n - i + 1), A: &a}
 	case 9:
-		v := obj(vectors.Field{Key: "image", Value: num(r.IntN(9))})
+		v := obj(vectors.Field{Key: "image", Value: r.jsonValue()})
 		if r.IntN(3) == 0 {
-			v = r.shared()
+			v = r.shared(0)
 		}
 		return vectors.Op{O: "emb", I: i, V: v, A: r.maybeAttrs()}
 	case 10:
@@ -145,7 +189,11 @@ func (r random) delta(n int) vectors.Value {
 				fs = append(fs, vectors.Field{Key: "attributes", Value: *a})
 			}
 		default:
-			fs = append(fs, vectors.Field{Key: "insert", Value: str(r.text())})
+			insert := str(r.text())
+			if r.IntN(6) == 0 {
+				insert = obj(vectors.Field{Key: "image", Value: r.jsonValue()})
+			}
+			fs = append(fs, vectors.Field{Key: "insert", Value: insert})
 			if a := r.maybeAttrs(); a != nil {
 				fs = append(fs, vectors.Field{Key: "attributes", Value: *a})
 			}
@@ -160,6 +208,9 @@ func (r random) delta(n int) vectors.Value {
 // when it is sent.
 func (r random) text() string {
 	s := r.words()
+	if r.IntN(60) == 0 {
+		s = strings.Repeat(s, 1+r.IntN(300))
+	}
 	if !r.plainText && r.IntN(8) == 0 {
 		s += []string{"\xed\xa0\xbd", "\xed\xb8\x80x", "\xed\xb8\x80\xed\xa0\xbd"}[r.IntN(3)]
 	}
@@ -178,7 +229,7 @@ func (r random) words() string {
 	return b.String()
 }
 
-var formats = []string{"bold", "italic", "link", "color", "2", "1"}
+var formats = []string{"bold", "italic", "link", "color", "2", "1", ""}
 
 func (r random) attrs() vectors.Value {
 	var fs []vectors.Field
@@ -191,6 +242,10 @@ func (r random) attrs() vectors.Value {
 			v = str("#0f0")
 		case 3:
 			v = obj(vectors.Field{Key: "href", Value: str("u" + strconv.Itoa(r.IntN(2)))})
+		case 4:
+			if r.IntN(3) == 0 {
+				v = r.jsonValue()
+			}
 		}
 		fs = append(fs, vectors.Field{Key: formats[i], Value: v})
 	}
@@ -209,12 +264,15 @@ func (r random) maybeAttrs() *vectors.Value {
 	return nil
 }
 
-var keys = []string{"a", "b", "key", "länge", "0", "7"}
+var keys = []string{"a", "b", "key", "länge", "0", "7", "", "4294967295", "😀"}
 
 func (r random) attribute() vectors.Op {
 	k := keys[r.IntN(len(keys))]
 	if r.IntN(4) == 0 {
 		return vectors.Op{O: "rmattr", K: k}
+	}
+	if r.IntN(6) == 0 {
+		return vectors.Op{O: "attr", K: k, V: r.plain()}
 	}
 	return vectors.Op{O: "attr", K: k, V: str("v" + strconv.Itoa(r.IntN(20)))}
 }
@@ -241,7 +299,7 @@ func (r random) listOp(n int, element func() vectors.Value) vectors.Op {
 	return vectors.Op{O: "ains", I: i, V: vals()}
 }
 
-func (r random) mapOp(dump vectors.Value) vectors.Op {
+func (r random) mapOp() vectors.Op {
 	k := keys[r.IntN(len(keys))]
 	switch r.IntN(12) {
 	case 0, 1, 2:
@@ -257,6 +315,8 @@ func (r random) mapOp(dump vectors.Value) vectors.Op {
 		v = vectors.MakeBigInt(int64(r.Uint64()))
 	case 2:
 		v = r.subdoc()
+	case 3:
+		v = vectors.MakeNumber(numbers[r.IntN(len(numbers))])
 	}
 	return vectors.Op{O: "set", K: k, V: v}
 }
@@ -281,6 +341,9 @@ func (r random) xmlOp(n int) vectors.Op {
 
 func (r random) xmlNode(depth int) vectors.Value {
 	if depth > 2 || r.IntN(2) == 0 {
+		if r.IntN(3) == 0 {
+			return obj(vectors.Field{Key: "$y", Value: str("xmltext")}, vectors.Field{Key: "d", Value: r.content()})
+		}
 		return obj(vectors.Field{Key: "$y", Value: str("xmltext")}, vectors.Field{Key: "s", Value: str(r.words())})
 	}
 	if r.IntN(8) == 0 {
@@ -304,7 +367,27 @@ func (r random) xmlNode(depth int) vectors.Value {
 
 // element draws a value for an array or a map.
 func (r random) element() vectors.Value {
-	switch r.IntN(16) {
+	switch r.IntN(24) {
+	case 0, 1, 2, 3, 4, 5:
+		return r.shared(0)
+	case 6:
+		return vectors.MakeBytes([]byte{byte(r.IntN(256)), byte(r.IntN(256))}[:r.IntN(3)])
+	case 7:
+		if r.IntN(4) == 0 {
+			return r.subdoc()
+		}
+	}
+	return r.plain()
+}
+
+var numbers = []float64{
+	0, math.Copysign(0, -1), math.NaN(), math.Inf(1), math.Inf(-1), 1<<31 - 1, 1 << 31, -1 << 31, -1<<31 - 1,
+	1<<53 - 1, 1 << 53, -1<<53 + 1, 0.1, 1.5, math.MaxFloat32, math.SmallestNonzeroFloat64, 63, 64, -64, 8191, 1e21,
+}
+
+// plain draws data.
+func (r random) plain() vectors.Value {
+	switch r.IntN(14) {
 	case 0:
 		return vectors.MakeNull()
 	case 1:
@@ -316,28 +399,86 @@ func (r random) element() vectors.Value {
 	case 4:
 		return num(r.IntN(1<<40) - 1<<39)
 	case 5:
-		return vectors.MakeBytes([]byte{byte(r.IntN(256)), byte(r.IntN(256))})
+		return vectors.MakeNumber(numbers[r.IntN(len(numbers))])
 	case 6:
-		return obj(vectors.Field{Key: "z", Value: num(1)}, vectors.Field{Key: "10", Value: str("x")}, vectors.Field{Key: "2", Value: vectors.MakeNull()})
+		return obj(vectors.Field{Key: "z", Value: r.nested(0)}, vectors.Field{Key: "10", Value: str("x")}, vectors.Field{Key: "2", Value: vectors.MakeNull()})
 	case 7:
-		return vectors.MakeList(num(r.IntN(9)), str("in"), vectors.MakeList([]vectors.Value{}...))
-	case 8, 9, 10:
-		return r.shared()
-	case 11, 12:
+		return vectors.MakeList(num(r.IntN(9)), r.nested(0), vectors.MakeList([]vectors.Value{}...))
+	case 8:
+		return str("")
+	case 9, 10:
 		return num(r.IntN(200) - 100)
 	}
 	return str(r.words())
 }
 
-// shared draws a type to insert.
-func (r random) shared() vectors.Value {
-	switch r.IntN(3) {
-	case 0:
-		return obj(vectors.Field{Key: "$y", Value: str("text")}, vectors.Field{Key: "s", Value: str(r.words())})
-	case 1:
-		return obj(vectors.Field{Key: "$y", Value: str("array")}, vectors.Field{Key: "v", Value: vectors.MakeList(num(1), str("e"))})
+// nested draws data within data, which may be what no list or map holds itself.
+func (r random) nested(depth int) vectors.Value {
+	switch n := r.IntN(12); {
+	case n == 0:
+		return vectors.MakeUndefined()
+	case n == 1:
+		return vectors.MakeBigInt(int64(r.Uint64()) >> r.IntN(64))
+	case n == 2:
+		return vectors.MakeBytes([]byte{byte(r.IntN(256))})
+	case n == 3 && depth < 4:
+		return obj(vectors.Field{Key: keys[r.IntN(len(keys))], Value: r.nested(depth + 1)})
+	case n == 4 && depth < 4:
+		return vectors.MakeList(r.nested(depth+1), r.nested(depth+1))
 	}
-	return obj(vectors.Field{Key: "$y", Value: str("map")}, vectors.Field{Key: "v", Value: obj(
-		vectors.Field{Key: "k", Value: num(1)}, vectors.Field{Key: "t", Value: obj(
-			vectors.Field{Key: "$y", Value: str("text")}, vectors.Field{Key: "s", Value: str("deep")})})})
+	return r.plain()
+}
+
+// shared draws a type to insert.
+func (r random) shared(depth int) vectors.Value {
+	y := func(kind string, fs ...vectors.Field) vectors.Value {
+		return obj(append([]vectors.Field{{Key: "$y", Value: str(kind)}}, fs...)...)
+	}
+	inner := func() vectors.Value {
+		if depth < 3 && r.IntN(3) == 0 {
+			return r.shared(depth + 1)
+		}
+		return r.plain()
+	}
+	switch r.IntN(8) {
+	case 0, 1:
+		return y("text", vectors.Field{Key: "s", Value: str(r.words())})
+	case 2:
+		return y("text", vectors.Field{Key: "d", Value: r.content()})
+	case 3, 4:
+		return y("array", vectors.Field{Key: "v", Value: vectors.MakeList(inner(), inner())})
+	case 5:
+		return r.xmlNode(1)
+	}
+	return y("map", vectors.Field{Key: "v", Value: obj(
+		vectors.Field{Key: "k", Value: num(1)}, vectors.Field{Key: keys[r.IntN(5)] + "t", Value: inner()})})
+}
+
+// content draws a delta for an empty text.
+func (r random) content() vectors.Value {
+	var d []vectors.Value
+	for range r.IntN(4) {
+		fs := []vectors.Field{{Key: "insert", Value: str(r.words())}}
+		if r.IntN(4) == 0 {
+			fs[0].Value = obj(vectors.Field{Key: "image", Value: r.jsonValue()})
+		}
+		if a := r.maybeAttrs(); a != nil {
+			fs = append(fs, vectors.Field{Key: "attributes", Value: *a})
+		}
+		d = append(d, obj(fs...))
+	}
+	return vectors.MakeList(d...)
+}
+
+// jsonValue draws data that JSON.stringify takes.
+func (r random) jsonValue() vectors.Value {
+	switch r.IntN(6) {
+	case 0:
+		return vectors.MakeNumber(numbers[r.IntN(len(numbers))])
+	case 1:
+		return obj(vectors.Field{Key: "u", Value: vectors.MakeUndefined()}, vectors.Field{Key: "7", Value: vectors.MakeList(vectors.MakeUndefined(), str(r.words()))})
+	case 2:
+		return str(r.words())
+	}
+	return num(r.IntN(9))
 }

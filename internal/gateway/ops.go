@@ -22,9 +22,11 @@ type Status struct {
 	// UncommittedBytes are applied but not durable yet.
 	UncommittedBytes int64 `json:"uncommitted_bytes"`
 	LogStalled       bool  `json:"log_stalled"`
-	Quarantined      int   `json:"quarantined"`
-	HeapBytes        int64 `json:"heap_bytes"`
-	Goroutines       int   `json:"goroutines"`
+	// Log is what Options.Log tells.
+	Log         any   `json:"log,omitempty"`
+	Quarantined int   `json:"quarantined"`
+	HeapBytes   int64 `json:"heap_bytes"`
+	Goroutines  int   `json:"goroutines"`
 }
 
 // Status returns the figures of now. version is the program's.
@@ -32,6 +34,10 @@ func (s *Server) Status(version string) Status {
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
 	stats := s.hub.Stats()
+	var log any
+	if s.options.Log != nil {
+		log = s.options.Log()
+	}
 	return Status{
 		Version:          version,
 		UptimeSeconds:    s.now().Sub(s.started).Seconds(),
@@ -41,6 +47,7 @@ func (s *Server) Status(version string) Status {
 		Subscriptions:    stats.Subscriptions,
 		UncommittedBytes: stats.UncommittedBytes,
 		LogStalled:       stats.LogStalled,
+		Log:              log,
 		Quarantined:      stats.Quarantined,
 		HeapBytes:        int64(memory.HeapAlloc),
 		Goroutines:       runtime.NumGoroutine(),

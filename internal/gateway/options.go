@@ -35,6 +35,9 @@ type Options struct {
 	// message of the largest size. Those of 64 KiB to 1 MiB have a quarter of
 	// it for themselves, and those of 4 to 64 KiB another.
 	LargeBudget int64
+	// Log tells what /status shows of a log that is elsewhere; nil shows
+	// nothing. Its result must encode as JSON and hold no secret.
+	Log func() any
 	// Now reads the clock. Default time.Now.
 	Now func() time.Time
 }

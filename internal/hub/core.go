@@ -307,7 +307,7 @@ func (c *core) read(r *request) {
 		c.fx.answers = append(c.fx.answers, answer{r, ErrNotFound})
 		return
 	}
-	r.state = State{Position: c.version, Update: c.doc.AppendState(nil, crdt.V2)}
+	r.state = State{Position: c.version, Update: c.doc.AppendStored(nil, crdt.V2)}
 	c.fx.answers = append(c.fx.answers, answer{r, nil})
 }
 

@@ -178,7 +178,7 @@ func (c *core) wanted() {
 // freeze encodes the state for a snapshot of the present version.
 func (c *core) freeze(r *request) {
 	st := &c.stored
-	state := c.doc.AppendState(nil, crdt.V2)
+	state := c.doc.AppendStored(nil, crdt.V2)
 	if fault.Active(fault.DropPending) {
 		state = c.doc.AppendDiff(nil, crdt.V2, crdt.StateVector{})
 	}

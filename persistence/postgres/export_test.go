@@ -7,3 +7,15 @@ import "strings"
 func (l *Log) WithoutEpoch() {
 	l.appendSQL = strings.Replace(appendSQL, "AND t.epoch = d.epoch", "", 1)
 }
+
+// AppendSQL is the statement of an append.
+const AppendSQL = appendSQL
+
+// WriterSettings are the names and values of what a writer's session sets
+// for its plans.
+func WriterSettings() (all [][2]string) {
+	for _, s := range writing {
+		all = append(all, [2]string{s.name, s.value})
+	}
+	return all
+}

@@ -99,10 +99,15 @@ func settings(o Options) []setting {
 	}
 }
 
+// writing are the settings of a connection that appends. A plan that is made
+// while there are no documents reads them all, and would be kept when there
+// are many.
+var writing = []setting{{"enable_seqscan", "off", false}, {"plan_cache_mode", "force_generic_plan", false}}
+
 // prepareSession gives a new connection its settings and refuses one that
 // cannot keep the log's promises.
-func prepareSession(ctx context.Context, conn *pgx.Conn, o Options) error {
-	want := settings(o)
+func prepareSession(ctx context.Context, conn *pgx.Conn, o Options, more ...setting) error {
+	want := append(settings(o), more...)
 	has, err := readSettings(ctx, conn, want)
 	if err != nil {
 		return err

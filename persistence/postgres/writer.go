@@ -192,7 +192,7 @@ func (w *writer) connect() error {
 		return &unsentError{err}
 	}
 	w.conn = conn
-	if err = prepareSession(ctx, conn, w.log.options); err == nil {
+	if err = prepareSession(ctx, conn, w.log.options, writing...); err == nil {
 		_, err = conn.Prepare(ctx, appendStatement, w.log.appendSQL)
 	}
 	if err != nil {

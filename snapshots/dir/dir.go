@@ -32,9 +32,6 @@ const (
 	// chunkBytes is the size of one write. The file system may change the
 	// bytes it is given, so that every write goes through a scratch buffer.
 	chunkBytes = 256 << 10
-	// maxKeyBytes bounds a key, maxElementBytes each of its elements.
-	maxKeyBytes     = 512
-	maxElementBytes = 200
 )
 
 // category names this store's writes in the file system's statistics.
@@ -372,21 +369,10 @@ func (s *Store) syncDir(name string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// checkKey refuses whatever could leave the folder, hide in it or depend on the
-// file system's idea of letters.
+// checkKey refuses what is no key, and the folder of unfinished files.
 func checkKey(key string) error {
-	if len(key) > maxKeyBytes {
-		return fmt.Errorf("the key has %d bytes, at most %d", len(key), maxKeyBytes)
-	}
-	for elem := range strings.SplitSeq(key, "/") {
-		if elem == "" || elem[0] == '.' || len(elem) > maxElementBytes {
-			return fmt.Errorf("%q is no key", key)
-		}
-		for _, c := range []byte(elem) {
-			if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '.' {
-				return fmt.Errorf("%q is no key", key)
-			}
-		}
+	if err := snapshots.CheckKey(key); err != nil {
+		return err
 	}
 	if strings.HasPrefix(key, tmpFolder+"/") {
 		return fmt.Errorf("%q is no key: the folder is for unfinished files", key)

@@ -31,7 +31,7 @@ func (r *Replica) edit(tx *crdt.Txn, op vectors.Op) error {
 }
 
 // resolve follows a path: the name of a root, then indices, keys and names of
-// attributes.
+// attributes. An index into a text counts its embedded values.
 func (r *Replica) resolve(path []vectors.Value) (crdt.Value, error) {
 	if len(path) == 0 {
 		return crdt.Undefined(), fmt.Errorf("replica: empty path")
@@ -45,6 +45,8 @@ func (r *Replica) resolve(path []vectors.Value) (crdt.Value, error) {
 		switch {
 		case step.Kind == vectors.Number && kind == crdt.KindArray:
 			t = t.Array().At(int(step.Num))
+		case step.Kind == vectors.Number && (kind == crdt.KindText || kind == crdt.KindXMLText):
+			t = embedded(t.Text(), int(step.Num))
 		case step.Kind == vectors.Number:
 			t = t.XMLFragment().At(int(step.Num))
 		case kind == crdt.KindMap || kind == crdt.KindXMLHook:
@@ -56,6 +58,19 @@ func (r *Replica) resolve(path []vectors.Value) (crdt.Value, error) {
 		}
 	}
 	return t, err
+}
+
+func embedded(t crdt.Text, n int) crdt.Value {
+	for op := range t.Chunks() {
+		if op.Insert.Kind() == crdt.ValueString {
+			continue
+		}
+		if n == 0 {
+			return op.Insert
+		}
+		n--
+	}
+	return crdt.Undefined()
 }
 
 func editText(tx *crdt.Txn, t crdt.Text, op vectors.Op) error {

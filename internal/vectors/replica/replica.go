@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"slices"
 	"strconv"
 
 	"ysync/crdt"
@@ -13,13 +14,15 @@ type Options struct {
 	KeepDeleted     bool
 	NoFormatCleanup bool
 	Roots           map[string]string // root name → recorded type
+	Versions        []int             // in which updates are emitted; both if nil
 }
 
 // Replica is a document and the types of its roots.
 type Replica struct {
-	Doc     *crdt.Doc
-	roots   map[string]string
-	watched watched
+	Doc      *crdt.Doc
+	roots    map[string]string
+	versions []int
+	watched  watched
 }
 
 // New makes a replica with an empty document whose roots are defined.
@@ -30,7 +33,8 @@ func New(o Options) *Replica {
 			KeepDeleted:     o.KeepDeleted,
 			NoFormatCleanup: o.NoFormatCleanup,
 		}),
-		roots: o.Roots,
+		roots:    o.Roots,
+		versions: o.Versions,
 	}
 	r.Doc.OnSubdocs(r.noteSubdocs)
 	for name := range o.Roots {
@@ -55,7 +59,7 @@ func (r *Replica) Apply(version int, update []byte) ([]Emitted, error) {
 	if err != nil {
 		return nil, err
 	}
-	return emitted(c, false), nil
+	return r.emitted(c, false), nil
 }
 
 // ApplyOnly applies an update.
@@ -69,12 +73,23 @@ func (r *Replica) Edit(ops []vectors.Op) ([]Emitted, error) { return r.EditAs("l
 
 // EditAs is Edit with another origin.
 func (r *Replica) EditAs(origin any, ops []vectors.Op) ([]Emitted, error) {
+	i := 0
+	return r.EditEach(origin, func() (vectors.Op, bool) {
+		if i == len(ops) {
+			return vectors.Op{}, false
+		}
+		i++
+		return ops[i-1], true
+	})
+}
+
+// EditEach does one edit after the other in one transaction. Next, which may
+// read the document, says what to do until it returns false.
+func (r *Replica) EditEach(origin any, next func() (vectors.Op, bool)) ([]Emitted, error) {
 	var bad error
 	c, err := r.Doc.Transact(origin, func(tx *crdt.Txn) {
-		for _, op := range ops {
-			if bad = r.edit(tx, op); bad != nil {
-				return
-			}
+		for op, more := next(); more && bad == nil; op, more = next() {
+			bad = r.edit(tx, op)
 		}
 	})
 	if bad != nil {
@@ -83,14 +98,21 @@ func (r *Replica) EditAs(origin any, ops []vectors.Op) ([]Emitted, error) {
 	if err != nil {
 		return nil, err
 	}
-	return emitted(c, true), nil
+	return r.emitted(c, true), nil
 }
 
-func emitted(c *crdt.Commit, local bool) []Emitted {
+func (r *Replica) emitted(c *crdt.Commit, local bool) []Emitted {
 	var out []Emitted
 	for ; c != nil; c, local = c.Next(), true {
 		if !c.Empty() {
-			out = append(out, Emitted{c.AppendUpdate(nil, crdt.V1), c.AppendUpdate(nil, crdt.V2), local})
+			e := Emitted{Local: local}
+			if r.versions == nil || slices.Contains(r.versions, 1) {
+				e.V1 = c.AppendUpdate(nil, crdt.V1)
+			}
+			if r.versions == nil || slices.Contains(r.versions, 2) {
+				e.V2 = c.AppendUpdate(nil, crdt.V2)
+			}
+			out = append(out, e)
 		}
 	}
 	return out

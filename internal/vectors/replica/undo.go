@@ -126,5 +126,5 @@ func (u *Undo) Do(what string) (popped bool, out []Emitted, err error) {
 	if err != nil {
 		return false, nil, err
 	}
-	return c != nil, emitted(c, true), nil
+	return c != nil, u.r.emitted(c, true), nil
 }

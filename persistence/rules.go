@@ -114,11 +114,17 @@ func (r Record) WithSegmented(e Epoch, p Position) (Record, error) {
 // MaxSeedKey is the longest idempotency key, in bytes of UTF-8.
 const MaxSeedKey = 256
 
+// ValidSeedKey reports whether key can be an idempotency key: 1 to MaxSeedKey
+// bytes of valid UTF-8 without a zero byte.
+func ValidSeedKey(key string) bool {
+	return key != "" && len(key) <= MaxSeedKey && utf8.ValidString(key) && !strings.ContainsRune(key, 0)
+}
+
 // WithSeed is the record after SetSeed. While there is no entry another key
 // may take the place of the one on record: whoever set that died before the
 // content was in the log.
 func (r Record) WithSeed(e Epoch, key string) (Record, error) {
-	if key == "" || len(key) > MaxSeedKey || !utf8.ValidString(key) || strings.ContainsRune(key, 0) {
+	if !ValidSeedKey(key) {
 		return r, fmt.Errorf("%w: seed key", ErrInvalid)
 	}
 	if err := r.checkWriter(e); err != nil {

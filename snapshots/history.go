@@ -214,8 +214,10 @@ func (k *Keeper) History(
 
 type segmentFile struct {
 	keyRange
-	key  string
-	size int64
+	key    string
+	size   int64
+	header SegmentHeader
+	headed bool
 }
 
 // segmentKeys lists the segment files of one generation.
@@ -226,7 +228,7 @@ func (k *Keeper) segmentKeys(ctx context.Context, document string, generation pe
 			return nil, err
 		}
 		if r, ok := segmentRange(o.Key); ok && r.generation == generation {
-			files = append(files, segmentFile{r, o.Key, o.Size})
+			files = append(files, segmentFile{keyRange: r, key: o.Key, size: o.Size})
 		}
 	}
 	return files, nil

@@ -85,8 +85,7 @@ func (k *Keeper) save(ctx context.Context, h SnapshotHeader, state []byte) (pers
 	if err != nil {
 		return persistence.Pointer{}, err
 	}
-	p := persistence.Pointer{Position: h.Position, SHA256: sha256.Sum256(file)}
-	p.Key = SnapshotKey(h, p.SHA256)
+	p := pointerTo(h, file)
 	if err := k.store.Put(ctx, p.Key, file); err != nil {
 		return persistence.Pointer{}, err
 	}
@@ -94,6 +93,13 @@ func (k *Keeper) save(ctx context.Context, h SnapshotHeader, state []byte) (pers
 		return persistence.Pointer{}, &FileError{p.Key, errors.Join(ErrVerify, err)}
 	}
 	return p, nil
+}
+
+// pointerTo is the pointer to a file.
+func pointerTo(h SnapshotHeader, file []byte) persistence.Pointer {
+	p := persistence.Pointer{Position: h.Position, SHA256: sha256.Sum256(file)}
+	p.Key = SnapshotKey(h, p.SHA256)
+	return p
 }
 
 // fetch reads the object that p points at and checks that it is the one.

@@ -99,7 +99,7 @@ func (t *trail) list(ctx context.Context, rec persistence.Record) error {
 			snapshots = append(snapshots, snapshotFile{keyPlace: p, Object: o})
 			newest = max(newest, p.generation)
 		} else if r, ok := segmentRange(o.Key); ok {
-			segments = append(segments, segmentFile{r, o.Key, o.Size})
+			segments = append(segments, segmentFile{keyRange: r, key: o.Key, size: o.Size})
 			newest = max(newest, r.generation)
 		}
 	}
@@ -111,10 +111,14 @@ func (t *trail) list(ctx context.Context, rec persistence.Record) error {
 	}
 	t.snapshots = slices.DeleteFunc(snapshots, func(f snapshotFile) bool { return f.generation != t.generation })
 	t.segments = slices.DeleteFunc(segments, func(f segmentFile) bool { return f.generation != t.generation })
-	slices.SortStableFunc(t.snapshots, func(a, b snapshotFile) int {
+	sortSnapshots(t.snapshots)
+	return nil
+}
+
+func sortSnapshots(fs []snapshotFile) {
+	slices.SortStableFunc(fs, func(a, b snapshotFile) int {
 		return cmp.Or(cmp.Compare(a.position, b.position), cmp.Compare(a.epoch, b.epoch))
 	})
-	return nil
 }
 
 // logHas tells whether the log holds the entry after a position.

@@ -229,30 +229,16 @@ func (a *API) restoreInto(c *call, into string, past *crdt.Doc, answer *Restored
 
 // revert makes a document what it was.
 func (a *API) revert(c *call, t hub.Terms, past *crdt.Doc, answer *Restored) error {
-	var added, deleted uint64
-	out, err := a.opt.Hub.Edit(c.ctx, c.document, t, func(tx *crdt.Txn) {
-		added, deleted = revert(tx, past)
-	})
+	out, err := a.opt.Hub.Edit(c.ctx, c.document, t, func(tx *crdt.Txn) { tx.Revert(past) })
+	if err != nil {
+		return err
+	}
 	answer.Applied = applied(c.document, out)
-	answer.Added, answer.Deleted = added, deleted
+	answer.Added, answer.Deleted = out.Added, out.Deleted
 	if out.Changed {
 		answer.Undo = snapshots.AtPosition(out.Position - 1).String()
 	}
-	return err
-}
-
-// revert reverts and counts what that makes and deletes.
-func revert(tx *crdt.Txn, past *crdt.Doc) (added, deleted uint64) {
-	doc := tx.Doc()
-	before := doc.StateVector().Get(doc.ClientID())
-	gone := doc.Deletes()
-	tx.Revert(past)
-	now := doc.Deletes()
-	now.Subtract(&gone)
-	for _, r := range now.All() {
-		deleted += uint64(r.Len())
-	}
-	return uint64(doc.StateVector().Get(doc.ClientID()) - before), deleted
+	return nil
 }
 
 // rehearse tells what a revert would do, on a copy.
@@ -261,11 +247,13 @@ func (a *API) rehearse(c *call, past *crdt.Doc, answer *Restored) error {
 	if err != nil {
 		return err
 	}
-	answer.Document, answer.Position = c.document, uint64(rec.Head)
-	commit, err := doc.Transact(nil, func(tx *crdt.Txn) { answer.Added, answer.Deleted = revert(tx, past) })
+	commit, err := doc.Transact(nil, func(tx *crdt.Txn) { tx.Revert(past) })
 	if err != nil {
 		return err
 	}
-	answer.Changed = !commit.Empty()
+	out := hub.OutcomeOf(commit)
+	out.Position = rec.Head
+	answer.Applied = applied(c.document, out)
+	answer.Added, answer.Deleted = out.Added, out.Deleted
 	return nil
 }

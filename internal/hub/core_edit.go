@@ -51,7 +51,7 @@ func (c *core) change(r *request) {
 		}
 		r.err = err
 	}
-	r.outcome.Changed, r.outcome.Pending = !commit.Empty(), commit.LeftPending()
+	r.outcome = OutcomeOf(commit)
 	if r.outcome.Changed || r.outcome.Pending && !c.loggedPending(order.update) {
 		c.logChange(order, commit)
 	}

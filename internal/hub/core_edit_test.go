@@ -42,7 +42,7 @@ func TestAChangeIsLoggedRelayedAndAnsweredAfterTheCommit(t *testing.T) {
 		t.Fatal("answered by the commit of what came before")
 	}
 	r.commit(1)
-	if err, answered := r.answers[req]; !answered || err != nil || req.outcome != (Outcome{Position: 2, Changed: true}) {
+	if err, answered := r.answers[req]; !answered || err != nil || req.outcome != (Outcome{Position: 2, Changed: true, Added: 1}) {
 		t.Errorf("answered %v: %v, %+v", answered, err, req.outcome)
 	}
 	r.converged()

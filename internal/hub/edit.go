@@ -26,8 +26,23 @@ type Outcome struct {
 	Position persistence.Position
 	// Changed: it changed the document.
 	Changed bool
+	// Added and Deleted count the units that it brought and deleted.
+	Added, Deleted uint64
 	// Pending: part of it waits for updates that the document lacks.
 	Pending bool
+}
+
+// OutcomeOf is the outcome of a commit, but for its position.
+func OutcomeOf(commit *crdt.Commit) Outcome {
+	o := Outcome{Changed: !commit.Empty(), Pending: commit.LeftPending()}
+	for _, r := range commit.Added() {
+		o.Added += uint64(r.Len())
+	}
+	deletes := commit.Deletes()
+	for _, r := range deletes.All() {
+		o.Deleted += uint64(r.Len())
+	}
+	return o
 }
 
 // Edit runs fn in a transaction on a document, loading it as needed, as an edit

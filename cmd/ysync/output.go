@@ -83,7 +83,7 @@ func cell(v any) string {
 		if v.IsZero() {
 			return "-"
 		}
-		return v.Local().Format("2006-01-02 15:04:05")
+		return v.Format(time.RFC3339)
 	case *time.Time:
 		if v == nil {
 			return "-"

@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 )
@@ -84,9 +85,13 @@ func (rv *reverting) meetClients() {
 // checkLimits refuses what could fail half way.
 func (rv *reverting) checkLimits() error {
 	d, past := rv.tx.doc, rv.past
-	var units uint64
-	for i := 1; i < len(past.clients); i++ {
-		units += uint64(past.clients[i].state)
+	var units uint64 // not deleted
+	for i := range past.clients {
+		for e := range past.clients[i].blocks.all() {
+			if it := past.item(e.ref); !it.deleted() {
+				units += uint64(it.length)
+			}
+		}
 	}
 	if uint64(d.state(d.self))+units > maxClock || len(d.arena.buf)+len(past.arena.buf) > maxArena {
 		return fmt.Errorf("%w: the document is too large to revert", ErrLimit)
@@ -154,16 +159,26 @@ func (rv *reverting) unitIn(it *item, unit uint32) unitID {
 // alike tells whether a block of the document is not deleted and of the kind of an item of past, of
 // which it holds units. Only in forged histories it is of another.
 func (rv *reverting) alike(r itemRef, it *item) bool {
+	have := rv.tx.doc.item(r)
+	return !have.deleted() && have.kind == it.kind
+}
+
+// same tells whether a block of the document has the content, whose bytes are given, of an item of
+// past from a unit on, which is no text. In most histories it has if it is alike.
+func (rv *reverting) same(r itemRef, it *item, unit uint32, data []byte) bool {
 	d, past := rv.tx.doc, rv.past
-	have := d.item(r)
-	if have.deleted() || have.kind != it.kind {
+	if !rv.alike(r, it) {
 		return false
 	}
-	if it.kind != kindType {
-		return true
+	have := d.item(r)
+	switch it.kind {
+	case kindType:
+		a, b := d.branch(have.branch()), past.branch(it.branch())
+		return a.kind == b.kind && d.key(a.name) == past.key(b.name)
+	case kindAny, kindJSON:
+		return bytes.HasPrefix(d.valuesFrom(have, it.clock+unit-have.clock), data)
 	}
-	a, b := d.branch(have.branch()), past.branch(it.branch())
-	return a.kind == b.kind && d.key(a.name) == past.key(b.name)
+	return bytes.Equal(d.data(have), data)
 }
 
 // contentOf is the content of units of an item of past, whose bytes are given, for an item of the
@@ -195,18 +210,18 @@ func (rv *reverting) revertKeys(b, pb branchRef) {
 		k := d.intern(key)
 		now := d.keyItem(b, k)
 		last := it.length - 1
-		if r, _ := rv.find(it, last); r != 0 && r == now && rv.alike(r, it) && d.item(r).lastID() == rv.unitIn(it, last) {
-			if it.kind == kindType {
-				rv.todo = append(rv.todo, revertPair{d.item(r).branch(), it.branch()})
-			}
-			continue
-		}
 		data := past.data(it)
 		switch it.kind {
 		case kindAny, kindJSON:
 			data = skipValues(data, last)
 		case kindString:
 			data = textFrom(data, last)
+		}
+		if r, _ := rv.find(it, last); r != 0 && r == now && d.item(r).lastID() == rv.unitIn(it, last) && rv.same(r, it, last, data) {
+			if it.kind == kindType {
+				rv.todo = append(rv.todo, revertPair{d.item(r).branch(), it.branch()})
+			}
+			continue
 		}
 		tx.insertItem(b, k, now, 0, rv.contentOf(it, 1, data))
 	}

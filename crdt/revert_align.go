@@ -58,14 +58,14 @@ func (rv *reverting) alignUnits(seq chainRef, pr itemRef, it *item) {
 			data = skipValues(data, n)
 			s.data = s.data[:len(s.data)-len(data)]
 		}
-		s.stays = r != 0 && rv.alike(r, it)
+		s.stays = r != 0 && rv.same(r, it, unit, s.data)
 		rv.addSegment(seq, s, it, unit, r)
 		unit += n
 	}
 }
 
 // alignText aligns text. A pair of surrogates that was cut here since, which made two U+FFFD of it, or
-// of which one half was deleted, is lost as a whole.
+// of which one half was deleted, is lost as a whole. Else only a forged history has another text.
 func (rv *reverting) alignText(seq chainRef, pr itemRef, it *item) {
 	d, data := rv.tx.doc, rv.past.data(it)
 	for unit := uint32(0); unit < it.length; {
@@ -76,7 +76,7 @@ func (rv *reverting) alignText(seq chainRef, pr itemRef, it *item) {
 			size, how = cutText(data, n)
 		}
 		whole := how != cutPair
-		if alike && whole && (it.size != it.length || d.item(r).size != d.item(r).length) {
+		if alike && whole {
 			have, ok := rv.text.seek(d, r, it.clock+unit-d.item(r).clock)
 			whole = ok && bytes.HasPrefix(have, data[:size])
 		}
@@ -141,10 +141,13 @@ type textCursor struct {
 
 // seek is the text of an item from a unit on; ok is false if that is the second half of a pair.
 func (c *textCursor) seek(d *Doc, r itemRef, unit uint32) (rest []byte, ok bool) {
+	data := d.data(d.item(r))
+	if len(data) == int(d.item(r).length) {
+		return data[unit:], true
+	}
 	if r != c.item || unit < c.unit {
 		*c = textCursor{item: r}
 	}
-	data := d.data(d.item(r))
 	at, how := cutText(data[c.at:], unit-c.unit)
 	if how == cutPair {
 		return nil, false

@@ -111,7 +111,8 @@ func (l *Log) change(ctx context.Context, op, name string, rule func(persistence
 	if after != before {
 		d := l.store.putLocked(after)
 		if gone := after.Trimmed - before.Trimmed; gone > 0 {
-			d.entries = slices.Clone(d.entries[gone:])
+			// A document that is adopted is trimmed of entries it never had.
+			d.entries = slices.Clone(d.entries[min(gone, persistence.Position(len(d.entries))):])
 		}
 	}
 	return after, nil

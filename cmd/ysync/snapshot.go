@@ -23,6 +23,7 @@ type snapshotCmd struct {
 	Diff    snapshotDiffCmd    `cmd:"" help:"Show what changed between two moments, and by whom."`
 	Verify  snapshotVerifyCmd  `cmd:"" help:"Read all stored files and load all documents; exit code 4 when something is damaged."`
 	Prune   snapshotPruneCmd   `cmd:"" help:"Thin the history out by age."`
+	Rebuild snapshotRebuildCmd `cmd:"" help:"Fill an empty update log from the stored files, when the database or the log folder is lost."`
 }
 
 type snapshotListCmd struct {

@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"time"
 
-	"ysync/persistence"
 	"ysync/snapshots"
 )
 
@@ -60,20 +59,11 @@ func (a *API) erase(w http.ResponseWriter, c *call) error {
 	if err := a.opt.Hub.Erase(c.ctx, c.document); err != nil {
 		return err
 	}
-	if report.Files, report.Bytes, err = a.opt.Keeper.Wipe(c.ctx, c.document); err != nil {
-		return err
-	}
-	after, err := a.opt.Log.Open(c.ctx, c.document)
+	removed, err := a.opt.Keeper.Erase(c.ctx, c.document, a.opt.Now())
 	if err != nil {
 		return err
 	}
-	report.At = stone(after)
+	report.At = &removed.Tombstone
+	report.Files, report.Bytes = len(removed.Keys), removed.Bytes
 	return writeJSON(w, http.StatusOK, report)
-}
-
-func stone(r persistence.Record) *time.Time {
-	if r.Tombstone.IsZero() {
-		return nil
-	}
-	return &r.Tombstone
 }

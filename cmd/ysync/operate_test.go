@@ -229,11 +229,13 @@ type typist struct {
 	*peer
 	mu    sync.Mutex // guards doc
 	typed []string
+	acked chan struct{}
 	done  sync.WaitGroup
 }
 
 func (s *server) typist(document string) *typist {
-	p := &typist{peer: s.join(document)}
+	p := &typist{peer: s.join(document), acked: make(chan struct{}, 1)}
+	p.ws.SetReadLimit(64 << 20)
 	p.done.Go(func() {
 		for {
 			_, frame, err := p.ws.Read(context.Background())
@@ -252,6 +254,9 @@ func (s *server) typist(document string) *typist {
 func (p *typist) take(frame []byte) error {
 	d := syncproto.NewDecoder(frame)
 	m, _ := d.Next()
+	if m.Kind == syncproto.KindAck {
+		p.acked <- struct{}{}
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch m.Kind {
@@ -336,6 +341,8 @@ func TestRevertUnderTypists(t *testing.T) {
 						t.Error(err)
 						return
 					}
+					p.send(syncproto.AppendAck(nil, []byte{1}))
+					<-p.acked
 				}
 			})
 		}

@@ -1,0 +1,110 @@
+package migrate
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+
+	"ysync/crdt"
+)
+
+// ySweetFile is the file in the folder of each document.
+const ySweetFile = "/data.ysweet"
+
+// ySweetDocument is the one document that every file of y-sweet holds.
+const ySweetDocument = "doc"
+
+// What a key of a document is for.
+const (
+	sweetState byte = iota
+	sweetVector
+	sweetUpdate
+	sweetMeta
+)
+
+// decodeYSweet reads a file of y-sweet.
+func decodeYSweet(file []byte) (Stored, error) {
+	entries, err := decodeBincode(file)
+	if err != nil {
+		return Stored{}, err
+	}
+	var number []byte
+	for _, e := range entries {
+		if bytes.Equal(e.key, []byte("\x00\x00"+ySweetDocument+"\x00")) {
+			number = e.value
+		}
+	}
+	if len(entries) == 0 {
+		return Stored{}, nil // opened, never edited
+	}
+	if len(number) != 4 {
+		return Stored{}, damaged("the entry that numbers its document is missing")
+	}
+	var stored Stored
+	meta, other := 0, 0
+	mine := append([]byte{0, 1}, number...)
+	for _, e := range entries {
+		rest, ok := bytes.CutPrefix(e.key, mine)
+		switch {
+		case !ok:
+			if len(e.key) < 2 || e.key[0] != 0 || e.key[1] > 1 {
+				return Stored{}, damaged("a key that y-sweet does not write: %x", e.key)
+			}
+			if e.key[1] == 1 {
+				other++
+			}
+		case len(rest) == 1 && rest[0] == sweetState, len(rest) == 6 && rest[0] == sweetUpdate:
+			// The keys are sorted: the state is before the updates.
+			stored.Updates = append(stored.Updates, e.value)
+		case len(rest) == 1 && rest[0] == sweetVector:
+			if stored.Known, err = crdt.DecodeStateVector(e.value); err != nil {
+				return Stored{}, damaged("the state vector: %w", err)
+			}
+		case len(rest) > 1 && rest[0] == sweetMeta:
+			meta++
+		default:
+			return Stored{}, damaged("a key that y-sweet does not write: %x", e.key)
+		}
+	}
+	if meta > 0 {
+		stored.Notes = append(stored.Notes, fmt.Sprintf("%d metadata values are not imported", meta))
+	}
+	if other > 0 {
+		stored.Notes = append(stored.Notes, fmt.Sprintf("%d entries of other documents in the same file are not imported", other))
+	}
+	return stored, nil
+}
+
+type bincodeEntry struct{ key, value []byte }
+
+// decodeBincode reads a sorted map of bytes to bytes. The slices are parts of b.
+func decodeBincode(b []byte) ([]bincodeEntry, error) {
+	count, rest, ok := bincodeLength(b)
+	if !ok || count > uint64(len(rest))/16 {
+		return nil, damaged("it is cut short, or no file of y-sweet")
+	}
+	entries := make([]bincodeEntry, count)
+	for i := range entries {
+		for _, part := range []*[]byte{&entries[i].key, &entries[i].value} {
+			var n uint64
+			if n, rest, ok = bincodeLength(rest); !ok || n > uint64(len(rest)) {
+				return nil, damaged("it is cut short in entry %d of %d", i+1, count)
+			}
+			*part, rest = rest[:n:n], rest[n:]
+		}
+		if i > 0 && bytes.Compare(entries[i-1].key, entries[i].key) >= 0 {
+			return nil, damaged("entry %d is out of order", i+1)
+		}
+	}
+	if len(rest) > 0 {
+		return nil, damaged("%d bytes follow its last entry", len(rest))
+	}
+	return entries, nil
+}
+
+func bincodeLength(b []byte) (n uint64, rest []byte, ok bool) {
+	if len(b) < 8 {
+		return 0, nil, false
+	}
+	return binary.LittleEndian.Uint64(b), b[8:], true
+}

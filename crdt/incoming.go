@@ -25,6 +25,7 @@ type incoming struct {
 	skips   int
 	types   int
 	total   int // blocks
+	ranges  int // of the delete set
 	payload int // bytes of content
 	current int // large: the section that r stands in
 	block   rawBlock
@@ -38,6 +39,7 @@ const smallUpdate = 64
 type section struct {
 	client ClientID
 	clock  uint64 // of the next block
+	end    uint64 // the clock after the last block
 	left   uint32 // blocks still to read
 	// at is where the next block is: an index into blocks in a small update, an
 	// offset in V1, the number of the section in V2.
@@ -62,17 +64,19 @@ func (in *incoming) release() {
 
 // read decodes a whole update and checks all that can be checked without a
 // document. It changes nothing.
-func (in *incoming) read(v Version, update []byte, maxBlocks int) error {
+func (in *incoming) read(v Version, update []byte, lim *Limits) error {
 	in.v, in.update, in.small = v, update, true
 	in.sections, in.blocks, in.runs = in.sections[:0], in.blocks[:0], in.runs[:0]
 	r := &in.r
-	if err := r.start(v, update, maxBlocks); err != nil {
+	if err := r.start(v, update, lim.BlocksPerUpdate); err != nil {
 		return err
 	}
+	r.maxDeletes = lim.DeletesPerUpdate
 	for b := in.slot(); r.next(b); b = in.slot() {
 		if r.section != len(in.sections) {
 			in.sections = append(in.sections, section{client: b.client, clock: b.clock, left: uint32(r.blocks) + 1, at: r.origin})
 		}
+		in.sections[len(in.sections)-1].end = b.end()
 	}
 	in.small = r.total < smallUpdate
 	in.deletes = r.dec.offset()
@@ -90,7 +94,7 @@ func (in *incoming) read(v Version, update []byte, maxBlocks int) error {
 		return err
 	}
 	in.rest, in.skips, in.total, in.types = r.dec.remaining(), r.skips, r.total, r.types
-	in.payload = r.payload
+	in.payload, in.ranges = r.payload, r.deletes
 	return in.arrange()
 }
 

@@ -26,7 +26,8 @@ type pending struct {
 type Pending struct {
 	// Blocks and Deletes are how many blocks and deleted ranges wait.
 	Blocks, Deletes int
-	// Bytes is about how much memory they take.
+	// Bytes is about how much memory they take: 200 for a block and its content, 16
+	// for a range of deletes and 100 for a client that has some.
 	Bytes int
 	// Missing are the clients whose blocks are missing, with the state beyond
 	// which they are: one more than what Yjs notes in pendingStructs.missing.
@@ -53,12 +54,33 @@ func (d *Doc) Pending() Pending {
 
 func (p *pending) empty() bool { return p.blocks == 0 && len(p.deletes) == 0 }
 
-// addDelete stores a range that waits.
-func (p *pending) addDelete(c ClientID, r Range) {
+// addDeletes stores ranges that wait.
+func (p *pending) addDeletes(set *IDSet) {
 	if p.deletes == nil {
 		p.deletes = make(map[ClientID][]Range)
 	}
-	p.deletes[c] = addRange(p.deletes[c], r)
+	for _, c := range set.clients {
+		p.setDeletes(c.client, unionRanges(p.deletes[c.client], c.ranges))
+	}
+}
+
+// setDeletes replaces the ranges of a client.
+func (p *pending) setDeletes(c ClientID, rs []Range) {
+	p.bytes -= deleteBytes(p.deletes[c])
+	p.bytes += deleteBytes(rs)
+	if len(rs) == 0 {
+		delete(p.deletes, c)
+		return
+	}
+	p.deletes[c] = rs
+}
+
+// deleteBytes is what the waiting deletes of a client count for.
+func deleteBytes(rs []Range) int {
+	if len(rs) == 0 {
+		return 0
+	}
+	return clientBytes + rangeBytes*len(rs)
 }
 
 // deleteSet is the set of the deletes that wait.
@@ -81,8 +103,13 @@ func (p *pending) wait(c ClientID, clock uint64) {
 	}
 }
 
-// rawBytes is what a waiting block counts for.
-const rawBytes = 200
+// rawBytes is what a waiting block counts for, rangeBytes what a waiting delete
+// does, and clientBytes what a client with waiting deletes does besides.
+const (
+	rawBytes    = 200
+	rangeBytes  = 16
+	clientBytes = 100
+)
 
 // leftover are blocks of one update that have to wait, by client, as they come.
 type leftover map[ClientID][]*rawBlock

@@ -256,12 +256,15 @@ const b3 = (kind, change) => {
   }
 }
 
+// replaces tells whether an edit is two calls, which are one transaction.
+const replaces = ([, del, ins]) => del > 0 && ins
+
 const replay = (set) => ({
   setup: () => ({ trace: traceOf(set), bytes: 0 }),
   run (c) {
     c.d = E.create(clientA, (u) => { c.bytes += u.length })
     for (const t of c.trace) {
-      if (t.length === 1) edit(c.d, t[0])
+      if (t.length === 1 && !replaces(t[0])) edit(c.d, t[0])
       else c.d.transact(() => { for (const op of t) edit(c.d, op) })
     }
   },

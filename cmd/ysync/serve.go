@@ -136,7 +136,12 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 	if err != nil {
 		return err
 	}
+	operations, err := newAPI(h, data, logger)
+	if err != nil {
+		return err
+	}
 	server, err := gateway.New(gateway.Options{
+		API:            operations,
 		Hub:            h,
 		Auth:           auth.Open{},
 		Metrics:        m,

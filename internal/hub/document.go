@@ -45,6 +45,7 @@ type document struct {
 	inboxBytes int
 	queued     bool          // in the run queue, or being run
 	queuedAt   time.Time     // since when
+	job        chan struct{} // closed when the newest job has ended; nil before the first
 	space      chan struct{} // closed when the inbox was emptied or a session ended; nil when nobody waits
 
 	// Guarded by hub.timers.mu.

@@ -233,8 +233,11 @@ func (h *Hub) Snapshot(ctx context.Context, document, label string) (persistence
 // request is a question that the core answers once, by finish.
 type request struct {
 	label   string
+	change  *change
 	done    chan struct{}
 	state   State
+	stats   DocumentStats
+	outcome Outcome
 	pointer persistence.Pointer
 	err     error
 }

@@ -68,6 +68,9 @@ func (h *Hub) abandon(d *document) {
 		h.finish(s, endRestart)
 	}
 	c.stored.abandon(endRestart)
+	for _, w := range c.changes {
+		w.request.finish(endRestart)
+	}
 }
 
 // whenEmpty notes that the last document went.

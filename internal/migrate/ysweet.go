@@ -11,8 +11,9 @@ import (
 // ySweetFile is the file in the folder of each document.
 const ySweetFile = "/data.ysweet"
 
-// ySweetDocument is the one document that every file of y-sweet holds.
-const ySweetDocument = "doc"
+// ySweetNumber is the key of the number that other keys name the document by. A
+// file of y-sweet holds one document, which it calls "doc".
+var ySweetNumber = []byte("\x00\x00doc\x00")
 
 // What a key of a document is for.
 const (
@@ -30,7 +31,7 @@ func decodeYSweet(file []byte) (Stored, error) {
 	}
 	var number []byte
 	for _, e := range entries {
-		if bytes.Equal(e.key, []byte("\x00\x00"+ySweetDocument+"\x00")) {
+		if bytes.Equal(e.key, ySweetNumber) {
 			number = e.value
 		}
 	}
@@ -41,17 +42,14 @@ func decodeYSweet(file []byte) (Stored, error) {
 		return Stored{}, damaged("the entry that numbers its document is missing")
 	}
 	var stored Stored
-	meta, other := 0, 0
+	meta := 0
 	mine := append([]byte{0, 1}, number...)
 	for _, e := range entries {
 		rest, ok := bytes.CutPrefix(e.key, mine)
 		switch {
 		case !ok:
-			if len(e.key) < 2 || e.key[0] != 0 || e.key[1] > 1 {
+			if !bytes.Equal(e.key, ySweetNumber) {
 				return Stored{}, damaged("a key that y-sweet does not write: %x", e.key)
-			}
-			if e.key[1] == 1 {
-				other++
 			}
 		case len(rest) == 1 && rest[0] == sweetState, len(rest) == 6 && rest[0] == sweetUpdate:
 			// The keys are sorted: the state is before the updates.
@@ -66,11 +64,11 @@ func decodeYSweet(file []byte) (Stored, error) {
 			return Stored{}, damaged("a key that y-sweet does not write: %x", e.key)
 		}
 	}
+	if len(stored.Updates) == 0 {
+		return Stored{}, damaged("it has neither a state nor updates")
+	}
 	if meta > 0 {
 		stored.Notes = append(stored.Notes, fmt.Sprintf("%d metadata values are not imported", meta))
-	}
-	if other > 0 {
-		stored.Notes = append(stored.Notes, fmt.Sprintf("%d entries of other documents in the same file are not imported", other))
 	}
 	return stored, nil
 }

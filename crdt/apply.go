@@ -13,6 +13,9 @@ import (
 // that completes it. Apply keeps nothing of the slice. It must not be called
 // within a transaction. (Yjs: applyUpdate, readUpdateV2.)
 func (d *Doc) Apply(origin any, v Version, update []byte) (*Commit, error) {
+	if c := d.load(origin, v, update); c != nil {
+		return c, nil
+	}
 	in := incomings.Get().(*incoming)
 	defer in.release()
 	if err := in.read(v, update, &d.limits); err != nil {

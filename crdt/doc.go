@@ -87,6 +87,10 @@
 // there now. None of them changes the document. A RelativePosition names a place
 // by the unit next to it; Doc.Resolve finds it again after edits.
 //
+// Txn.Revert brings a moment back by ordinary edits, given the document as it was then. It goes by IDs:
+// the sequence of items that are not deleted becomes that of then, formats among them, where what lives
+// at both moments stays. Doc.Rewrite leaves the history behind.
+//
 // # Sources
 //
 // The behaviour is that of Yjs 13.6 (its file INTERNALS.md is the shortest

@@ -3,6 +3,7 @@ package snapshots_test
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -340,3 +341,5 @@ func TestParseMoment(t *testing.T) {
 		}
 	}
 }
+
+func sha(b []byte) [sha256.Size]byte { return sha256.Sum256(b) }

@@ -1,7 +1,7 @@
 package crdt
 
 import (
-	"fmt"
+	"math"
 	"slices"
 
 	"ysync/internal/invariant"
@@ -25,7 +25,7 @@ func (d *Doc) Apply(origin any, v Version, update []byte) (*Commit, error) {
 func (d *Doc) take(origin any, v Version, update []byte) (*Commit, error) {
 	in := incomings.Get().(*incoming)
 	defer in.release()
-	if err := in.read(v, update, d.limits.BlocksPerUpdate); err != nil {
+	if err := in.read(v, update, &d.limits); err != nil {
 		return nil, err
 	}
 	if err := d.admit(v, update, in); err != nil {
@@ -46,14 +46,17 @@ func (d *Doc) take(origin any, v Version, update []byte) (*Commit, error) {
 	}
 	retry := waited && ap.due()
 	in.eachDelete(ap.deleteOrWait)
+	ap.keepDeletes()
 	ap.retryDeletes()
 	if retry {
 		ap.retryBlocks()
 		ap.retryDeletes()
 	}
-	if ap.tooDeep() {
-		d.reset()
-		return nil, errDepth(d.limits.TypeDepth)
+	if ap.mayStop {
+		if err := d.tooMuch(); err != nil {
+			d.reset()
+			return nil, err
+		}
 	}
 	tx.commit.leftPending = ap.rest != nil || ap.leftDeletes
 	tx.commit.relayable = whole && !ap.known && !ap.retried && !tx.commit.leftPending
@@ -81,23 +84,6 @@ func fit[T any](s []T) []T {
 		return s
 	}
 	return append(make([]T, 0, len(s)), s...)
-}
-
-// admit checks a valid update against the limits of the document.
-func (d *Doc) admit(v Version, update []byte, in *incoming) error {
-	if len(d.arena.buf)+4*in.payload+d.pending.bytes > maxArena {
-		return &UpdateError{-1, fmt.Errorf("%w: document beyond %d bytes", ErrLimit, maxArena)}
-	}
-	deep := d.maxDepth+in.types+d.pending.types > d.limits.TypeDepth && !d.fresh() && !d.rehearsal
-	full := d.pending.bytes+4*len(update) > d.limits.PendingBytes
-	if deep || full {
-		return d.rehearse(v, update)
-	}
-	return nil
-}
-
-func errDepth(limit int) error {
-	return &UpdateError{-1, fmt.Errorf("%w: types nested deeper than %d", ErrLimit, limit)}
 }
 
 // fresh tells whether nothing was ever integrated: then a refused update is
@@ -129,28 +115,30 @@ func (d *Doc) reset() {
 }
 
 // rehearse applies an update that may exceed a limit to a copy of the document,
-// and tells whether it does.
+// and tells whether it does. What the document holds already is not held against
+// the update.
 func (d *Doc) rehearse(v Version, update []byte) error {
 	lim := d.limits
-	lim.TypeDepth, lim.PendingBytes = max(lim.TypeDepth, d.maxDepth), 1<<60
+	lim.TypeDepth, lim.PendingBytes = max(lim.TypeDepth, d.maxDepth), math.MaxInt
 	copied := New(Options{KeepDeleted: d.opts.KeepDeleted, NoFormatCleanup: true, Limits: lim})
 	copied.rehearsal = true
 	if _, err := copied.Apply(nil, V1, d.AppendStored(nil, V1)); err != nil {
 		return err
 	}
-	if _, err := copied.Apply(nil, v, update); err != nil {
-		return err
-	}
-	if n := copied.pending.bytes; n > d.limits.PendingBytes && n > d.pending.bytes {
-		return &UpdateError{-1, fmt.Errorf("%w: %d bytes wait for dependencies", ErrLimit, n)}
-	}
-	return nil
+	copied.limits.PendingBytes = max(d.limits.PendingBytes, copied.pending.bytes)
+	_, err := copied.Apply(nil, v, update)
+	return err
 }
 
 // reserve makes room for a large update, whose blocks were counted.
 func (d *Doc) reserve(in *incoming) {
 	d.slab.reserve(in.total)
 	d.arena.buf = slices.Grow(d.arena.buf, in.payload)
+	if d.fresh() {
+		clients := in.starting()
+		d.clients = slices.Grow(d.clients, clients)
+		d.tx.touched = slices.Grow(d.tx.touched, clients)
+	}
 	for _, s := range in.sections {
 		if s.left > smallUpdate || len(in.sections) == 1 {
 			d.clients[d.clientFor(s.client)].blocks.reserve(int(s.left))
@@ -174,6 +162,7 @@ type applier struct {
 	known       bool // the update holds something known before
 	retried     bool // pending things were integrated
 	rest        leftover
+	restDeletes IDSet
 	leftDeletes bool
 }
 
@@ -234,7 +223,7 @@ func (ap *applier) step(b *rawBlock, at int) (*rawBlock, int) {
 			ap.tx.integrateRaw(b, uint32(state-b.clock))
 		} else {
 			ap.known = true
-			ap.tx.cutPairs(b)
+			ap.tx.recut(b)
 		}
 	}
 	n := len(ap.stack) - 1
@@ -277,12 +266,23 @@ func (ap *applier) giveUp(b *rawBlock, at int) {
 
 // leave keeps a block that has to wait.
 func (ap *applier) leave(b *rawBlock) {
-	if b.kind != kindSkip {
-		if ap.rest == nil {
-			ap.rest = leftover{}
-		}
-		ap.rest[b.client] = append(ap.rest[b.client], b.clone())
+	if b.kind == kindSkip {
+		return
 	}
+	if ap.rest == nil {
+		ap.rest = make(leftover, len(ap.in.sections)-ap.in.starting())
+	}
+	list := ap.rest[b.client]
+	if n := len(list); n > 0 && b.kind == kindGC && list[n-1].kind == kindGC && list[n-1].end() == b.clock {
+		// No replica makes two in a row; a block for each would take a hundred
+		// times its bytes.
+		list[n-1].length += b.length
+		return
+	}
+	if list == nil {
+		list = make([]*rawBlock, 0, ap.in.leftOf(b.client)+1)
+	}
+	ap.rest[b.client] = append(list, b.clone())
 }
 
 // lacks finds the client of a unit that a block depends on and that is not
@@ -308,31 +308,34 @@ func (d *Doc) internID(id ID) unitID {
 	return unitID{d.findClient(id.Client), uint32(id.Clock)}
 }
 
-// cutPairs cuts where a block that is known already says that its neighbours
-// were cut. Yjs does so before it looks whether it knows the block. It matters
-// if the block was known as a gc block only, which cuts nothing: a cut inside a
-// surrogate pair changes the text, and an item that was redone never merges
-// again.
-func (tx *Txn) cutPairs(b *rawBlock) {
+// recut does what Yjs does before it looks whether it knows a block: cut where
+// the block says that its neighbours were cut.
+func (tx *Txn) recut(b *rawBlock) {
 	if b.hasOrigin {
-		tx.cutPair(b.origin.Client, uint32(b.origin.Clock)+1)
+		tx.recutAt(b.origin.Client, uint32(b.origin.Clock)+1)
 	}
 	if b.hasRight {
-		tx.cutPair(b.right.Client, uint32(b.right.Clock))
+		tx.recutAt(b.right.Client, uint32(b.right.Clock))
 	}
 }
 
-// cutPair cuts before a clock, unless the commit would undo the cut.
-func (tx *Txn) cutPair(client ClientID, clock uint32) {
+// recutAt cuts before a clock. The commit would undo most cuts, so that only its
+// attempt to merge there is wanted, which can reach further to both sides. But an
+// item that was redone never merges again, and a cut inside a surrogate pair
+// changes the text.
+func (tx *Txn) recutAt(client ClientID, clock uint32) {
 	d := tx.doc
 	c := d.findClient(client)
 	if clock >= d.clients[c].state {
 		return
 	}
 	u := unitID{c, clock}
-	it := d.item(d.blockAt(u))
-	if it.clock < clock && (it.flags&flagRedone != 0 || it.kind == kindString && it.size > it.length) {
+	switch it := d.item(d.blockAt(u)); {
+	case it.clock == clock || it.isGC():
+	case it.flags&flagRedone != 0 || it.kind == kindString && it.size > it.length:
 		tx.cleanStart(u)
+	default:
+		tx.mergeLater(u)
 	}
 }
 
@@ -423,8 +426,17 @@ func (tx *Txn) addGC(c clientRef, clock, length uint32) {
 // clocks waits (Yjs: readAndApplyDeleteSet).
 func (ap *applier) deleteOrWait(run deleteRun) {
 	if rest := ap.delete(run); rest.From < rest.To {
+		ap.restDeletes.push(deleteRun{run.client, rest})
+	}
+}
+
+// keepDeletes puts the deletes that wait to those that do already, all at once: one
+// by one they would cost the square of their number.
+func (ap *applier) keepDeletes() {
+	if !ap.restDeletes.Empty() {
 		ap.leftDeletes = true
-		ap.d.pending.addDelete(run.client, rest)
+		ap.restDeletes.normalise()
+		ap.d.pending.addDeletes(&ap.restDeletes)
 	}
 }
 
@@ -481,17 +493,15 @@ func (ap *applier) retryDeletes() {
 	slices.Sort(grown)
 	for _, c := range slices.Backward(grown) {
 		ap.retried = true
-		var rest []Range
-		for _, r := range p.deletes[c] {
-			if left := ap.delete(deleteRun{c, r}); left.From < left.To {
-				rest = append(rest, left)
+		rest, state := p.deletes[c], Clock(d.state(c))
+		for len(rest) > 0 && rest[0].From < state {
+			if left := ap.delete(deleteRun{c, rest[0]}); left.From < left.To {
+				rest[0] = left
+				break
 			}
+			rest = rest[1:]
 		}
-		if len(rest) > 0 {
-			p.deletes[c] = rest
-		} else {
-			delete(p.deletes, c)
-		}
+		p.setDeletes(c, rest)
 	}
 }
 
@@ -547,7 +557,7 @@ func (ap *applier) retryClient(c ClientID) (on ClientID, held, advanced bool) {
 		if state := uint64(d.state(c)); state < b.end() {
 			ap.tx.integrateRaw(b, uint32(state-b.clock))
 		} else {
-			ap.tx.cutPairs(b)
+			ap.tx.recut(b)
 		}
 		p.count(b, -1)
 		list[0] = nil

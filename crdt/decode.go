@@ -49,8 +49,11 @@ type updateReader struct {
 	// isV1 says that calls may go straight to v1.
 	isV1 bool
 
-	// maxBlocks bounds the blocks of the update.
-	maxBlocks int
+	// maxBlocks bounds the blocks of the update, maxPayload the content that they
+	// stand for in V2, maxDeletes the ranges of the delete set unless it is 0.
+	maxBlocks  int
+	maxPayload int
+	maxDeletes int
 
 	sections uint64 // still to read
 	blocks   uint64 // still to read in this section
@@ -68,6 +71,7 @@ type updateReader struct {
 	deleteClients uint64
 	deleteRuns    uint64
 	deletesOpen   bool
+	deletes       int    // ranges read
 	deleteEnd     uint64 // of the range before, in the same client
 }
 
@@ -78,8 +82,8 @@ var errPastLimit = fmt.Errorf("%w: clock beyond %d", ErrLimit, uint64(maxClock))
 
 func malformed(msg string) error { return fmt.Errorf("%w: %s", ErrMalformed, msg) }
 
-// newUpdateReader starts a walk. maxBlocks bounds the blocks of a V2 update; 0
-// is the default.
+// newUpdateReader starts a walk. maxBlocks bounds the blocks of the update; 0 is
+// the default.
 func newUpdateReader(v Version, update []byte, maxBlocks int) (*updateReader, error) {
 	r := &updateReader{}
 	err := r.start(v, update, maxBlocks)
@@ -94,7 +98,9 @@ func (r *updateReader) start(v Version, update []byte, maxBlocks int) error {
 		r.v1.b = update
 		r.dec = &r.v1
 		r.isV1 = true
-		r.maxBlocks = len(update)
+		if r.maxBlocks = len(update); maxBlocks > 0 {
+			r.maxBlocks = min(maxBlocks, len(update))
+		}
 	case V2:
 		if r.v2 == nil {
 			r.v2 = new(decoderV2)
@@ -104,6 +110,7 @@ func (r *updateReader) start(v Version, update []byte, maxBlocks int) error {
 		if r.maxBlocks = maxBlocks; maxBlocks <= 0 {
 			r.maxBlocks = blocksPerUpdate(len(update))
 		}
+		r.maxPayload = payloadPerUpdate(len(update))
 	default:
 		return &UpdateError{0, malformed("unknown encoding version")}
 	}
@@ -358,6 +365,9 @@ func (r *updateReader) readContent(b *rawBlock) {
 		r.fail(malformed("unknown content"))
 	}
 	r.payload += len(b.data) + len(b.name)
+	if !r.isV1 && r.payload > r.maxPayload {
+		r.fail(fmt.Errorf("%w: more than %d bytes of content", ErrLimit, r.maxPayload))
+	}
 }
 
 // readJSONs reads the strings of legacy JSON content. They are kept as counted
@@ -428,6 +438,11 @@ func (r *updateReader) nextDelete(run *deleteRun) bool {
 		}
 	}
 	r.deleteRuns--
+	if r.deletes++; r.deletes > r.maxDeletes && r.maxDeletes > 0 {
+		r.fail(fmt.Errorf("%w: more than %d deleted ranges", ErrLimit, r.maxDeletes))
+		r.deleteClients, r.deleteRuns = 0, 0
+		return false
+	}
 	from := r.dec.deleteClock()
 	n := r.dec.deleteLength()
 	switch {

@@ -25,6 +25,7 @@ type incoming struct {
 	skips   int
 	types   int
 	total   int // blocks
+	ranges  int // of the delete set
 	payload int // bytes of content
 	current int // large: the section that r stands in
 	block   rawBlock
@@ -38,12 +39,15 @@ const smallUpdate = 64
 type section struct {
 	client ClientID
 	clock  uint64 // of the next block
+	end    uint64 // the clock after the last block
 	left   uint32 // blocks still to read
 	// at is where the next block is: an index into blocks in a small update, an
 	// offset in V1, the number of the section in V2.
 	at   int
 	done bool // what is left waits, or is waited for in vain
 	open bool // its last block read is on the stack
+	// first says that the section starts at clock 0.
+	first bool
 }
 
 var incomings = sync.Pool{New: func() any { return new(incoming) }}
@@ -62,17 +66,19 @@ func (in *incoming) release() {
 
 // read decodes a whole update and checks all that can be checked without a
 // document. It changes nothing.
-func (in *incoming) read(v Version, update []byte, maxBlocks int) error {
+func (in *incoming) read(v Version, update []byte, lim *Limits) error {
 	in.v, in.update, in.small = v, update, true
 	in.sections, in.blocks, in.runs = in.sections[:0], in.blocks[:0], in.runs[:0]
 	r := &in.r
-	if err := r.start(v, update, maxBlocks); err != nil {
+	if err := r.start(v, update, lim.BlocksPerUpdate); err != nil {
 		return err
 	}
+	r.maxDeletes = lim.DeletesPerUpdate
 	for b := in.slot(); r.next(b); b = in.slot() {
 		if r.section != len(in.sections) {
-			in.sections = append(in.sections, section{client: b.client, clock: b.clock, left: uint32(r.blocks) + 1, at: r.origin})
+			in.sections = append(roomier(in.sections), section{client: b.client, clock: b.clock, left: uint32(r.blocks) + 1, at: r.origin, first: b.clock == 0})
 		}
+		in.sections[len(in.sections)-1].end = b.end()
 	}
 	in.small = r.total < smallUpdate
 	in.deletes = r.dec.offset()
@@ -90,7 +96,7 @@ func (in *incoming) read(v Version, update []byte, maxBlocks int) error {
 		return err
 	}
 	in.rest, in.skips, in.total, in.types = r.dec.remaining(), r.skips, r.total, r.types
-	in.payload = r.payload
+	in.payload, in.ranges = r.payload, r.deletes
 	return in.arrange()
 }
 
@@ -196,7 +202,7 @@ func (in *incoming) readOwn(update []byte) error {
 	var b rawBlock
 	for r.next(&b) {
 		if r.section != len(in.sections) {
-			in.sections = append(in.sections, section{client: b.client, clock: b.clock, left: uint32(r.blocks) + 1, at: r.origin})
+			in.sections = append(roomier(in.sections), section{client: b.client, clock: b.clock, left: uint32(r.blocks) + 1, at: r.origin, first: b.clock == 0})
 		}
 	}
 	if err := r.check(); err != nil {
@@ -246,6 +252,25 @@ func (in *incoming) ready(i int) bool {
 		}
 	}
 	return true
+}
+
+// starting is how many clients the update has from clock 0 on.
+func (in *incoming) starting() (n int) {
+	for i := range in.sections {
+		if in.sections[i].first {
+			n++
+		}
+	}
+	return n
+}
+
+// leftOf is how many blocks of a client are still to read.
+func (in *incoming) leftOf(c ClientID) int {
+	i, ok := slices.BinarySearchFunc(in.sections, section{client: c}, compareSections)
+	if !ok {
+		return 0
+	}
+	return int(in.sections[i].left)
 }
 
 // eachDelete calls fn with the ranges of the delete set.

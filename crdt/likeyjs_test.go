@@ -223,3 +223,60 @@ func TestCutAfterLoneHalf(t *testing.T) {
 		}
 	}
 }
+
+// Yjs cuts for the blocks of an update before it looks whether it knows them, and
+// at the commit merges around the cuts, here where nothing else makes it try:
+// between gc blocks of a text that had been deleted, and kept for a while, long
+// before its parent was. The bytes are from yjs 13.6.33.
+func TestMergesAroundCutsForKnownBlocks(t *testing.T) {
+	author := crdt.New(crdt.Options{ClientID: 1, KeepDeleted: true})
+	list := author.Array("a")
+	var us [][]byte
+	for i, edit := range []func(tx *crdt.Txn, text func() crdt.Text){
+		func(tx *crdt.Txn, _ func() crdt.Text) { list.Insert(tx, 0, crdt.NewArray(crdt.NewText(""))) },
+		func(tx *crdt.Txn, text func() crdt.Text) { text().Insert(tx, 0, "b") },
+		func(tx *crdt.Txn, text func() crdt.Text) { text().Insert(tx, 0, "a") },
+		func(tx *crdt.Txn, text func() crdt.Text) { text().Insert(tx, 1, "c") },
+		func(tx *crdt.Txn, text func() crdt.Text) { text().Delete(tx, 0, 3) },
+		func(tx *crdt.Txn, _ func() crdt.Text) { list.Delete(tx, 0, 1) },
+	} {
+		c, err := author.Transact(nil, func(tx *crdt.Txn) { edit(tx, func() crdt.Text { return list.At(0).Array().At(0).Text() }) })
+		if err != nil {
+			t.Fatalf("edit %d: %v", i, err)
+		}
+		us = append(us, c.AppendUpdate(nil, crdt.V1))
+	}
+	for want, last := range map[string][][]byte{
+		"010301000101016101000200020101010005": {us[5]},
+		"01020100010101610100040101010005":     {us[3], us[5]},
+	} {
+		doc := crdt.New(crdt.Options{ClientID: 2})
+		list := doc.Array("a")
+		undo, err := crdt.NewUndoManager(doc, crdt.UndoOptions{}, list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, u := range us[:5] {
+			if _, err := doc.Apply("remote", crdt.V1, u); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := doc.Transact(nil, func(tx *crdt.Txn) { list.At(0).Array().Delete(tx, 0, 1) }); err != nil {
+			t.Fatal(err)
+		}
+		undo.Clear()
+		merged, err := crdt.Merge(crdt.V1, last...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := doc.Apply("remote", crdt.V1, merged); err != nil {
+			t.Fatal(err)
+		}
+		if err := doc.Check(); err != nil {
+			t.Fatal(err)
+		}
+		if got := hex.EncodeToString(doc.AppendState(nil, crdt.V1)); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -26,7 +27,8 @@ type pending struct {
 type Pending struct {
 	// Blocks and Deletes are how many blocks and deleted ranges wait.
 	Blocks, Deletes int
-	// Bytes is about how much memory they take.
+	// Bytes is about how much memory they take: 200 for a block and its content, 16
+	// for a range of deletes and 100 for a client that has some.
 	Bytes int
 	// Missing are the clients whose blocks are missing, with the state beyond
 	// which they are: one more than what Yjs notes in pendingStructs.missing.
@@ -53,12 +55,33 @@ func (d *Doc) Pending() Pending {
 
 func (p *pending) empty() bool { return p.blocks == 0 && len(p.deletes) == 0 }
 
-// addDelete stores a range that waits.
-func (p *pending) addDelete(c ClientID, r Range) {
+// addDeletes stores ranges that wait.
+func (p *pending) addDeletes(set *IDSet) {
 	if p.deletes == nil {
 		p.deletes = make(map[ClientID][]Range)
 	}
-	p.deletes[c] = addRange(p.deletes[c], r)
+	for _, c := range set.clients {
+		p.setDeletes(c.client, unionRanges(p.deletes[c.client], c.ranges))
+	}
+}
+
+// setDeletes replaces the ranges of a client.
+func (p *pending) setDeletes(c ClientID, rs []Range) {
+	p.bytes -= deleteBytes(p.deletes[c])
+	p.bytes += deleteBytes(rs)
+	if len(rs) == 0 {
+		delete(p.deletes, c)
+		return
+	}
+	p.deletes[c] = rs
+}
+
+// deleteBytes is what the waiting deletes of a client count for.
+func deleteBytes(rs []Range) int {
+	if len(rs) == 0 {
+		return 0
+	}
+	return clientBytes + rangeBytes*len(rs)
 }
 
 // deleteSet is the set of the deletes that wait.
@@ -81,8 +104,13 @@ func (p *pending) wait(c ClientID, clock uint64) {
 	}
 }
 
-// rawBytes is what a waiting block counts for.
-const rawBytes = 200
+// rawBytes is what a waiting block counts for, rangeBytes what a waiting delete
+// does, and clientBytes what a client with waiting deletes does besides.
+const (
+	rawBytes    = 200
+	rangeBytes  = 16
+	clientBytes = 100
+)
 
 // leftover are blocks of one update that have to wait, by client, as they come.
 type leftover map[ClientID][]*rawBlock
@@ -92,9 +120,10 @@ type leftover map[ClientID][]*rawBlock
 // whole shows in the state.
 func (p *pending) merge(rest leftover) {
 	if p.clients == nil {
-		p.clients = make(map[ClientID][]*rawBlock)
+		p.clients = make(map[ClientID][]*rawBlock, len(rest))
 	}
-	ids := slices.Sorted(maps.Keys(rest))
+	ids := slices.AppendSeq(make([]ClientID, 0, len(rest)), maps.Keys(rest))
+	slices.Sort(ids)
 	restInFront := false
 	for i := len(ids) - 1; i >= 0; i-- {
 		c := ids[i]
@@ -145,7 +174,10 @@ func (p *pending) mergeClient(c ClientID, rest []*rawBlock, restFirst func() boo
 		p.count(b, 1)
 	}
 	restInFront = restInFront && to == len(list)
-	p.clients[c] = slices.Replace(list, from, to, merged...)
+	if len(list) > 0 {
+		merged = slices.Replace(list, from, to, merged...)
+	}
+	p.clients[c] = merged
 	return restInFront
 }
 
@@ -226,4 +258,35 @@ func (b *rawBlock) slice(n uint64) {
 		}
 		b.data = r.Rest()
 	}
+}
+
+// check verifies the order of what waits and what it counts for.
+func (p *pending) check() error {
+	var sum pending
+	for c, list := range p.clients {
+		end := uint64(0)
+		for _, b := range list {
+			if b.client != c || b.clock < end || b.length == 0 || b.kind == kindSkip {
+				return fmt.Errorf("client %d: a block of %d at clock %d after %d", c, b.client, b.clock, end)
+			}
+			end = b.end()
+			sum.count(b, 1)
+		}
+		if len(list) == 0 {
+			return fmt.Errorf("client %d: nothing waits", c)
+		}
+	}
+	for c, rs := range p.deletes {
+		for i, r := range rs {
+			if r.From >= r.To || i > 0 && rs[i-1].To >= r.From {
+				return fmt.Errorf("client %d: deletes %v", c, rs)
+			}
+		}
+		sum.bytes += deleteBytes(rs)
+	}
+	if p.blocks != sum.blocks || p.types != sum.types || p.bytes != sum.bytes {
+		return fmt.Errorf("counts %d blocks, %d types, %d bytes, there are %d, %d, %d",
+			p.blocks, p.types, p.bytes, sum.blocks, sum.types, sum.bytes)
+	}
+	return nil
 }

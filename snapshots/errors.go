@@ -24,6 +24,16 @@ var (
 	// ErrUnrecoverable: no snapshot of the document can be read and its log
 	// does not reach back to its beginning.
 	ErrUnrecoverable = errors.New("no good snapshot, and the log does not reach back to the beginning")
+	// ErrNoDocument: neither the log nor the store knows the document.
+	ErrNoDocument = errors.New("no such document")
+	// ErrMoment: the text is no moment, or the document has none of this
+	// position or label.
+	ErrMoment = errors.New("no such moment")
+	// ErrThinned: the entries up to the moment are gone by retention.
+	ErrThinned = errors.New("the history is thinned out there")
+	// ErrNoLog: the log cannot be read, or has lost the document, so that only
+	// what the store holds is known.
+	ErrNoLog = errors.New("the log is not there")
 )
 
 // FileError is a fault of one stored file.
@@ -46,7 +56,7 @@ func (e *FileError) Unwrap() error { return e.Err }
 
 // DocumentError is a failure of one operation on one document.
 type DocumentError struct {
-	// Op is the method that failed: "load", "save", "segment", "list".
+	// Op is the method that failed: "load", "save", "segment", "list", "at", ….
 	Op       string
 	Document string
 	Err      error

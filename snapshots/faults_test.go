@@ -1,6 +1,7 @@
 package snapshots_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -84,6 +85,17 @@ func (r *rig) audit(crashed vfs.FS) error {
 	for _, err := range k.History(r.Context(), r.document, rec.Generation, 0, rec.Segmented) {
 		if err != nil {
 			return err
+		}
+	}
+	// Every moment can still be given.
+	for p := persistence.Position(0); p <= rec.Head; p += 13 {
+		doc, _, err := k.At(r.Context(), r.document, snapshots.AtPosition(p), snapshots.AtOptions{})
+		if err != nil {
+			return err
+		}
+		want := replica(r.updates[:p])
+		if !bytes.Equal(doc.AppendState(nil, crdt.V2), want.AppendState(nil, crdt.V2)) {
+			return fmt.Errorf("position %d is not what it was", p)
 		}
 	}
 	infos, err := k.Snapshots(r.Context(), r.document)

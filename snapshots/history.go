@@ -188,10 +188,7 @@ func (k *Keeper) History(
 				return
 			}
 			file := files[i]
-			h, entries, err := k.fetchSegment(ctx, file.key)
-			if err == nil && (h.Document != document || h.Generation != generation || h.From != file.from || h.To != file.to) {
-				err = &FileError{file.key, corrupt("it holds %q, generation %d, (%d, %d]", h.Document, h.Generation, h.From, h.To)}
-			}
+			entries, err := k.entriesOf(ctx, document, file)
 			if err != nil {
 				if ctx.Err() != nil || errors.Is(err, ErrNewerFormat) {
 					yield(persistence.Entry{}, err)
@@ -202,7 +199,7 @@ func (k *Keeper) History(
 				files = slices.Delete(files, i, i+1)
 				continue
 			}
-			for _, e := range entries[at-h.From:] {
+			for _, e := range entries[at-file.from:] {
 				if e.Position > to {
 					return
 				}
@@ -217,7 +214,10 @@ func (k *Keeper) History(
 
 type segmentFile struct {
 	keyRange
-	key string
+	key    string
+	size   int64
+	header SegmentHeader
+	headed bool
 }
 
 // segmentKeys lists the segment files of one generation.
@@ -228,7 +228,7 @@ func (k *Keeper) segmentKeys(ctx context.Context, document string, generation pe
 			return nil, err
 		}
 		if r, ok := segmentRange(o.Key); ok && r.generation == generation {
-			files = append(files, segmentFile{r, o.Key})
+			files = append(files, segmentFile{keyRange: r, key: o.Key, size: o.Size})
 		}
 	}
 	return files, nil

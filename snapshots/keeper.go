@@ -39,7 +39,9 @@ type Keeper struct {
 	segmentBytes int
 }
 
-// New returns a keeper of the documents in log, with its files in store.
+// New returns a keeper of the documents in log, with its files in store. Of the
+// past it tells as much as the store alone holds when log is nil: then only At,
+// Between, Entries and the like work.
 func New(store Store, log persistence.Log, opts Options) *Keeper {
 	k := &Keeper{store: store, log: log, logger: opts.Logger, onDamage: opts.Damaged, segmentBytes: opts.SegmentBytes}
 	if k.logger == nil {
@@ -83,8 +85,7 @@ func (k *Keeper) save(ctx context.Context, h SnapshotHeader, state []byte) (pers
 	if err != nil {
 		return persistence.Pointer{}, err
 	}
-	p := persistence.Pointer{Position: h.Position, SHA256: sha256.Sum256(file)}
-	p.Key = SnapshotKey(h, p.SHA256)
+	p := pointerTo(h, file)
 	if err := k.store.Put(ctx, p.Key, file); err != nil {
 		return persistence.Pointer{}, err
 	}
@@ -92,6 +93,13 @@ func (k *Keeper) save(ctx context.Context, h SnapshotHeader, state []byte) (pers
 		return persistence.Pointer{}, &FileError{p.Key, errors.Join(ErrVerify, err)}
 	}
 	return p, nil
+}
+
+// pointerTo is the pointer to a file.
+func pointerTo(h SnapshotHeader, file []byte) persistence.Pointer {
+	p := persistence.Pointer{Position: h.Position, SHA256: sha256.Sum256(file)}
+	p.Key = SnapshotKey(h, p.SHA256)
+	return p
 }
 
 // fetch reads the object that p points at and checks that it is the one.
@@ -138,9 +146,9 @@ func (k *Keeper) damaged(document string, p persistence.Pointer, err error, msg 
 // replayDoc is an empty document to rebuild a stored one in. What was once
 // accepted must load whatever the limits are today; the bytes come from our own
 // log and files, behind checksums.
-func replayDoc() *crdt.Doc {
-	return crdt.New(crdt.Options{NoFormatCleanup: true, Limits: replayLimits})
-}
+func replayDoc() *crdt.Doc { return crdt.New(replayOptions) }
+
+var replayOptions = crdt.Options{NoFormatCleanup: true, Limits: replayLimits}
 
 // replayLimits bound nothing but recursion, which the stack has to hold.
 var replayLimits = crdt.Limits{

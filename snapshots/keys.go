@@ -71,17 +71,45 @@ func segmentRange(key string) (r keyRange, ok bool) {
 	if !ok {
 		return keyRange{}, false
 	}
-	parts := strings.Split(name, "-")
-	if len(parts) != 5 {
+	var n [4]uint64
+	if !keyNumbers(name, n[:]) {
 		return keyRange{}, false
 	}
+	return keyRange{persistence.Generation(n[0]), persistence.Position(n[1]), persistence.Position(n[2])}, true
+}
+
+// keyPlace is what a snapshot's key tells without opening the file.
+type keyPlace struct {
+	generation persistence.Generation
+	position   persistence.Position
+	epoch      persistence.Epoch
+}
+
+// snapshotPlace reads the place out of a key; ok is false for other files.
+func snapshotPlace(key string) (p keyPlace, ok bool) {
+	name, ok := strings.CutSuffix(key[strings.LastIndexByte(key, '/')+1:], snapshotExt)
+	if !ok {
+		return keyPlace{}, false
+	}
 	var n [3]uint64
+	if !keyNumbers(name, n[:]) {
+		return keyPlace{}, false
+	}
+	return keyPlace{persistence.Generation(n[0]), persistence.Position(n[1]), persistence.Epoch(n[2])}, true
+}
+
+// keyNumbers reads the numbers of a name that ends with a digest.
+func keyNumbers(name string, n []uint64) bool {
+	parts := strings.Split(name, "-")
+	if len(parts) != len(n)+1 {
+		return false
+	}
 	for i := range n {
 		v, err := strconv.ParseUint(parts[i], 10, 64)
 		if err != nil {
-			return keyRange{}, false
+			return false
 		}
 		n[i] = v
 	}
-	return keyRange{persistence.Generation(n[0]), persistence.Position(n[1]), persistence.Position(n[2])}, true
+	return true
 }

@@ -96,21 +96,14 @@ func (k *Keeper) base(ctx context.Context, rec persistence.Record) (*crdt.Doc, p
 	return doc, rec.Trimmed, nil
 }
 
-// fromHistory replays the segments from the beginning up to where the log
-// begins: the last resort when every snapshot is damaged.
+// fromHistory replays the segments up to where the log begins, on an older
+// snapshot or from the beginning: the last resort when both snapshots that the
+// record points at are damaged.
 func (k *Keeper) fromHistory(ctx context.Context, rec persistence.Record) (*crdt.Doc, error) {
 	k.logger.Error("no usable snapshot and a trimmed log, replaying the history",
 		zap.String("document", rec.Document), zap.Uint64("entries", uint64(rec.Trimmed)))
-	doc := replayDoc()
-	for e, err := range k.History(ctx, rec.Document, rec.Generation, 0, rec.Trimmed) {
-		if err != nil {
-			return nil, err
-		}
-		if _, err := doc.Apply(nil, crdt.V1, e.Update); err != nil {
-			return nil, fmt.Errorf("%w: entry %d does not apply: %w", ErrCorrupt, e.Position, err)
-		}
-	}
-	return doc, nil
+	doc, _, err := k.at(ctx, rec.Document, AtPosition(rec.Trimmed).In(rec.Generation), AtOptions{})
+	return doc, err
 }
 
 // open decodes the snapshot at p into a fresh document.

@@ -24,6 +24,8 @@ func init() {
 		{"idle", "10,000 idle connections with presence, 100 documents, a minute", idleJob},
 		{"redial", "2,000 clients drop and dial again at once", redialJob},
 		{"cold", "5,000 documents of 20 KB read after a restart", coldJob},
+		{"acks", "acknowledged updates over 1,000 documents, embedded log and PostgreSQL, all on one machine", acksJob},
+		{"load", "one client opens the B4 document after a restart, from folder, PostgreSQL and bucket", loadJob},
 		{"join", "150 clients join a document of 20 MB at once", joinJob},
 	}
 }

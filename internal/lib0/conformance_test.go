@@ -277,9 +277,6 @@ func appendAny(dst []byte, v vectors.Value) ([]byte, error) {
 // readAny builds what JavaScript would: a later value of a key replaces the
 // earlier one, and assigning to __proto__ makes no property.
 func readAny(r *lib0.Reader, depth int) vectors.Value {
-	if depth == 0 {
-		r.Fail(lib0.ErrDepth)
-	}
 	switch t := r.Tag(); t {
 	case lib0.TagUndefined:
 		return vectors.MakeUndefined()
@@ -298,12 +295,18 @@ func readAny(r *lib0.Reader, depth int) vectors.Value {
 	case lib0.TagBytes:
 		return vectors.MakeBytes(r.Bytes())
 	case lib0.TagArray:
+		if depth <= 0 {
+			r.Fail(lib0.ErrDepth)
+		}
 		list := vectors.MakeList([]vectors.Value{}...)
 		for range r.Count(lib0.MinArrayElement) {
 			list.List = append(list.List, readAny(r, depth-1))
 		}
 		return list
 	case lib0.TagObject:
+		if depth <= 0 {
+			r.Fail(lib0.ErrDepth)
+		}
 		obj := vectors.MakeObject()
 		for range r.Count(lib0.MinObjectEntry) {
 			key := r.String()

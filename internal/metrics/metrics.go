@@ -27,6 +27,16 @@ const (
 	Failed = "failed"
 )
 
+// Values of the label "action" of RetentionFilesTotal.
+const (
+	// RetentionWrote is a snapshot of a point that is kept.
+	RetentionWrote = "written"
+	// RetentionRemoved is a file that went.
+	RetentionRemoved = "removed"
+	// RetentionSwept is a file that an erased document had left.
+	RetentionSwept = "swept"
+)
+
 // Metrics holds the metrics of one process. All of them may be used from any
 // goroutine.
 type Metrics struct {
@@ -79,6 +89,15 @@ type Metrics struct {
 	// UnsegmentedSeconds is the age of the oldest log entry that no history
 	// segment holds yet.
 	UnsegmentedSeconds prometheus.Gauge
+	// RetentionSeconds is the time to thin out the history of one document.
+	RetentionSeconds *prometheus.HistogramVec // result
+	// RetentionFilesTotal counts files that retention wrote and removed.
+	RetentionFilesTotal *prometheus.CounterVec // action
+	// RetentionBytesTotal counts the bytes of the files that it removed.
+	RetentionBytesTotal prometheus.Counter
+	// RetentionDoneSeconds is when the newest run over all documents ended,
+	// in seconds since 1970.
+	RetentionDoneSeconds prometheus.Gauge
 
 	// Connections.
 
@@ -135,6 +154,11 @@ func New(r prometheus.Registerer) *Metrics {
 		SnapshotBytes:      f.counter("snapshot_bytes_total", "Bytes of document state stored in snapshots, before compression."),
 		SegmentSeconds:     f.histograms("segment_seconds", "Time to store a history segment.", slow, "result"),
 		UnsegmentedSeconds: f.gauge("segment_unsegmented_seconds", "Age of the oldest log entry that no segment holds."),
+
+		RetentionSeconds:     f.histograms("retention_seconds", "Time to thin out the history of one document.", slow, "result"),
+		RetentionFilesTotal:  f.counters("retention_files_total", "Files that retention wrote and removed.", "action"),
+		RetentionBytesTotal:  f.counter("retention_removed_bytes_total", "Bytes of files that retention removed."),
+		RetentionDoneSeconds: f.gauge("retention_done_timestamp_seconds", "When the newest run over all documents ended."),
 
 		Connections:      f.gauge("connections", "Open connections."),
 		ConnectionsTotal: f.counters("connections_total", "Connections accepted.", "transport"),

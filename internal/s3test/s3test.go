@@ -5,6 +5,7 @@ package s3test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -40,43 +41,64 @@ type Server struct {
 // true in the environment: then it fails.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	program, err := find()
-	if err != nil {
+	if _, err := find(); err != nil {
 		if os.Getenv("CI") == "true" {
 			t.Fatal(err)
 		}
 		t.Skipf("not run: %v", err)
 	}
-	for name, v := range map[string]string{
-		"AWS_ACCESS_KEY_ID": AccessKey, "AWS_SECRET_ACCESS_KEY": SecretKey, "AWS_REGION": "us-east-1",
-		"AWS_EC2_METADATA_DISABLED": "true",
-	} {
+	for name, v := range Environment() {
 		t.Setenv(name, v)
 	}
-	data := t.TempDir()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	s, err := New(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	s := &Server{Endpoint: "http://" + addr, args: []string{program, "--port", addr, "--quiet", "posix", data}}
-	s.Run(t)
 	t.Cleanup(func() { s.Kill(t) })
 	return s
+}
+
+// Environment is what a client of the server has to have in its environment.
+func Environment() map[string]string {
+	return map[string]string{
+		"AWS_ACCESS_KEY_ID": AccessKey, "AWS_SECRET_ACCESS_KEY": SecretKey, "AWS_REGION": "us-east-1",
+		"AWS_EC2_METADATA_DISABLED": "true",
+	}
+}
+
+// New starts a server with its data in a folder. Stop must follow.
+func New(data string) (*Server, error) {
+	program, err := find()
+	if err != nil {
+		return nil, err
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	addr := l.Addr().String()
+	if err := l.Close(); err != nil {
+		return nil, err
+	}
+	s := &Server{Endpoint: "http://" + addr, args: []string{program, "--port", addr, "--quiet", "posix", data}}
+	return s, s.start()
 }
 
 // Run starts the server again after Kill, on the same port and data.
 func (s *Server) Run(t testing.TB) {
 	t.Helper()
+	if err := s.start(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s *Server) start() error {
 	s.logs = new(bytes.Buffer)
 	s.cmd = exec.Command(s.args[0], s.args[1:]...)
 	s.cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+AccessKey, "ROOT_SECRET_KEY="+SecretKey)
 	s.cmd.Stdout, s.cmd.Stderr = s.logs, s.logs
 	if err := s.cmd.Start(); err != nil {
-		t.Fatal(err)
+		return err
 	}
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -84,14 +106,12 @@ func (s *Server) Run(t testing.TB) {
 	for {
 		answer, err := http.Get(s.Endpoint)
 		if err == nil {
-			answer.Body.Close()
-			return
+			return answer.Body.Close()
 		}
 		select {
 		case <-tick.C:
 		case <-deadline:
-			s.Kill(t)
-			t.Fatalf("versitygw did not start: %v\n%s", err, s.logs)
+			return errors.Join(fmt.Errorf("versitygw did not start: %w", err), s.Stop(), errors.New(s.logs.String()))
 		}
 	}
 }
@@ -99,14 +119,22 @@ func (s *Server) Run(t testing.TB) {
 // Kill ends the server at once. What it stored stays for Run.
 func (s *Server) Kill(t testing.TB) {
 	t.Helper()
+	if err := s.Stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Stop is Kill outside of a test.
+func (s *Server) Stop() error {
 	if s.cmd == nil {
-		return
+		return nil
 	}
 	if err := s.cmd.Process.Kill(); err != nil {
-		t.Error(err)
+		return err
 	}
 	_ = s.cmd.Wait() // "signal: killed"
 	s.cmd = nil
+	return nil
 }
 
 // Client talks to the server.
@@ -120,10 +148,16 @@ func (s *Server) Client() *sdk.Client {
 // Bucket makes a bucket.
 func (s *Server) Bucket(t testing.TB, name string) string {
 	t.Helper()
-	if _, err := s.Client().CreateBucket(context.Background(), &sdk.CreateBucketInput{Bucket: aws.String(name)}); err != nil {
+	if err := s.Make(name); err != nil {
 		t.Fatal(err)
 	}
 	return name
+}
+
+// Make is Bucket outside of a test.
+func (s *Server) Make(bucket string) error {
+	_, err := s.Client().CreateBucket(context.Background(), &sdk.CreateBucketInput{Bucket: aws.String(bucket)})
+	return err
 }
 
 // find looks for the program in the path and where the project's own script

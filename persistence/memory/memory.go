@@ -111,7 +111,8 @@ func (l *Log) change(ctx context.Context, op, name string, rule func(persistence
 	if after != before {
 		d := l.store.putLocked(after)
 		if gone := after.Trimmed - before.Trimmed; gone > 0 {
-			d.entries = slices.Clone(d.entries[gone:])
+			// A document that is adopted is trimmed of entries it never had.
+			d.entries = slices.Clone(d.entries[min(gone, persistence.Position(len(d.entries))):])
 		}
 	}
 	return after, nil
@@ -136,6 +137,12 @@ func (l *Log) SetSnapshot(ctx context.Context, name string, e persistence.Epoch,
 // SetSegmented implements persistence.Log.
 func (l *Log) SetSegmented(ctx context.Context, name string, e persistence.Epoch, p persistence.Position) error {
 	_, err := l.change(ctx, "set segmented", name, func(r persistence.Record) (persistence.Record, error) { return r.WithSegmented(e, p) })
+	return err
+}
+
+// SetSeed implements persistence.Log.
+func (l *Log) SetSeed(ctx context.Context, name string, e persistence.Epoch, key string) error {
+	_, err := l.change(ctx, "set seed", name, func(r persistence.Record) (persistence.Record, error) { return r.WithSeed(e, key) })
 	return err
 }
 

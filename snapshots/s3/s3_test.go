@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
@@ -245,7 +246,9 @@ func TestReach(t *testing.T) {
 	if err := open(t, s3.Options{Endpoint: server.Endpoint, Bucket: "not-there"}).Reach(t.Context()); !errors.Is(err, s3.ErrRefused) {
 		t.Errorf("a bucket that is not there: %v", err)
 	}
-	if err := open(t, s3.Options{Endpoint: "http://127.0.0.1:1", Bucket: bucket}).Reach(t.Context()); err == nil || errors.Is(err, s3.ErrRefused) {
+	soon, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if err := open(t, s3.Options{Endpoint: "http://127.0.0.1:1", Bucket: bucket}).Reach(soon); err == nil || errors.Is(err, s3.ErrRefused) {
 		t.Errorf("no server: %v", err)
 	}
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "wrong")

@@ -183,3 +183,24 @@ func TestOperationsPage(t *testing.T) {
 		t.Errorf("exit code %d: %s", code, log)
 	}
 }
+
+// TestAPIPage runs the examples of docs/API.md.
+func TestAPIPage(t *testing.T) {
+	p := newPage(t)
+	address := freePort(t)
+	past(t, filepath.Join(p.folder, "data"), "notes/plan", time.Now().UTC().AddDate(0, 0, -1),
+		[2]string{"13:50", "Buy milk."}, [2]string{"14:04", "Buy milk. Call Ann."}, [2]string{"14:06", "asdf"})
+	p.line("serve", "ysync serve --ops "+address)
+	p.run("../../docs/API.md", "127.0.0.1:8788", address)
+	const curl, at = "curl --silent --fail-with-body ", "http://127.0.0.1:8788/api/v1/documents/notes%2F"
+	p.printed(curl+"'http://127.0.0.1:8788/api/v1/documents?prefix=notes/'", `{"end":{"count":1}}`)
+	p.printed(curl+at+"plan/content", `{"t":"asdf"}`)
+	p.printed(curl+"'"+at+"plan/content?format=text&at=%232'", "Buy milk. Call Ann.")
+	p.printed(curl+"--request PUT --data-binary @plan.yjs --header 'Idempotency-Key: template-1' "+at+"new/seed", `"changed":false`)
+	p.printed(curl+"'"+at+"plan/history?newest_first=true'", `"author":"author2"`)
+	p.printed(curl+`--data '{"at": "#2", "in_place": true}' `+at+"plan/restore", `"undo":"#3"`)
+	p.printed(curl+"--request DELETE "+at+"copy", `"entries":1`)
+	if len(p.ran) < 20 {
+		t.Errorf("%d commands were run", len(p.ran))
+	}
+}

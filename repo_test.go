@@ -70,6 +70,7 @@ var places = map[string]place{
 
 	"internal/api": {3, map[string]string{"github.com/coder/websocket": noSockets}},
 
+	"internal/migrate": {3, map[string]string{"net/http": noSockets}},
 	"internal/session": {3, map[string]string{"net": noSockets, "net/http": noSockets, "github.com/coder/websocket": noSockets}},
 	"examples/editor":  {3, nil},
 	"internal/gateway": {4, map[string]string{module + "/crdt": noEngine, module + "/persistence": noEngine}},

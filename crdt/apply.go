@@ -13,6 +13,9 @@ import (
 // that completes it. Apply keeps nothing of the slice. It must not be called
 // within a transaction. (Yjs: applyUpdate, readUpdateV2.)
 func (d *Doc) Apply(origin any, v Version, update []byte) (*Commit, error) {
+	if c := d.load(origin, v, update); c != nil {
+		return c, nil
+	}
 	in := incomings.Get().(*incoming)
 	defer in.release()
 	if err := in.read(v, update, &d.limits); err != nil {
@@ -124,6 +127,11 @@ func (d *Doc) rehearse(v Version, update []byte) error {
 func (d *Doc) reserve(in *incoming) {
 	d.slab.reserve(in.total)
 	d.arena.buf = slices.Grow(d.arena.buf, in.payload)
+	if d.fresh() {
+		clients := in.starting()
+		d.clients = slices.Grow(d.clients, clients)
+		d.tx.touched = slices.Grow(d.tx.touched, clients)
+	}
 	for _, s := range in.sections {
 		if s.left > smallUpdate || len(in.sections) == 1 {
 			d.clients[d.clientFor(s.client)].blocks.reserve(int(s.left))
@@ -251,12 +259,23 @@ func (ap *applier) giveUp(b *rawBlock, at int) {
 
 // leave keeps a block that has to wait.
 func (ap *applier) leave(b *rawBlock) {
-	if b.kind != kindSkip {
-		if ap.rest == nil {
-			ap.rest = leftover{}
-		}
-		ap.rest[b.client] = append(ap.rest[b.client], b.clone())
+	if b.kind == kindSkip {
+		return
 	}
+	if ap.rest == nil {
+		ap.rest = make(leftover, len(ap.in.sections)-ap.in.starting())
+	}
+	list := ap.rest[b.client]
+	if n := len(list); n > 0 && b.kind == kindGC && list[n-1].kind == kindGC && list[n-1].end() == b.clock {
+		// No replica makes two in a row; a block for each would take a hundred
+		// times its bytes.
+		list[n-1].length += b.length
+		return
+	}
+	if list == nil {
+		list = make([]*rawBlock, 0, ap.in.leftOf(b.client)+1)
+	}
+	ap.rest[b.client] = append(list, b.clone())
 }
 
 // lacks finds the client of a unit that a block depends on and that is not

@@ -62,17 +62,19 @@ func (s *slab) release(r itemRef) {
 }
 
 // reserve makes room for n items, for the first batch, of known size: one piece
-// of memory, cut into chunks.
-func (s *slab) reserve(n int) {
+// of memory, cut into chunks. It returns it, or nothing for a later batch.
+func (s *slab) reserve(n int) []item {
 	if len(s.chunks) > 0 || n == 0 {
-		return
+		return nil
 	}
-	room := make([]item, n+1)
+	all := make([]item, n+1)
+	room := all
 	s.chunks = make([][]item, 0, n/slabLen+1)
 	for ; len(room) > slabLen; room = room[slabLen:] {
 		s.chunks = append(s.chunks, room[:slabLen:slabLen])
 	}
 	s.chunks = append(s.chunks, room)
+	return all
 }
 
 // bytes is the memory of the slab.

@@ -150,13 +150,13 @@ func (tx *Txn) splitAt(r itemRef, p blockPos, diff uint32) itemRef {
 	}
 	tx.mergeLater(right.id())
 	d.clients[right.client].blocks.insertAfter(p, blockEntry{right.clock, n})
-	if d.branches[d.chains[right.chain].branch].flags&branchIndexed != 0 {
-		d.types.itemSplit(d, r, n)
-	}
-	if d.chain(right.chain).key != 0 {
+	switch ch := d.chain(right.chain); {
+	case ch.key != 0:
 		// Values of a key with several units are deleted, or about to be by the
 		// update that brought them; a damaged update may forget to.
 		tx.deleteItem(r)
+	case d.branch(ch.branch).flags&branchIndexed != 0:
+		d.types.itemSplit(d, r, n)
 	}
 	return n
 }

@@ -1,5 +1,7 @@
 package crdt
 
+import "slices"
+
 // branchRef numbers a shared type in its Doc; 0 is none. Numbers are never
 // used again while the Doc lives, so a handle on a deleted type stays safe.
 type branchRef uint32
@@ -110,7 +112,7 @@ func (d *Doc) internBytes(s []byte) keyRef {
 
 func (d *Doc) newKey(s string) keyRef {
 	k := keyRef(len(d.keys))
-	d.keys = append(d.keys, s)
+	d.keys = append(roomier(d.keys), s)
 	d.keyBytes += len(s)
 	switch {
 	case d.keyIndex != nil:
@@ -143,7 +145,7 @@ func (d *Doc) lookupKey(s string) (keyRef, bool) {
 
 func (d *Doc) newBranch(kind TypeKind, name keyRef) branchRef {
 	b := branchRef(len(d.branches))
-	d.branches = append(d.branches, branch{kind: kind, name: name})
+	d.branches = append(roomier(d.branches), branch{kind: kind, name: name})
 	return b
 }
 
@@ -199,8 +201,17 @@ func (d *Doc) seqChain(b branchRef) chainRef {
 
 func (d *Doc) newChain(b branchRef, k keyRef) chainRef {
 	c := chainRef(len(d.chains))
-	d.chains = append(d.chains, chain{branch: b, key: k})
+	d.chains = append(roomier(d.chains), chain{branch: b, key: k})
 	return c
+}
+
+// roomier makes room for half as much again in a full slice that is long. append
+// adds a quarter, so that a long slice is copied twice as often as its length.
+func roomier[T any](s []T) []T {
+	if len(s) == cap(s) && len(s) >= 256 {
+		return slices.Grow(s, len(s)/2)
+	}
+	return s
 }
 
 func chainKey(b branchRef, k keyRef) uint64 { return uint64(b)<<32 | uint64(k) }

@@ -6,8 +6,9 @@ import (
 )
 
 // Check verifies the invariants of the package comment: every block, link,
-// length and chain, and the delete set. It returns the first fault. It walks
-// the whole document.
+// length and chain, the delete set, what waits, what undoing keeps, the indexes of
+// positions and the bytes of all content. It returns the first fault. It
+// walks the whole document and allocates in proportion to it.
 func (d *Doc) Check() error {
 	seen := make(map[itemRef]bool, d.slab.live)
 	total := 0
@@ -37,6 +38,12 @@ func (d *Doc) Check() error {
 		return fmt.Errorf("%d items too many in chains", chained)
 	}
 	if err := d.checkUndo(seen); err != nil {
+		return err
+	}
+	if err := d.pending.check(); err != nil {
+		return fmt.Errorf("pending: %w", err)
+	}
+	if err := d.types.check(d); err != nil {
 		return err
 	}
 	return d.checkArena()

@@ -120,8 +120,12 @@ func (d *decoderV1) values(n uint64) []byte {
 func (d *decoderV1) text() ([]byte, int) {
 	p := d.pos
 	b := d.bytes()
-	for i, c := range b {
-		if c >= utf8.RuneSelf {
+	i := 0
+	for len(b)-i >= 8 && binary.LittleEndian.Uint64(b[i:])&0x8080808080808080 == 0 {
+		i += 8
+	}
+	for ; i < len(b); i++ {
+		if b[i] >= utf8.RuneSelf {
 			if !d.own && !utf8.Valid(b[i:]) {
 				d.fail(p, lib0.ErrUTF8)
 				return nil, 0

@@ -110,19 +110,23 @@ func (tx *Txn) cleanup() {
 	for i := range tx.touched {
 		tx.touched[i].after = d.clients[tx.touched[i].client].state
 	}
-	tx.settleDeletes()
+	if !tx.tidy {
+		tx.settleDeletes()
+	}
 	if tx.tracked || d.watch != nil {
 		tx.callObservers()
 		if tx.formatCleanup {
 			d.types.cleanFormats(d, tx)
 		}
 	}
-	if !d.opts.KeepDeleted {
-		tx.collect()
+	if !tx.tidy {
+		if !d.opts.KeepDeleted {
+			tx.collect()
+		}
+		tx.mergeDeleted()
+		tx.mergeGrown()
+		tx.mergeCuts()
 	}
-	tx.mergeDeleted()
-	tx.mergeGrown()
-	tx.mergeCuts()
 	if !tx.local {
 		if c := d.findClient(d.self); c != 0 && d.clients[c].state != tx.before(c) {
 			d.self = newClientID()

@@ -242,11 +242,8 @@ func (d *Doc) storeRaw(it *item, b *rawBlock, offset uint32) {
 	start := len(a.buf)
 	switch b.kind {
 	case kindString:
-		text := spliceText(b.data, offset)
-		if len(text) != int(it.length) && !a.surrogates && hasSurrogate(text) {
-			a.surrogates = true
-		}
-		a.buf = append(a.buf, text...)
+		d.putText(it, spliceText(b.data, offset))
+		return
 	case kindAny:
 		r := lib0.NewReader(skipValues(b.data, offset))
 		for range it.length {
@@ -278,6 +275,15 @@ func (d *Doc) storeRaw(it *item, b *rawBlock, offset uint32) {
 		return
 	}
 	it.off, it.size = uint32(start), uint32(len(a.buf)-start)
+}
+
+// putText gives a received item its text.
+func (d *Doc) putText(it *item, text []byte) {
+	a := &d.arena
+	if len(text) != int(it.length) && !a.surrogates && hasSurrogate(text) {
+		a.surrogates = true
+	}
+	it.off, it.size = a.put(text), uint32(len(text))
 }
 
 // appendEmbedded appends the value of a format or embed in the Any encoding.

@@ -172,11 +172,16 @@ func (r *updateReader) next(b *rawBlock) bool {
 			return false
 		}
 	}
-	r.blocks--
-	if !r.read(b) {
+	return r.took(b, r.read(b))
+}
+
+// took goes on to the block after b, if that was read.
+func (r *updateReader) took(b *rawBlock, ok bool) bool {
+	if !ok {
 		r.blocks, r.sections = 0, 0
 		return false
 	}
+	r.blocks--
 	r.total++
 	r.clock += b.length
 	return true
@@ -225,6 +230,11 @@ func (r *updateReader) read(b *rawBlock) bool {
 	} else {
 		info = r.dec.info()
 	}
+	return r.readAfter(info, b)
+}
+
+// readAfter is read with the first byte, which was read already.
+func (r *updateReader) readAfter(info uint8, b *rawBlock) bool {
 	b.reset(r.client, r.clock, contentKind(info&0x1f))
 	switch b.kind {
 	case kindGC:

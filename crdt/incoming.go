@@ -46,6 +46,8 @@ type section struct {
 	at   int
 	done bool // what is left waits, or is waited for in vain
 	open bool // its last block read is on the stack
+	// first says that the section starts at clock 0.
+	first bool
 }
 
 var incomings = sync.Pool{New: func() any { return new(incoming) }}
@@ -74,7 +76,7 @@ func (in *incoming) read(v Version, update []byte, lim *Limits) error {
 	r.maxDeletes = lim.DeletesPerUpdate
 	for b := in.slot(); r.next(b); b = in.slot() {
 		if r.section != len(in.sections) {
-			in.sections = append(in.sections, section{client: b.client, clock: b.clock, left: uint32(r.blocks) + 1, at: r.origin})
+			in.sections = append(roomier(in.sections), section{client: b.client, clock: b.clock, left: uint32(r.blocks) + 1, at: r.origin, first: b.clock == 0})
 		}
 		in.sections[len(in.sections)-1].end = b.end()
 	}
@@ -200,7 +202,7 @@ func (in *incoming) readOwn(update []byte) error {
 	var b rawBlock
 	for r.next(&b) {
 		if r.section != len(in.sections) {
-			in.sections = append(in.sections, section{client: b.client, clock: b.clock, left: uint32(r.blocks) + 1, at: r.origin})
+			in.sections = append(roomier(in.sections), section{client: b.client, clock: b.clock, left: uint32(r.blocks) + 1, at: r.origin, first: b.clock == 0})
 		}
 	}
 	if err := r.check(); err != nil {
@@ -250,6 +252,25 @@ func (in *incoming) ready(i int) bool {
 		}
 	}
 	return true
+}
+
+// starting is how many clients the update has from clock 0 on.
+func (in *incoming) starting() (n int) {
+	for i := range in.sections {
+		if in.sections[i].first {
+			n++
+		}
+	}
+	return n
+}
+
+// leftOf is how many blocks of a client are still to read.
+func (in *incoming) leftOf(c ClientID) int {
+	i, ok := slices.BinarySearchFunc(in.sections, section{client: c}, compareSections)
+	if !ok {
+		return 0
+	}
+	return int(in.sections[i].left)
 }
 
 // eachDelete calls fn with the ranges of the delete set.

@@ -61,7 +61,7 @@ func (tx *Txn) integrateContent(r itemRef, it *item) {
 	d := tx.doc
 	switch it.kind {
 	case kindDeleted:
-		tx.deletes = append(tx.deletes, deleteRange{it.client, it.clock, it.length})
+		tx.noteDeleted(it)
 	case kindFormat:
 		d.branches[d.parentOf(it)].flags |= branchHasFormat
 	case kindType:
@@ -225,7 +225,8 @@ func (tx *Txn) deleteOne(r itemRef) branchRef {
 		d.branches[ch.branch].length -= it.length
 	}
 	it.flags |= flagDeleted
-	tx.deletes = append(tx.deletes, deleteRange{it.client, it.clock, it.length})
+	tx.condemned = true
+	tx.noteDeleted(it)
 	tx.markChanged(ch)
 	if ch.key == 0 && d.branches[ch.branch].flags&branchIndexed != 0 {
 		d.types.itemDeleted(d, r)

@@ -10,6 +10,7 @@ func mergeLists(first, second []*rawBlock, secondFirst func() bool) (out []*rawB
 	if len(a) > 0 && len(b) > 0 && a[0].clock == b[0].clock && secondFirst() {
 		a, b, swapped = b, a, true
 	}
+	out = make([]*rawBlock, 0, len(first)+len(second))
 	var cur *rawBlock
 	take := func(b *rawBlock) { out, cur = append(out, b), b }
 	for len(a) > 0 || len(b) > 0 {

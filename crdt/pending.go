@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -119,9 +120,10 @@ type leftover map[ClientID][]*rawBlock
 // whole shows in the state.
 func (p *pending) merge(rest leftover) {
 	if p.clients == nil {
-		p.clients = make(map[ClientID][]*rawBlock)
+		p.clients = make(map[ClientID][]*rawBlock, len(rest))
 	}
-	ids := slices.Sorted(maps.Keys(rest))
+	ids := slices.AppendSeq(make([]ClientID, 0, len(rest)), maps.Keys(rest))
+	slices.Sort(ids)
 	restInFront := false
 	for i := len(ids) - 1; i >= 0; i-- {
 		c := ids[i]
@@ -172,7 +174,10 @@ func (p *pending) mergeClient(c ClientID, rest []*rawBlock, restFirst func() boo
 		p.count(b, 1)
 	}
 	restInFront = restInFront && to == len(list)
-	p.clients[c] = slices.Replace(list, from, to, merged...)
+	if len(list) > 0 {
+		merged = slices.Replace(list, from, to, merged...)
+	}
+	p.clients[c] = merged
 	return restInFront
 }
 
@@ -253,4 +258,35 @@ func (b *rawBlock) slice(n uint64) {
 		}
 		b.data = r.Rest()
 	}
+}
+
+// check verifies the order of what waits and what it counts for.
+func (p *pending) check() error {
+	var sum pending
+	for c, list := range p.clients {
+		end := uint64(0)
+		for _, b := range list {
+			if b.client != c || b.clock < end || b.length == 0 || b.kind == kindSkip {
+				return fmt.Errorf("client %d: a block of %d at clock %d after %d", c, b.client, b.clock, end)
+			}
+			end = b.end()
+			sum.count(b, 1)
+		}
+		if len(list) == 0 {
+			return fmt.Errorf("client %d: nothing waits", c)
+		}
+	}
+	for c, rs := range p.deletes {
+		for i, r := range rs {
+			if r.From >= r.To || i > 0 && rs[i-1].To >= r.From {
+				return fmt.Errorf("client %d: deletes %v", c, rs)
+			}
+		}
+		sum.bytes += deleteBytes(rs)
+	}
+	if p.blocks != sum.blocks || p.types != sum.types || p.bytes != sum.bytes {
+		return fmt.Errorf("counts %d blocks, %d types, %d bytes, there are %d, %d, %d",
+			p.blocks, p.types, p.bytes, sum.blocks, sum.types, sum.bytes)
+	}
+	return nil
 }

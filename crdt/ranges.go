@@ -84,8 +84,11 @@ func (g *growingRanges) add(from, to uint32) {
 		if n >= 64+len(g.sorted)/4 {
 			g.settled()
 		}
-	} else if n := len(g.sorted); n == 0 || g.sorted[n-1].to <= from {
-		g.sorted.add(from, to)
+	} else if n := len(g.sorted); n == 0 || g.sorted[n-1].to < from {
+		g.sorted = append(g.sorted, span{from, to})
+		return
+	} else if g.sorted[n-1].to == from {
+		g.sorted[n-1].to = to
 		return
 	}
 	g.waiting = append(g.waiting, span{from, to})

@@ -183,7 +183,9 @@ func TestRevertFormats(t *testing.T) {
 	})
 	want, state, formats := text.Delta(), stateOf(d), countFormats(d)
 	for name, change := range map[string]func(tx *Txn){
-		"unformatted":  func(tx *Txn) { text.Format(tx, 0, 17, append(append(none("bold"), none("italic")...), none("link")...)) },
+		"unformatted": func(tx *Txn) {
+			text.Format(tx, 0, 17, append(append(none("bold"), none("italic")...), none("link")...))
+		},
 		"all bold":     func(tx *Txn) { text.Format(tx, 0, 17, yes("bold")) },
 		"deleted":      func(tx *Txn) { text.Delete(tx, 0, 17) },
 		"bold deleted": func(tx *Txn) { text.Delete(tx, 1, 6) },

@@ -19,6 +19,11 @@ type Txn struct {
 	// deletes are the units deleted, in order of deletion; sorted and merged
 	// at phase 1 of the commit.
 	deletes []deleteRange
+	// condemned says that an item with content was deleted.
+	condemned bool
+	// tidy says that the deletes are sorted, merged and in the delete set of the
+	// document, and that there is nothing to collect or to merge.
+	tidy bool
 	// deleteOrder are the clients of deletes in order of their first deletion,
 	// kept for cleanFormats when there are several.
 	deleteOrder []clientRef
@@ -123,6 +128,17 @@ func (tx *Txn) touch(c clientRef) {
 		cl.touched, cl.before = tx.epoch, cl.state
 		tx.touched = append(tx.touched, touchedClient{client: c, before: cl.state})
 	}
+}
+
+// noteDeleted adds units to deletes.
+func (tx *Txn) noteDeleted(it *item) {
+	if n := len(tx.deletes); n > 0 {
+		if last := &tx.deletes[n-1]; last.client == it.client && last.clock+last.length == it.clock {
+			last.length += it.length
+			return
+		}
+	}
+	tx.deletes = append(tx.deletes, deleteRange{it.client, it.clock, it.length})
 }
 
 func (tx *Txn) mergeLater(u unitID) { tx.mergeIDs = append(tx.mergeIDs, u) }

@@ -7,6 +7,15 @@
 // at them, and self-describing: with every other store lost, a folder of these
 // files still tells which documents there were and what they held.
 //
+// # The past
+//
+// Keeper.At gives a document as it was at a Moment, Between and Diff what
+// changed between two, Timeline who worked when, Authors who wrote and who
+// deleted what. Retain thins the files of a document out by age, a Retainer
+// those of all. Rebuild fills an empty log from the files alone, Erase removes
+// a document. All of them read the files and the log together: entries out of
+// the log where it has them, out of segments elsewhere.
+//
 // # Envelope
 //
 // Both files have one envelope. Integers outside the header are big-endian.

@@ -12,6 +12,8 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -20,6 +22,7 @@ var (
 	runFor = flag.Duration("for", 10*time.Second, "how long to try random histories; from 1m on a large document too")
 	seed   = flag.Uint64("seed", 0, "the one history to run, compared after every step; 0: many")
 	only   = flag.String("only", "", "with -seed: the steps of the history to do, as a failure prints them; empty: all")
+	peers  = flag.Int("peers", 2, "how many real Yjs run histories at the same time")
 	from   = flag.Uint64("from", 1, "the seed of the first of many histories; 0: a random one")
 )
 
@@ -56,80 +59,102 @@ func TestDifferential(t *testing.T) {
 		}
 		return
 	}
-	r := &runner{peer: p, first: firstSeed(), end: time.Now().Add(*runFor)}
-	f := r.run()
+	r := &runner{t: t, first: firstSeed(), began: time.Now(), end: time.Now().Add(*runFor)}
+	r.next.Store(r.first)
+	var lanes sync.WaitGroup
+	for range *peers - 1 {
+		another, err := startPeer(t)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lanes.Go(func() { r.lane(another) })
+	}
+	lanes.Go(func() { r.lane(p) })
+	lanes.Wait()
 	t.Log(r)
-	if f != nil {
-		t.Errorf("-seed %d: %v\nminimising …", f.plan.seed, f)
-		t.Fatal(minimise(t, f))
+	if r.found != nil {
+		t.Fatal("minimising the first one …\n", minimise(t, r.found))
 	}
 }
 
-// runner runs many histories. While Yjs runs one, the next are made here.
+// runner runs many histories.
 type runner struct {
-	peer       *peer
-	first      uint64
-	end        time.Time
-	began      time.Time
+	t     *testing.T
+	first uint64
+	next  atomic.Uint64 // seed
+	began time.Time
+	end   time.Time
+
+	mu         sync.Mutex
 	work       work
+	told       time.Time // when the totals were told last
 	mismatches int
+	found      *failure // the first one
 }
 
 func (r *runner) String() string {
 	secs := time.Since(r.began).Seconds()
-	return fmt.Sprintf("seeds %d to %d: %d histories, %d operations, %d deliveries, %d steps, %d states, %d mismatches in %.0f s (%.0f operations/s)",
-		r.first, r.first+uint64(max(r.work.histories, 1))-1, r.work.histories, r.work.operations, r.work.deliveries, r.work.steps, r.work.states,
+	return fmt.Sprintf("seeds from %d on: %d histories, %d operations, %d deliveries, %d steps, %d states, %d mismatches in %.0f s (%.0f operations/s)",
+		r.first, r.work.histories, r.work.operations, r.work.deliveries, r.work.steps, r.work.states,
 		r.mismatches, secs, float64(r.work.operations)/secs)
 }
 
-// inFlight is how many histories may be on their way.
+// inFlight is how many histories may be on their way to a peer.
 const inFlight = 4
 
-func (r *runner) run() *failure {
+// lane runs histories in one peer. While Yjs runs one, the next are made here.
+func (r *runner) lane(p *peer) {
 	type sent struct {
 		h   *history
 		err error // of the history here, or of sending it
 	}
-	r.began = time.Now()
 	stop, flight := make(chan struct{}), make(chan sent, inFlight)
 	go func() {
 		defer close(flight)
-		for s := r.first; time.Now().Before(r.end); s++ {
-			h := newHistory(plan{seed: s})
-			err := h.run()
-			if err == nil {
-				err = r.peer.send("run", arg{"history", h.script()})
+		for time.Now().Before(r.end) {
+			h := newHistory(plan{seed: r.next.Add(1) - 1})
+			s := sent{h: h, err: h.run()}
+			if s.err == nil {
+				s.err = p.send("run", arg{"history", h.script()})
 			}
 			select {
-			case flight <- sent{h, err}:
+			case flight <- s:
 			case <-stop:
-				return
-			}
-			if err != nil {
 				return
 			}
 		}
 	}()
-	var found *failure
 	for s := range flight {
 		if s.err != nil {
-			found = &failure{s.h.plan, len(s.h.steps), s.err}
-		} else {
-			line, err := r.peer.receive()
-			if err != nil {
-				found = &failure{s.h.plan, 0, err}
-			} else {
-				found = s.h.judge(line)
-			}
+			r.note(s.h, &failure{s.h.plan, len(s.h.steps), s.err})
+			continue
 		}
-		if found != nil {
-			r.mismatches++
+		line, err := p.receive()
+		if err != nil {
+			r.note(s.h, &failure{s.h.plan, 0, err})
 			close(stop)
-			return found
+			return
 		}
-		r.work.add(s.h.work)
+		r.note(s.h, s.h.judge(line))
 	}
-	return nil
+}
+
+// note counts a history; f is nil if both sides agree.
+func (r *runner) note(h *history, f *failure) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.work.add(h.work)
+	if f != nil {
+		r.mismatches++
+		r.t.Errorf("-seed %d: %v", f.plan.seed, f)
+		if r.found == nil {
+			r.found = f
+		}
+	}
+	if now := time.Now(); now.Sub(r.told) > time.Minute {
+		r.told = now
+		r.t.Log(r)
+	}
 }
 
 // failure is a step after which Yjs has something else than we have.

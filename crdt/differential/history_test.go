@@ -86,6 +86,10 @@ type shape struct {
 	versions []int
 }
 
+// sizes are the numbers of steps and of edits in one. Time goes with the square
+// of both together.
+var sizes = []struct{ steps, edits int }{{150, 1}, {150, 4}, {150, 16}, {75, 64}, {40, 64}, {40, 200}, {20, 200}, {20, 200}}
+
 type member struct {
 	index   int
 	keeps   bool // deleted content
@@ -119,9 +123,10 @@ func newHistory(p plan) *history {
 	h.random = random{Rand: rand.New(&h.pcg)}
 	h.draw(0)
 	h.plainText = h.IntN(2) == 0
+	size := sizes[h.IntN(len(sizes))]
 	h.shape = shape{
-		steps:    30 + h.IntN(150),
-		edits:    []int{1, 4, 16, 64}[h.IntN(4)],
+		steps:    size.steps/5 + h.IntN(size.steps),
+		edits:    size.edits,
 		undoes:   h.IntN(3) == 0,
 		versions: [][]int{{1}, {2}, {1, 2}}[h.IntN(3)],
 		behind:   []int{1, 3, 10, 40}[h.IntN(4)],

@@ -163,7 +163,13 @@ const open = ({ doc: name, clientID, gc, roots, quiet, observe }) => {
   return {}
 }
 
-const embedded = (t, n) => t.toDelta().filter(op => typeof op.insert !== 'string')[n].insert
+// embedded: the nth thing in a text that is no text.
+const embedded = (t, n) => {
+  for (let item = t._start; ; item = item.right) {
+    if (item.deleted || !item.countable || item.content instanceof Y.ContentString) continue
+    if (n-- === 0) return item.content.getContent()[0]
+  }
+}
 
 const at = (d, path) => {
   let t = d.roots[path[0]]

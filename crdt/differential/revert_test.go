@@ -35,7 +35,7 @@ func TestRevert(t *testing.T) {
 
 // server is a document that learns from the replicas of a history and is reverted.
 type server struct {
-	*history
+	*live
 	replica *replica.Replica
 	moments []serverMoment
 }
@@ -46,19 +46,20 @@ type serverMoment struct {
 }
 
 func runRevert(p *peer, seed uint64) error {
-	h := newHistory(p, seed)
-	if err := h.open(); err != nil {
+	h, err := openLive(p, plan{seed: seed}, false, false)
+	if err != nil {
 		return err
 	}
-	s := &server{history: h, replica: replica.New(replica.Options{ClientID: 7, NoFormatCleanup: true, Roots: h.roots})}
+	s := &server{live: h, replica: replica.New(replica.Options{ClientID: 7, NoFormatCleanup: true, Roots: h.roots})}
 	if err := s.moment(); err != nil {
 		return err
 	}
 	for step := range 30 + h.IntN(60) {
+		h.draw(uint64(step+1) << 8)
 		var err error
 		switch n := h.IntN(10); {
 		case n < 4:
-			err = h.edit(h.replicas[h.IntN(len(h.replicas))])
+			err = h.edit(step, h.replicas[h.IntN(len(h.replicas))])
 		case n < 7:
 			err = h.deliver(h.replicas[h.IntN(len(h.replicas))])
 		case n < 9:
@@ -68,8 +69,9 @@ func runRevert(p *peer, seed uint64) error {
 		default:
 			var u update
 			if u, err = s.revert(s.moments[h.IntN(len(s.moments))]); err == nil {
+				n := s.publish(u)
 				for _, m := range h.replicas {
-					m.inbox = append(m.inbox, u)
+					m.inbox = append(m.inbox, n)
 				}
 			}
 		}
@@ -99,10 +101,15 @@ func (s *server) learn() error {
 	return s.replica.Check()
 }
 
+// content is what others get of the server: formats and embeds lose what JSON cannot say.
 func (s *server) content() (map[string]vectors.Value, error) {
+	sent := replica.New(replica.Options{Roots: s.roots})
+	if err := sent.ApplyOnly(1, s.replica.Doc.AppendDiff(nil, crdt.V1, crdt.StateVector{})); err != nil {
+		return nil, err
+	}
 	deep := map[string]vectors.Value{}
 	for _, n := range s.names {
-		v, err := s.replica.Content("deep", n, s.roots[n])
+		v, err := sent.Content("deep", n, s.roots[n])
 		if err != nil {
 			return nil, err
 		}
@@ -116,7 +123,6 @@ func (s *server) moment() error {
 	if err != nil {
 		return err
 	}
-	s.note("the server keeps a moment")
 	s.moments = append(s.moments, serverMoment{s.replica.Doc.AppendDiff(nil, crdt.V2, crdt.StateVector{}), deep})
 	return nil
 }
@@ -132,7 +138,6 @@ func (s *server) revert(to serverMoment) (update, error) {
 		return update{}, err
 	}
 	u := update{c.AppendUpdate(nil, crdt.V1), c.AppendUpdate(nil, crdt.V2)}
-	s.note("the server reverts by %s", b64(u.v1))
 	if err := s.replica.Check(); err != nil {
 		return u, err
 	}
@@ -148,8 +153,23 @@ func (s *server) revert(to serverMoment) (update, error) {
 	return u, nil
 }
 
+// publish numbers an update of the server.
+func (s *server) publish(u update) int {
+	s.updates = append(s.updates, u)
+	return len(s.updates) - 1
+}
+
 // revertAll reverts once all know everything, and compares what Yjs has then.
 func (s *server) revertAll(to serverMoment) error {
+	// What the server made reaches all: settling drops what is on its way, as the
+	// replicas have it from each other.
+	d := s.replica.Doc
+	all := s.publish(update{d.AppendDiff(nil, crdt.V1, crdt.StateVector{}), d.AppendDiff(nil, crdt.V2, crdt.StateVector{})})
+	for _, m := range s.replicas {
+		if err := s.apply(m, s.version(), []int{all}); err != nil {
+			return err
+		}
+	}
 	if err := s.settle(); err != nil {
 		return err
 	}
@@ -160,9 +180,9 @@ func (s *server) revertAll(to serverMoment) error {
 	if err != nil {
 		return err
 	}
+	n := s.publish(u)
 	for _, m := range s.replicas {
-		version := 1 + s.IntN(2)
-		if err := s.apply(m, version, u.bytes(version)); err != nil {
+		if err := s.apply(m, s.version(), []int{n}); err != nil {
 			return err
 		}
 	}
@@ -179,25 +199,34 @@ func (s *server) revertAll(to serverMoment) error {
 
 // compareReverted compares what Yjs has with a moment.
 func (s *server) compareReverted(m *member, to serverMoment) error {
-	theirs, err := s.peer.call("all", arg{"doc", m.name})
+	theirs, err := s.peer.call("all", arg{"doc", m.name()})
 	if err != nil {
 		return err
 	}
 	for _, n := range s.names {
 		if d := vectors.Diff(to.deep[n], unloaded(theirs.Get("deep").Get(n))); d != "" {
-			return fmt.Errorf("%s: reverted in Yjs: %s%s", m.name, n, d)
+			return fmt.Errorf("%s: reverted in Yjs: %s%s", m.name(), n, d)
 		}
 	}
 	return nil
 }
 
-// unloaded leaves out whether a replica wants a subdocument loaded, which is its own affair.
+// unloaded leaves out what is a replica's own affair: whether it wants a subdocument loaded, and what JSON
+// cannot say, which formats and embeds keep at the replica that made them only.
 func unloaded(v vectors.Value) vectors.Value {
+	switch {
+	case v.Get("$undef").Bool:
+		return vectors.MakeNull()
+	case v.Get("$num").Str == "-0":
+		return vectors.MakeNumber(0)
+	case v.Get("$num").Str != "":
+		return vectors.MakeNull()
+	}
 	v.List, v.Fields = slices.Clone(v.List), slices.Clone(v.Fields)
 	for i := range v.List {
 		v.List[i] = unloaded(v.List[i])
 	}
-	v.Fields = slices.DeleteFunc(v.Fields, func(f vectors.Field) bool { return f.Key == "shouldLoad" })
+	v.Fields = slices.DeleteFunc(v.Fields, func(f vectors.Field) bool { return f.Key == "shouldLoad" || f.Value.Get("$undef").Bool })
 	for i := range v.Fields {
 		v.Fields[i].Value = unloaded(v.Fields[i].Value)
 	}

@@ -100,7 +100,7 @@ type grouped struct {
 // commitPause is the least time between the beginnings of two appends that nobody
 // waits for. A client that asks for no acknowledgement can't tell when its edit
 // becomes durable, and a sync costs as much as a dozen deliveries.
-const commitPause = 2 * time.Millisecond
+const commitPause = 10 * time.Millisecond
 
 // commitPauseBytes is how much may wait because of it.
 const commitPauseBytes = 1 << 20

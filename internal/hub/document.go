@@ -84,8 +84,9 @@ func (d *document) schedule() bool {
 	return true
 }
 
-// send posts a client's message when there is room for it.
-func (d *document) send(ctx context.Context, s *Subscription, c command) error {
+// send posts a client's message when there is room for it. If the document then
+// has to be stepped, t gets its turn.
+func (d *document) send(ctx context.Context, s *Subscription, c command, t *Turn) error {
 	n := len(c.payload) + messageBytes
 	limits := &d.hub.limits
 	for {
@@ -101,7 +102,7 @@ func (d *document) send(ctx context.Context, s *Subscription, c command) error {
 			ok := d.push(c)
 			d.mu.Unlock()
 			if ok {
-				d.hub.queue.push(d)
+				t.document = d
 			}
 			return nil
 		}
@@ -110,6 +111,7 @@ func (d *document) send(ctx context.Context, s *Subscription, c command) error {
 		}
 		space := d.space
 		d.mu.Unlock()
+		t.leave()
 		select {
 		case <-space:
 		case <-ctx.Done():

@@ -73,6 +73,7 @@ type Hub struct {
 	shards [64]shard
 
 	queue  runQueue
+	guest  guest
 	commit committer
 	timers timers
 	sick   quarantine
@@ -136,6 +137,7 @@ func New(opt Options) (*Hub, error) {
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.sick.limit = opt.Limits.QuarantineBytes
 	h.queue.init()
+	h.guest.runner.hub = h
 	h.commit.init(h)
 	h.timers.init(h)
 	for range opt.Runners {

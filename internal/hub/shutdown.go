@@ -26,6 +26,7 @@ func (h *Hub) shutdown(ctx context.Context) error {
 	h.cancel()
 	h.queue.close()
 	h.runners.Wait()
+	h.guest.stop()
 	h.each(func(d *document) {
 		// No runner is left and no load comes to a core any more: remove makes
 		// the document gone.

@@ -1,6 +1,9 @@
 package lib0
 
-import "unicode/utf8"
+import (
+	"encoding/binary"
+	"unicode/utf8"
+)
 
 // The column decoders below are cursors: a run is held as a count, so a run of
 // 2^53 costs nothing until somebody asks for its values. How many values a
@@ -153,6 +156,9 @@ func (d *IntDiffOptRleDecoder) pastEnd() int64 {
 // Err returns the first failure.
 func (d *IntDiffOptRleDecoder) Err() error { return d.r.err }
 
+// notASCII are the bits that eight bytes of ASCII lack.
+const notASCII = 0x8080808080808080
+
 // StringDecoder reads what StringEncoder wrote. The strings alias the input,
 // save those that begin or end inside a surrogate pair.
 type StringDecoder struct {
@@ -184,6 +190,10 @@ func (d *StringDecoder) Read() (s []byte, units int) {
 		units = 1
 	}
 	i := 0
+	for n-units >= 8 && len(d.text)-i >= 8 && binary.LittleEndian.Uint64(d.text[i:])&notASCII == 0 {
+		i += 8
+		units += 8
+	}
 	for units < n && i < len(d.text) {
 		c := d.text[i]
 		if c < utf8.RuneSelf {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/bits"
 	"unicode/utf8"
 )
 
@@ -164,6 +165,16 @@ func (r *Reader) signed() (u uint64, neg bool) {
 		return 0, false
 	}
 	start := r.off
+	if len(r.b)-start >= 4 {
+		v := binary.LittleEndian.Uint32(r.b[start:])
+		if ends := ^v & 0x80808080; ends != 0 {
+			n := bits.TrailingZeros32(ends)/8 + 1
+			r.off = start + n
+			neg = v&0x40 != 0
+			v &= ^uint32(0) >> (32 - 8*n)
+			return uint64(v&0x3f | v>>8&0x7f<<6 | v>>16&0x7f<<13 | v>>24<<20), neg
+		}
+	}
 	if start >= len(r.b) {
 		r.Fail(ErrPastEnd)
 		return 0, false

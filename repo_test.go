@@ -231,7 +231,7 @@ func TestDocumentCommands(t *testing.T) {
 	for _, m := range target.FindAllStringSubmatch(string(makefile), -1) {
 		targets[m[1]] = true
 	}
-	others := []string{"git", "cd", "go", "curl", "npm", "node", "kill", "export", "head"}
+	others := []string{"git", "cd", "go", "curl", "npm", "node", "kill", "export", "head", "mv"}
 	help := newHelp(t)
 	seen := 0
 	for name, text := range documents(t) {

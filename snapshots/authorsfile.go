@@ -20,9 +20,9 @@ import (
 // the file before it.
 
 const (
-	authorsMagic magic = "YSYNCAUT"
-	authorsExt         = ".authors"
-	kindAuthors        = "authors"
+	authorsMagic = magic("YSYNCAUT")
+	authorsExt   = ".authors"
+	kindAuthors  = "authors"
 	// keptAuthors is how many of them are kept: the newest, and one in case it
 	// is damaged.
 	keptAuthors = 2

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
 	"ysync/internal/api"
 
 	"ysync/internal/testpg"

@@ -68,4 +68,14 @@
 //	string   update (update V1)
 //
 // The first entry counts from epoch 0 and from the header's first time.
+//
+// # Authors
+//
+// Before retention removes segments it stores who wrote what is in them, in the
+// same envelope with the magic "YSYNCAUT". Header: string document, uvarint
+// generation, from and to (of the entries known, as in a segment), raw size and
+// stored size, and the digest of the raw body. Body: the number of bound client
+// IDs, each with its subject as a string; then the number of other client IDs,
+// each with a number of ranges of clocks: from, to (exclusive), who delivered
+// them. Numbers are uvarints.
 package snapshots

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-
 	"ysync/internal/api"
 	"ysync/internal/migrate"
 	"ysync/internal/session"
@@ -220,7 +219,9 @@ func (c *importFlags) report(ctx context.Context, s streams, im *migrate.Importe
 		out.row(row)
 	})
 	progress.done()
-	slices.SortFunc(rows, func(a, b migrate.Result) int { return cmp.Or(strings.Compare(a.Document, b.Document), strings.Compare(a.Source, b.Source)) })
+	slices.SortFunc(rows, func(a, b migrate.Result) int {
+		return cmp.Or(strings.Compare(a.Document, b.Document), strings.Compare(a.Source, b.Source))
+	})
 	for _, r := range rows {
 		out.row(nil, cmp.Or(r.Document, r.Source), r.Updates, r.Bytes, c.describe(r))
 	}
@@ -240,7 +241,7 @@ func (c *importFlags) describe(r migrate.Result) string {
 		text = "would be imported"
 	}
 	if r.Err != nil {
-		text += ": " + r.Err.Error()
+		text += ": " + strings.TrimPrefix(r.Err.Error(), migrate.ErrDamaged.Error()+": ")
 	}
 	for _, note := range r.Notes {
 		text += "; " + note

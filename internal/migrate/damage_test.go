@@ -153,8 +153,10 @@ func TestLargeDocument(t *testing.T) {
 func sweet(state []byte) []byte {
 	file := binary.LittleEndian.AppendUint64(nil, 2)
 	for _, part := range [][]byte{
-		[]byte("\x00\x00doc\x00"), {0, 0, 0, 1},
-		{0, 1, 0, 0, 0, 1, 0}, state,
+		[]byte("\x00\x00doc\x00"),
+		{0, 0, 0, 1},
+		{0, 1, 0, 0, 0, 1, 0},
+		state,
 	} {
 		file = append(binary.LittleEndian.AppendUint64(file, uint64(len(part))), part...)
 	}

@@ -68,6 +68,9 @@ var places = map[string]place{
 	"snapshots/storetest": {2, nil},
 	"internal/hub":        {2, map[string]string{"net": noSockets, "net/http": noSockets, "github.com/coder/websocket": noSockets}},
 
+	"internal/api": {3, map[string]string{"github.com/coder/websocket": noSockets}},
+
+	"internal/migrate": {3, map[string]string{"net/http": noSockets}},
 	"internal/session": {3, map[string]string{"net": noSockets, "net/http": noSockets, "github.com/coder/websocket": noSockets}},
 	"examples/editor":  {3, nil},
 	"internal/gateway": {4, map[string]string{module + "/crdt": noEngine, module + "/persistence": noEngine}},
@@ -228,7 +231,7 @@ func TestDocumentCommands(t *testing.T) {
 	for _, m := range target.FindAllStringSubmatch(string(makefile), -1) {
 		targets[m[1]] = true
 	}
-	others := []string{"git", "cd", "go", "curl", "npm", "node", "kill", "export", "head"}
+	others := []string{"git", "cd", "go", "curl", "npm", "node", "kill", "export", "head", "mv"}
 	help := newHelp(t)
 	seen := 0
 	for name, text := range documents(t) {

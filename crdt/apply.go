@@ -13,9 +13,16 @@ import (
 // that completes it. Apply keeps nothing of the slice. It must not be called
 // within a transaction. (Yjs: applyUpdate, readUpdateV2.)
 func (d *Doc) Apply(origin any, v Version, update []byte) (*Commit, error) {
-	if c := d.load(origin, v, update); c != nil {
-		return c, nil
+	if len(update) >= loadFrom {
+		if c := d.load(origin, v, update); c != nil {
+			return c, nil
+		}
 	}
+	return d.take(origin, v, update)
+}
+
+// take is Apply for any document: the update is checked whole, then integrated.
+func (d *Doc) take(origin any, v Version, update []byte) (*Commit, error) {
 	in := incomings.Get().(*incoming)
 	defer in.release()
 	if err := in.read(v, update, &d.limits); err != nil {

@@ -65,7 +65,10 @@ func (n node) slice(start, end int) []Value {
 	if end < 0 {
 		end += length
 	}
-	var out []Value
+	if start = max(start, 0); min(end, length) <= start {
+		return nil
+	}
+	out := make([]Value, 0, min(end, length)-start)
 	i := 0
 	for v := range n.values() {
 		if i >= end {

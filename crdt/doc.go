@@ -51,6 +51,25 @@
 //
 // Doc.Check verifies them.
 //
+// # Using it
+//
+// Doc.Transact edits and returns a Commit, whose AppendUpdate gives the bytes for
+// other replicas; Doc.Apply takes theirs. Updates may come in any order, twice, or
+// too early: what lacks something waits (Doc.Pending). Replicas that were apart ask
+// with their StateVector and are answered with AppendDiff. A server stores
+// AppendStored, or the updates as they came, made smaller by Compact.
+//
+// Positions and lengths of text count UTF-16 code units, those of lists elements.
+// Strings are WTF-8: UTF-8 that may hold half a surrogate pair, as JavaScript's
+// may. Handles such as Text are values; one of a deleted type reads what is left
+// and refuses edits.
+//
+// Bytes of strangers are safe to apply: they are read whole and judged before
+// anything changes, and what they may cost is bounded by Options.Limits. Errors are
+// *UpdateError, with the byte at which reading stopped, and wrap ErrMalformed or
+// ErrLimit. Operations that cannot be done fail their transaction with ErrRange,
+// ErrValue or ErrCollected; those before them stay.
+//
 // # Undoing
 //
 // An UndoManager remembers which units the transactions of some origins
@@ -67,6 +86,10 @@
 // between two snapshots, and by which clients; Authors tells whose content is
 // there now. None of them changes the document. A RelativePosition names a place
 // by the unit next to it; Doc.Resolve finds it again after edits.
+//
+// Txn.Revert brings a moment back by ordinary edits, given the document as it was then. It goes by IDs:
+// the sequence of items that are not deleted becomes that of then, formats among them, where what lives
+// at both moments stays. Doc.Rewrite leaves the history behind.
 //
 // # Sources
 //

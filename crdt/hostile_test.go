@@ -13,7 +13,7 @@ import (
 
 var (
 	hostileSeed = flag.Uint64("hostile.seed", 0, "the seed of TestHostileUpdates; 0: a random one")
-	hostileFor  = flag.Duration("hostile.for", 3*time.Second, "how long TestHostileUpdates tries")
+	hostileFor  = flag.Duration("hostile.for", time.Second, "how long TestHostileUpdates tries")
 )
 
 // A damaged update is applied whole, or refused with the document byte for

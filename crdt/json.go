@@ -52,7 +52,7 @@ func valueJSON(from reader, v Value) Value {
 func typeJSON(from reader, b branchRef, kind TypeKind) Value {
 	switch kind {
 	case KindArray:
-		var vals []Value
+		vals := make([]Value, 0, from.document().branch(b).length)
 		for v := range from.listValues(b) {
 			vals = append(vals, valueJSON(from, v))
 		}

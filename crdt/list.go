@@ -195,7 +195,7 @@ func (tx *Txn) insertAfter(b branchRef, left itemRef, vals []Value) {
 		}
 		run, n = run[:0], 0
 	}
-	for _, v := range vals {
+	for i, v := range vals {
 		switch v.kind {
 		case ValueBytes, ValueType, ValueSubdoc:
 			flush()
@@ -204,6 +204,10 @@ func (tx *Txn) insertAfter(b branchRef, left itemRef, vals []Value) {
 			}
 			left = tx.insertSingle(b, 0, left, right, v)
 		default:
+			if run == nil {
+				const perValue = 8 // a number takes up to nine
+				run = make([]byte, 0, perValue*(len(vals)-i+1))
+			}
 			run = appendAny(run, v)
 			n++
 		}

@@ -12,7 +12,7 @@ const (
 	loadFrom = 1024
 	// bytesPerLoaded is how many bytes an update must have for each of its
 	// blocks, so that what it makes the document allocate before it turns out to
-	// be damaged stays in proportion to its size.
+	// be damaged stays in proportion to its size; smallUpdate blocks are free.
 	bytesPerLoaded = 12
 	// keepLoaded is how many bytes of text a loader keeps for the next time.
 	keepLoaded = 1 << 20
@@ -62,7 +62,7 @@ func (l *loader) release() {
 // load applies an update to an empty document. It returns nil, and leaves the
 // document empty, if the update is refused or has to go the long way.
 func (d *Doc) load(origin any, v Version, update []byte) *Commit {
-	if len(update) < loadFrom || len(update) > maxArena/8 || !d.fresh() || len(d.cleanups) > 0 {
+	if len(update) > maxArena/8 || !d.fresh() || len(d.cleanups) > 0 {
 		return nil
 	}
 	l := loaders.Get().(*loader)
@@ -70,7 +70,7 @@ func (d *Doc) load(origin any, v Version, update []byte) *Commit {
 	if l.r.start(v, update, d.limits.BlocksPerUpdate) != nil {
 		return nil
 	}
-	l.r.maxBlocks = min(l.r.maxBlocks, len(update)/bytesPerLoaded)
+	l.r.maxBlocks = min(l.r.maxBlocks, smallUpdate+len(update)/bytesPerLoaded)
 	tx := d.begin(origin)
 	l.d, l.tx = d, tx
 	if cap(l.text) < len(update) {

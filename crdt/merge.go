@@ -203,6 +203,14 @@ func Merge(v Version, updates ...[]byte) ([]byte, error) {
 		}
 		return updates[0], r.drain()
 	}
+	if v == V1 {
+		// Little is said twice: what is written takes about what was read.
+		size := 0
+		for _, u := range updates {
+			size += len(u)
+		}
+		return mergeUpdates(v, updates, rawWriter{e: &encoderV1{buf: make([]byte, 0, size)}})
+	}
 	return mergeUpdates(v, updates, rawWriter{e: newEncoder(v, nil)})
 }
 

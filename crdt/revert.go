@@ -116,11 +116,11 @@ func (rv *reverting) pairRoots() {
 	d, past := rv.tx.doc, rv.past
 	for _, b := range d.rootOrder {
 		k, _ := past.lookupKey(d.key(d.branch(b).name))
-		rv.todo = append(rv.todo, revertPair{b, past.roots[k]})
+		rv.todo = append(rv.todo, revertPair{b, past.findRoot(k)})
 	}
 	for _, pb := range past.rootOrder {
 		name := past.key(past.branch(pb).name)
-		if k, known := d.lookupKey(name); known && d.roots[k] != 0 || !past.hasContent(pb) {
+		if k, known := d.lookupKey(name); known && d.findRoot(k) != 0 || !past.hasContent(pb) {
 			continue
 		}
 		rv.todo = append(rv.todo, revertPair{d.root(name, KindUndefined), pb})

@@ -69,7 +69,7 @@ func sameLive(a, b *Doc) error {
 	}
 	rootOf := func(d *Doc, name string) branchRef {
 		k, _ := d.lookupKey(name)
-		return d.roots[k]
+		return d.findRoot(k)
 	}
 	for name := range names {
 		got, want := a.tokens(rootOf(a, name)), b.tokens(rootOf(b, name))

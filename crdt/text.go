@@ -22,7 +22,7 @@ func (t Text) String() string {
 	if t.doc == nil {
 		return ""
 	}
-	return string(t.doc.appendText(nil, t.b))
+	return t.doc.textString(t.b)
 }
 
 // AppendString appends what String returns.
@@ -34,14 +34,29 @@ func (t Text) AppendString(dst []byte) []byte {
 }
 
 func (d *Doc) appendText(dst []byte, b branchRef) []byte {
+	arena, whole := d.arena.buf, !d.arena.surrogates
 	for r := d.start(b); r != 0; {
 		it := d.item(r)
 		r = it.right
-		if it.kind == kindString && !it.deleted() {
-			dst = appendJoined(dst, d.data(it))
+		if it.kind != kindString || it.deleted() {
+			continue
+		}
+		if s := arena[it.off : it.off+it.size]; whole {
+			dst = append(dst, s...)
+		} else {
+			dst = appendJoined(dst, s)
 		}
 	}
 	return dst
+}
+
+// textString is the text of a sequence as a string of its own.
+func (d *Doc) textString(b branchRef) string {
+	buf := d.appendText(make([]byte, 0, d.branch(b).length), b)
+	if cap(buf)-len(buf) > len(buf)/8 {
+		return string(buf)
+	}
+	return view(buf)
 }
 
 // Insert inserts s at a position with the attributes that hold there. Beyond the end it appends, as

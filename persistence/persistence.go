@@ -142,6 +142,13 @@ type Log interface {
 	// changes nothing and is no error. ErrInvalid when p is past the head.
 	SetSegmented(ctx context.Context, document string, epoch Epoch, p Position) error
 
+	// SetSeed records the idempotency key of the initial content, which the
+	// caller appends next, as the first entry. Durable when it returns.
+	// ErrInvalid for an empty key, one over MaxSeedKey, and when the document
+	// has entries and another key, or none. Setting the key again that is on
+	// record changes nothing and is no error.
+	SetSeed(ctx context.Context, document string, epoch Epoch, key string) error
+
 	// Trim removes the entries up to position upTo. ErrTrimTooFar when that
 	// would pass Previous.Position or Segmented. What is trimmed already
 	// changes nothing and is no error. It frees the space in time; it need not

@@ -2,6 +2,7 @@ package persistence
 
 import (
 	"fmt"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -107,6 +108,32 @@ func (r Record) WithSegmented(e Epoch, p Position) (Record, error) {
 		return r, fmt.Errorf("%w: segments up to position %d, the head is %d", ErrInvalid, p, r.Head)
 	}
 	r.Segmented = max(r.Segmented, p)
+	return r, nil
+}
+
+// MaxSeedKey is the longest idempotency key, in bytes of UTF-8.
+const MaxSeedKey = 256
+
+// ValidSeedKey reports whether key can be an idempotency key: 1 to MaxSeedKey
+// bytes of valid UTF-8 without a zero byte.
+func ValidSeedKey(key string) bool {
+	return key != "" && len(key) <= MaxSeedKey && utf8.ValidString(key) && !strings.ContainsRune(key, 0)
+}
+
+// WithSeed is the record after SetSeed. While there is no entry another key
+// may take the place of the one on record: whoever set that died before the
+// content was in the log.
+func (r Record) WithSeed(e Epoch, key string) (Record, error) {
+	if !ValidSeedKey(key) {
+		return r, fmt.Errorf("%w: seed key", ErrInvalid)
+	}
+	if err := r.checkWriter(e); err != nil {
+		return r, err
+	}
+	if key != r.SeedKey && r.Head > 0 {
+		return r, fmt.Errorf("%w: the document has %d entries and is not seeded with this key", ErrInvalid, r.Head)
+	}
+	r.SeedKey = key
 	return r, nil
 }
 

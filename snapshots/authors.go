@@ -13,7 +13,7 @@ import (
 // Authors knows who made and who deleted the units of a document, as far as
 // the entries tell. It is not safe for use by several goroutines.
 type Authors struct {
-	// From and To are the positions of the entries that were read: From+1 … To.
+	// From and To are the positions of the entries that it knows of: From+1 … To.
 	// Of what came before only the client IDs are known by those who used them
 	// again.
 	From, To persistence.Position
@@ -41,7 +41,8 @@ type Author struct {
 // deletions are of interest; a deletion that came twice is of the first who
 // sent it after that. Memory grows with the client IDs and the deleted ranges.
 //
-// What retention has removed is not known: From tells where knowledge begins.
+// Who wrote what retention has removed the entries of is kept; who deleted
+// something there is not. From tells where knowledge begins.
 func (k *Keeper) Authors(
 	ctx context.Context, document string, generation persistence.Generation, deletedAfter, to persistence.Position,
 ) (*Authors, error) {
@@ -56,15 +57,25 @@ func (k *Keeper) Authors(
 }
 
 func (t *trail) authors(ctx context.Context, deletedAfter, to persistence.Position) (*Authors, error) {
-	a := &Authors{bound: make(map[crdt.ClientID]string)}
-	for e, err := range t.readOn(ctx, 0, min(to, t.reach()), &a.From) {
+	a, err := t.storedAuthors(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// Of the entries that the file speaks for only the deletions are asked.
+	known, began := a.To, persistence.Position(0)
+	defer func() {
+		if began > known {
+			a.From = began
+		}
+	}()
+	for e, err := range t.readOn(ctx, min(known, deletedAfter), min(to, t.reach()), &began) {
 		if err != nil {
 			return nil, err
 		}
 		if err := a.learn(e, e.Position > deletedAfter); err != nil {
 			return nil, err
 		}
-		a.To = e.Position
+		a.To = max(a.To, e.Position)
 	}
 	return a, nil
 }

@@ -7,6 +7,15 @@
 // at them, and self-describing: with every other store lost, a folder of these
 // files still tells which documents there were and what they held.
 //
+// # The past
+//
+// Keeper.At gives a document as it was at a Moment, Between and Diff what
+// changed between two, Timeline who worked when, Authors who wrote and who
+// deleted what. Retain thins the files of a document out by age, a Retainer
+// those of all. Rebuild fills an empty log from the files alone, Erase removes
+// a document. All of them read the files and the log together: entries out of
+// the log where it has them, out of segments elsewhere.
+//
 // # Envelope
 //
 // Both files have one envelope. Integers outside the header are big-endian.
@@ -59,4 +68,14 @@
 //	string   update (update V1)
 //
 // The first entry counts from epoch 0 and from the header's first time.
+//
+// # Authors
+//
+// Before retention removes segments it stores who wrote what is in them, in the
+// same envelope with the magic "YSYNCAUT". Header: string document, uvarint
+// generation, from and to (of the entries known, as in a segment), raw size and
+// stored size, and the digest of the raw body. Body: the number of bound client
+// IDs, each with its subject as a string; then the number of other client IDs,
+// each with a number of ranges of clocks: from, to (exclusive), who delivered
+// them. Numbers are uvarints.
 package snapshots

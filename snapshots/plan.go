@@ -124,6 +124,13 @@ func (t *thinning) plan(ctx context.Context, plan *Plan, now time.Time, policy P
 			plan.keep(f.size)
 		}
 	}
+	for i, f := range t.authorsFiles {
+		if t.dropped || len(t.authorsFiles)-i > keptAuthors {
+			plan.remove(f.removal(t.generation))
+		} else {
+			plan.keep(f.Size)
+		}
+	}
 	for i := range t.snapshots {
 		f := &t.snapshots[i]
 		switch {

@@ -79,11 +79,11 @@ type PlannedPoint struct {
 type Removal struct {
 	Key  string `json:"key"`
 	Size int64  `json:"size"`
-	// Kind is "segment" or "snapshot".
+	// Kind is "segment", "snapshot" or "authors".
 	Kind       string                 `json:"kind"`
 	Generation persistence.Generation `json:"generation"`
-	// From and To are the positions of a segment, (From, To]; of a snapshot To
-	// is its position.
+	// From and To are the positions of a segment, (From, To]; of others To
+	// is the position.
 	From persistence.Position `json:"from,omitempty"`
 	To   persistence.Position `json:"to"`
 }

@@ -84,6 +84,12 @@ func (t *thinning) prepare(ctx context.Context, plan *Plan) error {
 			return err
 		}
 	}
+	going := slices.ContainsFunc(plan.Remove, func(r Removal) bool { return r.Generation == t.generation && r.Kind == kindSegment })
+	if n := len(t.authorsFiles); going && (n == 0 || t.authorsFiles[n-1].to < t.floor) {
+		if err := t.keepAuthors(ctx, t.floor); err != nil {
+			return err
+		}
+	}
 	if good, err := t.twoGood(ctx); good || err != nil {
 		return err
 	}

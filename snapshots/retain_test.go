@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
+	"ysync/crdt"
 	"ysync/persistence"
 	"ysync/snapshots"
 	"ysync/snapshots/dir"
@@ -313,5 +315,83 @@ func TestMomentsOfAPolicy(t *testing.T) {
 	}
 	if got := (snapshots.Policy{Full: day}).Moments(now); len(got) != 1 {
 		t.Errorf("with a full window only: %v", got)
+	}
+}
+
+// TestAuthorsOutliveTheirEntries: who wrote what is there is the same before
+// and after the entries went, and with the newest authors file damaged it is
+// told from where on authors are known.
+func TestAuthorsOutliveTheirEntries(t *testing.T) {
+	y := newYears(t, nil, 6, nil)
+	updates := trace(t, "friendsforever")[:300]
+	for i, u := range updates {
+		// Something carried: two clients in one update.
+		if i == 40 {
+			guest := crdt.New(crdt.Options{ClientID: 4})
+			other := crdt.New(crdt.Options{ClientID: 5})
+			for _, d := range []*crdt.Doc{guest, other} {
+				if _, err := d.Transact(nil, func(tx *crdt.Txn) { d.Text("more").Insert(tx, 0, "carried") }); err != nil {
+					t.Fatal(err)
+				}
+			}
+			both, err := crdt.Merge(crdt.V1, guest.AppendState(nil, crdt.V1), other.AppendState(nil, crdt.V1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			y.add(func() time.Time { return y.now }, both)
+		}
+		c, err := crdt.ContentsOf(crdt.V1, u)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for client := range c.Blocks.All() {
+			y.authors = []string{fmt.Sprintf("user of %d", client)}
+		}
+		y.add(func() time.Time { return y.now }, u)
+		y.now = y.now.Add(10 * time.Minute)
+		if i%25 == 24 {
+			y.snapshot("")
+			y.segment()
+			y.trim()
+		}
+	}
+	written := func() (string, persistence.Position) {
+		t.Helper()
+		d, err := y.keeper.Diff(t.Context(), "d", snapshots.AtPosition(0), snapshots.Now(), snapshots.DiffOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return diffJSON(t, d), d.AuthorsSince
+	}
+	want, _ := written()
+	var files []string
+	for range 3 {
+		y.now = y.now.Add(30 * time.Hour)
+		if _, err := y.keeper.Retain(t.Context(), "d", y.now, y.policy); err != nil {
+			t.Fatal(err)
+		}
+		if got, since := written(); got != want || since != 0 {
+			t.Fatalf("the authors changed, known since %d", since)
+		}
+		y.add(func() time.Time { return y.now }, updates[0]) // known already: nothing changes
+		y.snapshot("")
+		y.segment()
+	}
+	for o := range y.store.List(t.Context(), snapshots.Folder("d")) {
+		if strings.HasSuffix(o.Key, ".authors") {
+			files = append(files, o.Key)
+		}
+	}
+	segments, err := y.keeper.Segments(t.Context(), "d")
+	if err != nil || len(files) == 0 || len(segments) == 0 || segments[0].Header.From == 0 {
+		t.Fatalf("%d authors files, %d segments: the test shows nothing; %v", len(files), len(segments), err)
+	}
+	for _, f := range files {
+		y.rewrite(f, damages["flipped"])
+	}
+	y.damaged = nil
+	begin := min(segments[0].Header.From, y.record().Trimmed)
+	if got, since := written(); got == want || since != begin || len(y.damaged) != len(files) {
+		t.Errorf("with the files damaged authors are known since %d, want %d; damage reported of %q", since, begin, y.damaged)
 	}
 }

@@ -27,6 +27,8 @@ type trail struct {
 	noLog     error
 	snapshots []snapshotFile // by position
 	segments  []segmentFile  // by position
+	// authorsFiles are in the order of their positions.
+	authorsFiles []authorsFile
 	// damage are the faults of segments that were passed over.
 	damage []error
 	// newest is the newest segment that was read, which reading backwards
@@ -90,6 +92,7 @@ func (t *trail) openLog(ctx context.Context) (persistence.Record, error) {
 func (t *trail) list(ctx context.Context, rec persistence.Record) error {
 	var snapshots []snapshotFile
 	var segments []segmentFile
+	authors := make(map[persistence.Generation][]authorsFile)
 	newest := rec.Generation
 	for o, err := range t.keeper.store.List(ctx, Folder(t.document)) {
 		if err != nil {
@@ -101,6 +104,8 @@ func (t *trail) list(ctx context.Context, rec persistence.Record) error {
 		} else if r, ok := segmentRange(o.Key); ok {
 			segments = append(segments, segmentFile{keyRange: r, key: o.Key, size: o.Size})
 			newest = max(newest, r.generation)
+		} else if g, to, ok := authorsPlace(o.Key); ok {
+			authors[g] = append(authors[g], authorsFile{o, to})
 		}
 	}
 	if t.generation == 0 {
@@ -109,6 +114,7 @@ func (t *trail) list(ctx context.Context, rec persistence.Record) error {
 			t.generation = rec.Generation
 		}
 	}
+	t.authorsFiles = authors[t.generation]
 	t.snapshots = slices.DeleteFunc(snapshots, func(f snapshotFile) bool { return f.generation != t.generation })
 	t.segments = slices.DeleteFunc(segments, func(f segmentFile) bool { return f.generation != t.generation })
 	sortSnapshots(t.snapshots)

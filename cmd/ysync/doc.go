@@ -5,119 +5,89 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/url"
 	"os"
-	"text/tabwriter"
-	"time"
+	"strconv"
 
-	"ysync/crdt"
+	"ysync/internal/api"
 	"ysync/internal/session"
-	"ysync/persistence"
+	"ysync/snapshots"
 )
 
 type docCmd struct {
-	List   docListCmd   `cmd:"" help:"List the documents."`
-	Get    docGetCmd    `cmd:"" help:"Print a document's content as JSON."`
-	Export docExportCmd `cmd:"" help:"Write a document's whole state, to be applied by any Yjs client."`
+	List    docListCmd    `cmd:"" help:"List the documents."`
+	Get     docGetCmd     `cmd:"" help:"Print a document's content as JSON, now or at a moment."`
+	Export  docExportCmd  `cmd:"" help:"Write a document's whole state, to be applied by any Yjs client."`
+	Import  docImportCmd  `cmd:"" help:"Apply a file with an update, such as export writes, to a document."`
+	Seed    docSeedCmd    `cmd:"" help:"Give a new document its initial content, once however often it is asked for."`
+	History docHistoryCmd `cmd:"" help:"Tell who edited when."`
+	Authors docAuthorsCmd `cmd:"" help:"Tell who wrote what is in a document."`
+	Erase   docEraseCmd   `cmd:"" help:"Remove a document for good: log, snapshots and history. A tombstone refuses its name from then on."`
+	Explain docExplainCmd `cmd:"" help:"Tell the state of a document: log, snapshots, sessions, what waits, limits."`
 }
 
-// dataFlag is what all commands on a data folder have.
+// dataFlag is what all commands on stores have.
 type dataFlag struct {
 	Data string `help:"Data folder of a server. It must be stopped, unless its update log is in PostgreSQL." default:"./data"`
 	storeFlags
 }
 
-// open opens the folder. Damage is told on w, one line each.
-func (d dataFlag) open(ctx context.Context, s streams) (*folder, error) {
+// open opens the stores. Damage is told on w, one line each.
+func (d dataFlag) open(ctx context.Context, s streams, what use) (*folder, error) {
 	logger, _ := newLoggers("warn", s.err)
-	data, err := d.storeFlags.open(ctx, d.Data, look, logger)
+	data, err := d.storeFlags.open(ctx, d.Data, what, logger)
 	if exit, ok := errors.AsType[*exitError](err); ok && exit.code == exitInUse {
-		return nil, &exitError{exitInUse, fmt.Errorf("%w: stop the server first", exit.err)}
+		return nil, &exitError{exitInUse, fmt.Errorf("%w: stop the server first, or name it with --server", exit.err)}
 	}
 	return data, err
 }
 
-// load rebuilds one document.
-func (d dataFlag) load(ctx context.Context, s streams, name string) (*crdt.Doc, error) {
-	if err := session.CheckName(name); err != nil {
-		return nil, &exitError{exitUsage, err}
+// documentArg is the document that a command is about.
+type documentArg struct {
+	Document string `arg:"" help:"Name of the document."`
+}
+
+// Validate refuses a name that no document can have.
+func (d documentArg) Validate() error {
+	if err := session.CheckName(d.Document); err != nil {
+		return &exitError{exitUsage, err}
 	}
-	data, err := d.open(ctx, s)
-	if err != nil {
-		return nil, err
-	}
-	document, record, _, err := data.keeper.Load(ctx, name)
-	err = errors.Join(err, data.close())
-	switch {
-	case errors.Is(err, persistence.ErrErased):
-		return nil, &exitError{exitNotFound, fmt.Errorf("the document %q was erased", name)}
-	case errors.Is(err, persistence.ErrCorrupt):
-		return nil, &exitError{exitData, err}
-	case err != nil:
-		return nil, err
-	case !record.Exists():
-		return nil, &exitError{exitNotFound, fmt.Errorf("there is no document %q", name)}
-	}
-	return document, nil
+	return nil
+}
+
+func (d documentArg) request(method string, rest ...string) request {
+	return onDocument(method, d.Document, rest...)
 }
 
 type docListCmd struct {
-	dataFlag
-	JSON bool `help:"Print one JSON object per document." env:"-"`
-}
-
-// listing is one document as `doc list --json` prints it.
-type listing struct {
-	Document   string     `json:"document"`
-	Generation uint64     `json:"generation"`
-	Position   uint64     `json:"position"`
-	Logged     uint64     `json:"logged_entries"`
-	Snapshot   uint64     `json:"snapshot_position"`
-	Updated    *time.Time `json:"updated,omitempty"`
-	Erased     *time.Time `json:"erased,omitempty"`
-}
-
-func newListing(r persistence.Record) listing {
-	l := listing{
-		Document:   r.Document,
-		Generation: uint64(r.Generation),
-		Position:   uint64(r.Head),
-		Logged:     uint64(r.Head - r.Trimmed),
-		Snapshot:   uint64(r.Snapshot.Position),
-	}
-	if !r.Updated.IsZero() {
-		l.Updated = &r.Updated
-	}
-	if !r.Tombstone.IsZero() {
-		l.Erased = &r.Tombstone
-	}
-	return l
+	target
+	Prefix string `arg:"" optional:"" help:"List only documents whose name begins so."`
+	jsonFlag
 }
 
 // Run lists the documents by name.
 func (c *docListCmd) Run(ctx context.Context, s streams) error {
-	data, err := c.open(ctx, s)
-	if err != nil {
+	return c.with(ctx, s, look, func(ctx context.Context, api *client) error {
+		out := c.printer(s, "DOCUMENT", "POSITION", "IN LOG", "SNAPSHOT", "UPDATED")
+		err := api.lines(ctx, request{method: http.MethodGet, path: []string{"documents"}, query: url.Values{"prefix": {c.Prefix}}}, &struct{}{},
+			func(_ string, value json.RawMessage) error { return printDocument(out, value) })
+		return errors.Join(err, out.flush())
+	})
+}
+
+func printDocument(out *printer, value json.RawMessage) error {
+	var d api.Document
+	if err := json.Unmarshal(value, &d); err != nil {
 		return err
 	}
-	out := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
-	encoder := json.NewEncoder(s.out)
-	if !c.JSON {
-		fmt.Fprintln(out, "DOCUMENT\tPOSITION\tIN LOG\tSNAPSHOT\tUPDATED")
+	when := cell(d.Updated)
+	if d.Erased != nil {
+		when = "erased " + cell(d.Erased)
 	}
-	for record, err := range data.log.List(ctx, "") {
-		if err != nil {
-			return errors.Join(err, data.close())
-		}
-		l := newListing(record)
-		if c.JSON {
-			if err := encoder.Encode(l); err != nil {
-				return errors.Join(err, data.close())
-			}
-			continue
-		}
-		fmt.Fprintf(out, "%s\t%d\t%d\t%s\t%s\n", l.Document, l.Position, l.Logged, position(l.Snapshot), l.when())
-	}
-	return errors.Join(out.Flush(), data.close())
+	out.row(d, d.Document, strconv.FormatUint(d.Position, 10), strconv.FormatUint(d.Logged, 10), d.Snapshot, when)
+	return nil
 }
 
 func position(p uint64) string {
@@ -127,60 +97,83 @@ func position(p uint64) string {
 	return fmt.Sprint(p)
 }
 
-func (l listing) when() string {
-	switch {
-	case l.Erased != nil:
-		return "erased " + l.Erased.Format(time.RFC3339)
-	case l.Updated != nil:
-		return l.Updated.Format(time.RFC3339)
-	default:
-		return "-"
+// atFlag names a moment of the past.
+type atFlag struct {
+	At string `help:"Moment: now, \"2026-11-17 14:05\", 2026-11-17T14:05:00Z, \"2h ago\", \"#1234\" (a position), label:NAME." default:"now" env:"-"`
+}
+
+// content reads a document at a moment.
+func (c *client) content(ctx context.Context, s streams, document, at, format, root string) ([]byte, http.Header, error) {
+	at, err := moment(at)
+	if err != nil {
+		return nil, nil, err
 	}
+	r := onDocument(http.MethodGet, document, "content")
+	r.query.Set("at", at)
+	r.query.Set("format", format)
+	if root != "" {
+		r.query.Set("root", root)
+	}
+	body, header, err := c.bytes(ctx, r)
+	if err == nil && header.Get(api.HeaderShort) != "" {
+		fmt.Fprintf(s.err, "ysync: this is position %s of %s, the newest that there is before: %s\n",
+			header.Get(api.HeaderPosition), header.Get(api.HeaderTime), header.Get(api.HeaderShort))
+	}
+	return body, header, err
 }
 
 type docGetCmd struct {
-	dataFlag
-	Document string `arg:"" help:"Name of the document."`
+	target
+	documentArg
+	atFlag
+	Text bool   `help:"Print the text of a root instead of JSON." env:"-"`
+	Root string `help:"Root to print with --text, where there are several." env:"-"`
 }
 
-// Run prints the document as JSON: one member per root, its kind inferred from
-// what it holds.
+// Run prints the document: one member per root, its kind inferred from what it
+// holds.
 func (c *docGetCmd) Run(ctx context.Context, s streams) error {
-	document, err := c.load(ctx, s, c.Document)
-	if err != nil {
-		return err
+	format := "json"
+	if c.Text {
+		format = "text"
+	} else if c.Root != "" {
+		return &exitError{exitUsage, errors.New("--root goes with --text")}
 	}
-	_, err = s.out.Write(append(document.AppendJSON(nil, nil), '\n'))
-	return err
+	return c.with(ctx, s, look, func(ctx context.Context, api *client) error {
+		body, _, err := api.content(ctx, s, c.Document, c.At, format, c.Root)
+		if err != nil {
+			return err
+		}
+		if c.Text {
+			body = append(body, '\n')
+		}
+		_, err = s.out.Write(body)
+		return err
+	})
 }
 
 type docExportCmd struct {
-	dataFlag
-	Document string `arg:"" help:"Name of the document."`
-	Format   string `help:"What to write: ${enum}. v1 and v2 are update encodings of Yjs." enum:"v1,v2,json" default:"v1" env:"-"`
-	Output   string `help:"File to write, - for standard output. A file that exists is not overwritten." short:"o" default:"-" env:"-"`
+	target
+	documentArg
+	atFlag
+	Format string `help:"What to write: ${enum}. v1 and v2 are update encodings of Yjs." enum:"v1,v2,json,text" default:"v1" env:"-"`
+	Root   string `help:"Root to write as text, where there are several." env:"-"`
+	Output string `help:"File to write, - for standard output. A file that exists is not overwritten." short:"o" default:"-" env:"-"`
 }
 
 // Run writes the document's whole state.
 func (c *docExportCmd) Run(ctx context.Context, s streams) error {
-	document, err := c.load(ctx, s, c.Document)
-	if err != nil {
-		return err
-	}
-	var state []byte
-	switch c.Format {
-	case "v1":
-		state = document.AppendStored(nil, crdt.V1)
-	case "v2":
-		state = document.AppendStored(nil, crdt.V2)
-	default:
-		state = append(document.AppendJSON(nil, nil), '\n')
-	}
-	if c.Output == "-" {
-		_, err = s.out.Write(state)
-		return err
-	}
-	return writeNew(c.Output, state)
+	return c.with(ctx, s, look, func(ctx context.Context, api *client) error {
+		state, _, err := api.content(ctx, s, c.Document, c.At, c.Format, c.Root)
+		if err != nil {
+			return err
+		}
+		if c.Output == "-" {
+			_, err = s.out.Write(state)
+			return err
+		}
+		return writeNew(c.Output, state)
+	})
 }
 
 // writeNew writes a file that must not exist yet.
@@ -191,4 +184,245 @@ func writeNew(name string, content []byte) error {
 	}
 	_, err = file.Write(content)
 	return errors.Join(err, file.Sync(), file.Close())
+}
+
+// updateArg is a file that holds an update.
+type updateArg struct {
+	File   string `arg:"" help:"File with the update, - for standard input."`
+	Format string `help:"Encoding of the update: ${enum}." enum:"v1,v2" default:"v1" env:"-"`
+}
+
+func (u updateArg) open() (io.ReadCloser, error) {
+	if u.File == "-" {
+		return io.NopCloser(os.Stdin), nil
+	}
+	return os.Open(u.File)
+}
+
+// send sends the update and prints the answer.
+func (u updateArg) send(ctx context.Context, c *client, r request, out *printer) error {
+	file, err := u.open()
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	r.query.Set("format", u.Format)
+	r.body = io.Reader(file)
+	var a api.Applied
+	if err := c.json(ctx, r, &a); err != nil {
+		return err
+	}
+	did := "changed"
+	switch {
+	case a.Pending:
+		did = "part of it waits for updates that the document lacks"
+	case !a.Changed:
+		did = "nothing new in it"
+	}
+	out.row(a, a.Document, did, fmt.Sprint("position ", a.Position))
+	return out.flush()
+}
+
+type docImportCmd struct {
+	target
+	documentArg
+	updateArg
+	New      bool   `help:"Only into a document that does not exist yet." env:"-"`
+	Position string `help:"Only while the document is at this position." placeholder:"N" env:"-"`
+	jsonFlag
+}
+
+// Run applies an update.
+func (c *docImportCmd) Run(ctx context.Context, s streams) error {
+	return c.with(ctx, s, own, func(ctx context.Context, api *client) error {
+		r := c.request(http.MethodPost, "updates")
+		r.header = http.Header{}
+		if c.New {
+			r.header.Set("If-None-Match", "*")
+		}
+		if c.Position != "" {
+			r.header.Set("If-Match", c.Position)
+		}
+		return c.send(ctx, api, r, c.printer(s))
+	})
+}
+
+type docSeedCmd struct {
+	target
+	documentArg
+	updateArg
+	Key string `help:"Idempotency key: the same key never seeds twice, another one is refused." required:"" env:"-"`
+	jsonFlag
+}
+
+// Run seeds a document.
+func (c *docSeedCmd) Run(ctx context.Context, s streams) error {
+	return c.with(ctx, s, own, func(ctx context.Context, api *client) error {
+		r := c.request(http.MethodPut, "seed")
+		r.header = http.Header{"Idempotency-Key": {c.Key}}
+		return c.send(ctx, api, r, c.printer(s))
+	})
+}
+
+type docHistoryCmd struct {
+	target
+	documentArg
+	Since  string `help:"Leave out what came before this time." placeholder:"TIME" env:"-"`
+	Until  string `help:"Leave out what came after this time." placeholder:"TIME" env:"-"`
+	Pause  string `help:"Rest after which an author's work counts as another stretch." default:"5m" env:"-"`
+	Limit  int    `help:"Print at most so many." placeholder:"N" env:"-"`
+	Oldest bool   `help:"Oldest first." env:"-"`
+	jsonFlag
+}
+
+// Run prints who edited when.
+func (c *docHistoryCmd) Run(ctx context.Context, s streams) error {
+	since, err := instant("since", c.Since)
+	if err != nil {
+		return err
+	}
+	until, err := instant("until", c.Until)
+	if err != nil {
+		return err
+	}
+	return c.with(ctx, s, look, func(ctx context.Context, api *client) error {
+		r := c.request(http.MethodGet, "history")
+		r.query = url.Values{
+			"since": {since}, "until": {until}, "pause": {c.Pause},
+			"limit": {strconv.Itoa(c.Limit)}, "newest_first": {strconv.FormatBool(!c.Oldest)},
+		}
+		out := c.printer(s, "FROM", "TO", "AUTHOR", "POSITIONS", "ENTRIES", "INSERTED", "DELETED")
+		err := api.lines(ctx, r, &struct{}{}, func(_ string, value json.RawMessage) error {
+			var t snapshots.Stint
+			if err := json.Unmarshal(value, &t); err != nil {
+				return err
+			}
+			out.row(t, t.Start, t.End, t.Author, fmt.Sprintf("%d-%d", t.First, t.Last), t.Entries,
+				strconv.FormatUint(t.Inserted, 10), strconv.FormatUint(t.Deleted, 10))
+			return nil
+		})
+		return errors.Join(err, out.flush())
+	})
+}
+
+type docAuthorsCmd struct {
+	target
+	documentArg
+	atFlag
+	jsonFlag
+}
+
+// Run prints who wrote what is there.
+func (c *docAuthorsCmd) Run(ctx context.Context, s streams) error {
+	at, err := moment(c.At)
+	if err != nil {
+		return err
+	}
+	return c.with(ctx, s, look, func(ctx context.Context, api *client) error {
+		r := c.request(http.MethodGet, "authors")
+		r.query.Set("at", at)
+		var d snapshots.Diff
+		if err := api.json(ctx, r, &d); err != nil {
+			return err
+		}
+		if c.JSON {
+			return json.NewEncoder(s.out).Encode(d)
+		}
+		return printDiff(s, &d)
+	})
+}
+
+type docEraseCmd struct {
+	target
+	documentArg
+	DryRun bool `help:"Only tell what would be removed." env:"-"`
+	confirm
+	jsonFlag
+}
+
+// Run erases a document.
+func (c *docEraseCmd) Run(ctx context.Context, s streams) error {
+	what := own
+	if c.DryRun {
+		what = look
+	} else if err := c.ask(s, fmt.Sprintf("Erasing %q removes its log, snapshots and history for good, and nobody can use its name again.", c.Document)); err != nil {
+		return err
+	}
+	return c.with(ctx, s, what, func(ctx context.Context, client *client) error {
+		r := c.request(http.MethodDelete)
+		r.query.Set("dry_run", strconv.FormatBool(c.DryRun))
+		var e api.Erased
+		if err := client.json(ctx, r, &e); err != nil {
+			return err
+		}
+		out := c.printer(s)
+		did := "erased"
+		if c.DryRun {
+			did = "would be erased"
+		}
+		out.row(e, e.Document, did)
+		for _, line := range [][]any{
+			{"log entries", strconv.FormatUint(e.Entries, 10)},
+			{"snapshots", fmt.Sprintf("%d, %v", e.Snapshots.Count, size(e.Snapshots.Bytes))},
+			{"history segments", fmt.Sprintf("%d, %v", e.Segments.Count, size(e.Segments.Bytes))},
+			{"sessions closed", strconv.Itoa(e.Sessions)},
+			{"files removed", fmt.Sprintf("%d, %v", e.Files, size(e.Bytes))},
+		} {
+			out.row(nil, line...)
+		}
+		return out.flush()
+	})
+}
+
+type docExplainCmd struct {
+	target
+	documentArg
+	jsonFlag
+}
+
+// Run prints the state of a document.
+func (c *docExplainCmd) Run(ctx context.Context, s streams) error {
+	return c.with(ctx, s, look, func(ctx context.Context, client *client) error {
+		var e api.Explanation
+		if err := client.json(ctx, c.request(http.MethodGet), &e); err != nil {
+			return err
+		}
+		out := c.printer(s)
+		out.row(e, "document", e.Document.Document)
+		for _, line := range explained(&e) {
+			out.row(nil, line...)
+		}
+		return out.flush()
+	})
+}
+
+// explained are the lines about a document, for people.
+func explained(e *api.Explanation) [][]any {
+	lines := [][]any{
+		{"generation, epoch", fmt.Sprintf("%d, %d", e.Generation, e.Epoch)},
+		{"position", fmt.Sprintf("%d, of %s", e.Position, cell(e.Updated))},
+		{"log", fmt.Sprintf("entries %d to %d; snapshots at %s and %s; history up to %d", e.Log.Trimmed+1, e.Log.Head, position(e.Log.Newest), position(e.Log.Previous), e.Log.Segmented)},
+		{"snapshot files", fmt.Sprintf("%d, %v, newest %s", e.Snapshots.Count, size(e.Snapshots.Bytes), cell(e.Snapshots.Newest))},
+		{"history files", fmt.Sprintf("%d, %v, newest %s", e.Segments.Count, size(e.Segments.Bytes), cell(e.Segments.Newest))},
+		{"every moment", fmt.Sprintf("since position %d", e.Since)},
+		{"seed key", e.SeedKey},
+	}
+	if e.Erased != nil {
+		return append(lines, []any{"erased", e.Erased})
+	}
+	if damaged := e.Snapshots.Damaged + e.Segments.Damaged; damaged > 0 {
+		lines = append(lines, []any{"damaged files", damaged})
+	}
+	m := e.Memory
+	if m == nil {
+		return append(lines, []any{"in memory", "no"})
+	}
+	return append(lines,
+		[]any{"in memory", fmt.Sprintf("%v of at most %v", size(m.Bytes), size(e.Limits.DocumentBytes))},
+		[]any{"sessions", fmt.Sprintf("%d, %d of them may write; %d shown as present", m.Sessions, m.Writers, m.Presences)},
+		[]any{"committed", fmt.Sprintf("up to %d of %d; %v not yet", m.Committed, m.Version, size(m.UncommittedBytes))},
+		[]any{"pending", fmt.Sprintf("%d blocks and %d deletions, %v of at most %v", m.PendingBlocks, m.PendingDeletes, size(m.PendingBytes), size(e.Limits.PendingBytes))},
+		[]any{"log tail", fmt.Sprintf("%d entries, %v, to replay on a load", m.TailEntries, size(m.TailBytes))},
+		[]any{"history since", fmt.Sprintf("%s waits to be stored", cell(m.Unsegmented))},
+	)
 }

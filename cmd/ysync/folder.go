@@ -36,6 +36,7 @@ const (
 // folder is an open data folder, with the update log in it or elsewhere.
 type folder struct {
 	log    persistence.Log
+	store  snapshots.Store
 	keeper *snapshots.Keeper
 	// about tells an operator of a log that is elsewhere.
 	about []zap.Field

@@ -20,7 +20,11 @@ const (
 	exitUsage    = 2 // bad flag, environment variable or configuration file
 	exitInUse    = 3 // another process has the data folder open
 	exitData     = 4 // the data folder is unreadable, damaged or of a newer release
-	exitNotFound = 5 // no such document
+	exitNotFound = 5 // no such document or moment
+	exitConflict = 6 // the document exists already, or has changed meanwhile
+	// exitUnavailable: the server cannot be reached, or takes nothing now.
+	exitUnavailable = 7
+	exitDenied      = 8 // the token does not grant it
 )
 
 const description = `Sync service for collaborative Yjs documents.
@@ -30,13 +34,16 @@ Flags come first, then environment variables, then the configuration file
 plain bytes; durations take ms, s, m, h.
 
 Exit codes: 0 done, 1 failed, 2 bad flag or configuration, 3 the data folder is
-in use, 4 the data folder is damaged or of a newer release, 5 no such document,
-74 the disk failed.`
+in use, 4 stored data is damaged or of a newer release, 5 no such document or
+moment, 6 the document exists already or has changed, 7 the server cannot be
+reached or takes nothing now, 8 not permitted, 74 the disk failed.`
 
 type cli struct {
-	Serve   serveCmd   `cmd:"" help:"Serve documents until SIGTERM or SIGINT."`
-	Doc     docCmd     `cmd:"" help:"Look at the documents of a stopped server, or of a running one whose update log is in PostgreSQL."`
-	Version versionCmd `cmd:"" help:"Print the version of this program."`
+	Serve    serveCmd    `cmd:"" help:"Serve documents until SIGTERM or SIGINT."`
+	Doc      docCmd      `cmd:"" help:"Look at documents and change them, at a running server (--server) or on the stores."`
+	Snapshot snapshotCmd `cmd:"" help:"The past of documents: stored states, restoring, differences, retention."`
+	Migrate  migrateCmd  `cmd:"" help:"Import the documents of another server: y-websocket, Hocuspocus, y-sweet."`
+	Version  versionCmd  `cmd:"" help:"Print the version of this program."`
 }
 
 // exitError is an error with the exit code that it stands for.

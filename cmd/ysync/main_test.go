@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"ysync/crdt"
+	"ysync/internal/api"
 	"ysync/persistence"
 	"ysync/persistence/pebble"
 )
@@ -437,7 +438,7 @@ func TestDocCommands(t *testing.T) {
 
 	out, _, code = ysync(t, "doc", "list", "--json", "--data", data)
 	before := out
-	var first listing
+	var first api.Document
 	decoder := json.NewDecoder(strings.NewReader(out))
 	if err := decoder.Decode(&first); err != nil || code != 0 || first.Document != "notes" || first.Position != 2 || first.Logged != 2 {
 		t.Errorf("list --json: %d %+v %v\n%s", code, first, err, out)

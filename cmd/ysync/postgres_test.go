@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"ysync/internal/api"
 
 	"ysync/internal/testpg"
 )
@@ -51,7 +52,7 @@ func TestServeWithPostgres(t *testing.T) {
 
 	// Looking needs no stopped server.
 	out, errs, code := finish(t, withLog(command(t, "doc", "list", "--json", "--data", data), url))
-	var l listing
+	var l api.Document
 	if err := json.Unmarshal([]byte(out), &l); err != nil || code != 0 || l.Document != "team/plan" || l.Position != 1 {
 		t.Errorf("list: %d %+v %v %s", code, l, err, errs)
 	}

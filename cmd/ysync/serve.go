@@ -24,6 +24,7 @@ import (
 	"ysync/internal/hub"
 	"ysync/internal/metrics"
 	"ysync/internal/session"
+	"ysync/snapshots"
 )
 
 type serveCmd struct {
@@ -44,6 +45,9 @@ type serveCmd struct {
 
 	SnapshotInterval time.Duration `help:"Time after which a changed document is stored as a snapshot; 0 for by size and when it is unloaded." default:"0s"`
 	SegmentInterval  time.Duration `help:"Time after which updates are written to the history." default:"60s"`
+	RetainFull       time.Duration `help:"Age up to which every moment of the history is kept; 0 for all of it, for ever." default:"168h"`
+	RetainHourly     time.Duration `help:"Age up to which the state of every full hour is kept." default:"720h"`
+	RetainDaily      time.Duration `help:"Age up to which the state of every midnight is kept. Labelled snapshots are kept for ever." default:"2160h"`
 	IdleUnload       time.Duration `help:"How long a document without clients stays in memory." default:"30s"`
 	ShutdownTimeout  time.Duration `help:"How long a shutdown may take; what is not done by then is cut off." default:"20s"`
 	LogLevel         string        `help:"Least level to log: ${enum}." default:"info" enum:"debug,info,warn,error"`
@@ -84,8 +88,13 @@ func (c *serveCmd) check() error {
 			return fmt.Errorf("--%s: %v: want more than 0", name, d)
 		}
 	}
-	if c.SnapshotInterval < 0 {
-		return fmt.Errorf("--snapshot-interval: %v: want 0 or more", c.SnapshotInterval)
+	for name, d := range map[string]time.Duration{
+		"snapshot-interval": c.SnapshotInterval, "retain-full": c.RetainFull,
+		"retain-hourly": c.RetainHourly, "retain-daily": c.RetainDaily,
+	} {
+		if d < 0 {
+			return fmt.Errorf("--%s: %v: want 0 or more", name, d)
+		}
 	}
 	for name, n := range map[string]size{
 		"max-connections": size(c.MaxConnections), "max-message": c.MaxMessage, "large-messages": c.LargeMessages,
@@ -136,7 +145,13 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 	if err != nil {
 		return err
 	}
+	policy := snapshots.Policy{Full: c.RetainFull, Hourly: c.RetainHourly, Daily: c.RetainDaily}
+	operations, err := newAPI(h, data, policy, logger)
+	if err != nil {
+		return err
+	}
 	server, err := gateway.New(gateway.Options{
+		API:            operations,
 		Hub:            h,
 		Auth:           auth.Open{},
 		Metrics:        m,
@@ -172,6 +187,12 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 		fields = append(fields, zap.String("ops", operations.Addr().String()))
 	}
 	go func() { failed <- server.Serve(listener) }()
+	thinned := make(chan struct{})
+	go func() {
+		defer close(thinned)
+		retainer := snapshots.Retainer{Keeper: data.keeper, Metrics: m, Policy: policy, Logger: logger}
+		_ = retainer.Run(ctx) // it ends with ctx
+	}()
 	announce.Info("serving", fields...)
 	greet(s.out, listener.Addr().String(), c.Data)
 
@@ -182,6 +203,7 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 	case cause = <-failed:
 	}
 	stop() // from here on, another signal ends the process
+	<-thinned
 	deadline, cancel := context.WithTimeout(context.Background(), c.ShutdownTimeout)
 	defer cancel()
 	if err := server.Shutdown(deadline); err != nil {

@@ -36,6 +36,7 @@ func (f storeFlags) open(ctx context.Context, path string, what use, logger *zap
 	if err != nil {
 		return nil, errors.Join(err, data.close())
 	}
+	data.store = store
 	data.keeper = snapshots.New(store, data.log, snapshots.Options{Logger: logger})
 	return data, nil
 }

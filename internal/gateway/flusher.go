@@ -36,19 +36,44 @@ func (f *flusher) add(c *conn) {
 	}
 }
 
+// reserve makes the caller one of the flusher's goroutines if it needs another
+// one; runHere must follow. What is added meanwhile may wait for it.
+func (f *flusher) reserve() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.running >= f.limit {
+		return false
+	}
+	f.running++
+	return true
+}
+
+// runHere writes to a few connections and leaves the others to a goroutine.
+func (f *flusher) runHere() {
+	if f.some() {
+		go f.run()
+	}
+}
+
 func (f *flusher) run() {
-	b := batches.Get().(*batch)
-	defer func() { batches.Put(b) }()
-	for {
-		for range yieldAfter {
-			c := f.next()
-			if c == nil {
-				return
-			}
-			b = c.writeNow(b)
-		}
+	for f.some() {
 		f.yield()
 	}
+}
+
+// some writes to up to yieldAfter connections. When it returns false none was
+// left, and the caller is not one of the flusher's goroutines any more.
+func (f *flusher) some() bool {
+	b := batches.Get().(*batch)
+	defer func() { batches.Put(b) }()
+	for range yieldAfter {
+		c := f.next()
+		if c == nil {
+			return false
+		}
+		b = c.writeNow(b)
+	}
+	return true
 }
 
 func (f *flusher) yield() {

@@ -69,7 +69,7 @@ func (s *Server) ready() string {
 }
 
 // Operations serves what operators need and strangers must not see: /healthz,
-// /readyz, /metrics, /status and /debug/pprof/. It belongs on a listener of
+// /readyz, /metrics, /status, /debug/pprof/ and Options.API at /api/. It belongs on a listener of
 // its own.
 func (s *Server) Operations(g prometheus.Gatherer, version string) http.Handler {
 	mux := http.NewServeMux()
@@ -88,6 +88,9 @@ func (s *Server) Operations(g prometheus.Gatherer, version string) http.Handler 
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(s.Status(version))
 	})
+	if s.options.API != nil {
+		mux.Handle("/api/", s.options.API)
+	}
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)

@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"io/fs"
+	"net/http"
 	"time"
 
 	"go.uber.org/zap"
@@ -38,6 +39,8 @@ type Options struct {
 	// Log tells what /status shows of a log that is elsewhere; nil shows
 	// nothing. Its result must encode as JSON and hold no secret.
 	Log func() any
+	// API is served at /api/ of the operations listener; nil for none.
+	API http.Handler
 	// Now reads the clock. Default time.Now.
 	Now func() time.Time
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"os"
 	"time"
+
+	"ysync/internal/hub"
 )
 
 // An idle reader has a stack that has grown with the messages it read, to twice
@@ -21,14 +23,15 @@ const (
 	phaseParked               // a goroutine with a small stack waits in its place
 )
 
-// await waits until a message begins. It returns false if the calling reader
+// await waits until a message begins that the WebSocket library has to read;
+// whole ones are taken without it meanwhile. It returns false if the calling reader
 // has to end, as another goroutine waits in its place.
 func (c *conn) await() bool {
 	if c.socket.rc == nil {
 		return true
 	}
 	c.enter(phaseWaiting)
-	err := c.socket.await()
+	err := c.socket.await(c.arrived)
 	if c.enter(phaseBusy) == phaseLeaving && errors.Is(err, os.ErrDeadlineExceeded) {
 		c.enter(phaseParked)
 		go c.parked()
@@ -37,9 +40,50 @@ func (c *conn) await() bool {
 	return true // the next read tells what the error was
 }
 
+// arrived reads what has come and takes the messages that are whole. It returns
+// false when nothing is left and more can be waited for. The descriptor is polled
+// edge-triggered, so after a read that leaves room nothing can be read until the
+// next edge, and there is no need to ask. Only an end of the stream that came
+// together with the last bytes makes no edge of its own: it is found when the
+// reader is told to give way, if no frame to write finds it before.
+func (c *conn) arrived(fd uintptr) bool {
+	for {
+		came := c.socket.readAhead(fd)
+		if came == aheadNothing {
+			return false
+		}
+		if came == aheadOver {
+			return true
+		}
+		c.enter(phaseBusy)
+		if !c.takeMessages() {
+			return true
+		}
+		c.enter(phaseWaiting)
+		if came == aheadAll {
+			return false
+		}
+	}
+}
+
+// takeMessages takes the messages that were read ahead, and reports whether that
+// was all of it.
+func (c *conn) takeMessages() bool {
+	var t hub.Turn
+	for {
+		message, ok := c.socket.takeMessage()
+		if !ok {
+			break
+		}
+		c.message(message, &t)
+	}
+	c.run(&t)
+	return len(c.socket.ahead) == 0
+}
+
 // parked waits in place of a reader.
 func (c *conn) parked() {
-	_ = c.socket.await()
+	_ = c.socket.await(c.socket.tryAhead)
 	go c.read()
 }
 

@@ -42,6 +42,7 @@ func (c *conn) read() {
 // comes of it. An error means that the transport failed.
 func (c *conn) receive(r io.Reader) error {
 	frame, held, err := c.collect(r)
+	// Until the message was handed on.
 	defer c.server.budget.release(&held)
 	if err == nil && c.socket.dry.Load() {
 		err = io.ErrUnexpectedEOF
@@ -55,6 +56,15 @@ func (c *conn) receive(r io.Reader) error {
 		}
 		return err
 	}
+	var t hub.Turn
+	c.message(frame, &t)
+	c.run(&t)
+	return nil
+}
+
+// message has a message judged and hands on what comes of it. The document's
+// turn, if it begins with it, is left in t.
+func (c *conn) message(frame []byte, t *hub.Turn) {
 	m := c.server.metrics
 	m.FramesIn.Inc()
 	m.BytesIn.Add(float64(len(frame)))
@@ -76,8 +86,22 @@ func (c *conn) receive(r io.Reader) error {
 		m.LimitedTotal.WithLabelValues("scope").Add(float64(step.Refused))
 	}
 	c.do(step)
-	c.send(step.Messages)
-	return nil
+	c.send(step.Messages, t)
+}
+
+// run steps the document if it is t's turn, and writes what is due after it: an
+// edit of a small document comes from one socket and goes to the others without
+// another goroutine, unless others wait.
+func (c *conn) run(t *hub.Turn) {
+	if !t.Begin() {
+		return
+	}
+	f := &c.server.flusher
+	slot := f.reserve()
+	t.Step()
+	if slot {
+		f.runHere()
+	}
 }
 
 // quarantineHead is how much of a malformed frame is kept in the log line.
@@ -85,7 +109,7 @@ const quarantineHead = 64
 
 // send hands messages to the document's owner. It waits while the document
 // has too much to do, which is what slows a client down that sends too fast.
-func (c *conn) send(messages []syncproto.Message) {
+func (c *conn) send(messages []syncproto.Message, t *hub.Turn) {
 	if len(messages) == 0 {
 		return
 	}
@@ -94,7 +118,7 @@ func (c *conn) send(messages []syncproto.Message) {
 		return
 	}
 	for _, message := range messages {
-		if err := sub.Send(c.server.ctx, message); err != nil {
+		if err := sub.SendInTurn(c.server.ctx, message, t); err != nil {
 			c.ended(sub, err)
 			return
 		}

@@ -58,13 +58,63 @@ type socket struct {
 	broken  bool   // part of a frame was written and the rest was not
 }
 
-// await waits until something can be read. It needs little stack, and no
-// buffer until there is something to put into it.
-func (s *socket) await() error {
+// ahead is what a try to read brought.
+type ahead uint8
+
+const (
+	aheadNothing ahead = iota // nothing has come
+	aheadAll                  // all that had come
+	aheadSome                 // as much as there was room for
+	aheadOver                 // the next read will tell what is wrong
+)
+
+// takeMessage takes a message off what was read ahead, if it is there whole and
+// in one frame. Everything else is for the WebSocket library: control frames,
+// fragments, what came in part, and what breaks the protocol. It must be called
+// between two messages. The memory is the caller's.
+func (s *socket) takeMessage() (message []byte, ok bool) {
+	b := s.ahead
+	if len(b) < 6 || b[0] != frameBinary || b[1] < 0x80 || s.in.Buffered() > 0 {
+		return nil, false
+	}
+	n, at := int(b[1]&0x7f), 6
+	switch {
+	case n == 127 || n == 126 && len(b) < 8:
+		return nil, false
+	case n == 126:
+		n, at = int(binary.BigEndian.Uint16(b[2:])), 8
+	}
+	if len(b) < at+n {
+		return nil, false
+	}
+	message = make([]byte, n)
+	unmask(message, b[at:at+n], [4]byte(b[at-4:at]))
+	if s.ahead = b[at+n:]; len(s.ahead) == 0 {
+		s.releaseAhead()
+	}
+	return message, true
+}
+
+// unmask copies the payload of a frame without its mask (RFC 6455 §5.3).
+func unmask(dst, src []byte, key [4]byte) {
+	k := uint64(binary.LittleEndian.Uint32(key[:]))
+	k |= k << 32
+	for len(src) >= 8 {
+		binary.LittleEndian.PutUint64(dst, binary.LittleEndian.Uint64(src)^k)
+		dst, src = dst[8:], src[8:]
+	}
+	for i, b := range src {
+		dst[i] = b ^ key[i&3]
+	}
+}
+
+// await calls try once and whenever something may have come, until it says that
+// waiting is over. It needs little stack. What was read ahead already ends it at once.
+func (s *socket) await(try func(fd uintptr) (over bool)) error {
 	if s.rc == nil || len(s.ahead) > 0 || s.in.Buffered() > 0 {
 		return nil
 	}
-	return s.rc.Read(s.tryAhead)
+	return s.rc.Read(try)
 }
 
 // Read takes what was read ahead first. It notes the end of what can be read:

@@ -20,12 +20,11 @@ func (s *socket) initRaw() {
 		return
 	}
 	s.rc = rc
-	s.tryAhead = s.readAhead
+	s.tryAhead = func(fd uintptr) bool { return s.readAhead(fd) != aheadNothing }
 }
 
-// readAhead reads once and reports whether waiting is over: something came, or
-// the next read will tell what is wrong.
-func (s *socket) readAhead(fd uintptr) bool {
+// readAhead reads once.
+func (s *socket) readAhead(fd uintptr) ahead {
 	buf := smallBuffers.Get().(*[]byte)
 	for {
 		n, err := readNow(int(fd), *buf)
@@ -34,10 +33,16 @@ func (s *socket) readAhead(fd uintptr) bool {
 			continue
 		case n > 0:
 			s.ahead, s.pooled = (*buf)[:n], buf
-			return true
+			if n < len(*buf) {
+				return aheadAll
+			}
+			return aheadSome
 		default:
 			smallBuffers.Put(buf)
-			return err != unix.EAGAIN
+			if err == unix.EAGAIN {
+				return aheadNothing
+			}
+			return aheadOver
 		}
 	}
 }

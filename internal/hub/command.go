@@ -25,16 +25,20 @@ const (
 	// cmdCommitted: the log holds everything up to record.Head, under the
 	// epoch of record.
 	cmdCommitted
-	// cmdFenced and cmdErased: the log refuses this owner for good.
+	// cmdFenced and cmdErased: the log refuses this owner for good. Whoever
+	// erases sends a request along.
 	cmdFenced
 	cmdErased
 	// cmdJobDone: job has ended; its outcome is in it.
 	cmdJobDone
 	// cmdTick: the time that the core asked for has come.
 	cmdTick
-	// cmdRead and cmdSnapshot: request asks for a copy, or a snapshot.
+	// cmdRead, cmdSnapshot, cmdInspect and cmdChange: request asks for a copy,
+	// a snapshot, figures, or a change.
 	cmdRead
 	cmdSnapshot
+	cmdInspect
+	cmdChange
 	// cmdDrain: the process stops.
 	cmdDrain
 )
@@ -66,6 +70,9 @@ type effects struct {
 	// The first one gets version logFrom+1.
 	log     []persistence.NewEntry
 	logFrom persistence.Position
+	// seed: the first entry of log is initial content with this idempotency
+	// key, which must be on record before it.
+	seed string
 	// claim: claim the document although there is nothing to log. The core hears
 	// of it by cmdCommitted.
 	claim bool

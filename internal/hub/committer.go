@@ -40,6 +40,9 @@ const (
 type docLog struct {
 	state   logState
 	claimed bool
+	// seed is the idempotency key that must be on record before the first
+	// entry is appended; empty for none.
+	seed string
 	// unknown: an append may or may not have happened; read back first.
 	unknown bool
 	// record is the log's record as this process knows it; its Head is the
@@ -97,7 +100,7 @@ type grouped struct {
 // commitPause is the least time between the beginnings of two appends that nobody
 // waits for. A client that asks for no acknowledgement can't tell when its edit
 // becomes durable, and a sync costs as much as a dozen deliveries.
-const commitPause = 2 * time.Millisecond
+const commitPause = 10 * time.Millisecond
 
 // commitPauseBytes is how much may wait because of it.
 const commitPauseBytes = 1 << 20
@@ -155,6 +158,20 @@ func (c *committer) add(d *document, from persistence.Position, entries []persis
 	c.enqueue(d)
 }
 
+// seed notes the idempotency key of a document that has no entry, before the
+// first is added. Such a document is not claimed yet.
+func (c *committer) seed(d *document, key string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if d.log.state == logDead {
+		return
+	}
+	if invariant.Enabled {
+		invariant.Assert(d.log.state == logIdle && !d.log.claimed && d.log.record.Head == 0, "a seed that is not first")
+	}
+	d.log.seed = key
+}
+
 // own claims a document that has nothing to append.
 func (c *committer) own(d *document) {
 	c.mu.Lock()
@@ -166,8 +183,8 @@ func (c *committer) own(d *document) {
 
 func (c *committer) beginClaim(d *document) {
 	d.log.state = logClaiming
-	rec := d.log.record
-	c.hub.work.Go(func() { c.claim(d, rec) })
+	rec, seed := d.log.record, d.log.seed
+	c.hub.work.Go(func() { c.claim(d, rec, seed) })
 }
 
 // enqueue makes a document's entries part of the next append. mu is held.
@@ -215,21 +232,33 @@ func (c *committer) kill(d *document) {
 	d.log = docLog{state: logDead}
 }
 
-// claim makes this process the writer of a document, before its first write.
-func (c *committer) claim(d *document, seen persistence.Record) {
+// claim makes this process the writer of a document, before its first write,
+// and puts the key of its initial content on record.
+func (c *committer) claim(d *document, seen persistence.Record, seed string) {
 	h := c.hub
+	claimed := false
+	var rec persistence.Record
+	var err error
 	for try := 0; ; try++ {
 		select {
 		case c.claims <- struct{}{}:
 		case <-h.ctx.Done():
 			return
 		}
-		rec, err := h.opt.Log.Claim(h.ctx, d.name, h.opt.Boot, seen.Epoch)
+		if !claimed {
+			rec, err = h.opt.Log.Claim(h.ctx, d.name, h.opt.Boot, seen.Epoch)
+		}
 		if errors.Is(err, persistence.ErrUnknown) {
 			// If our own claim happened, the record names this boot and the
 			// next epoch; that is as good as an answer.
 			if now, e := h.opt.Log.Open(h.ctx, d.name); e == nil && now.Owner == h.opt.Boot && now.Epoch == seen.Epoch+1 {
 				rec, err = now, nil
+			}
+		}
+		claimed = claimed || err == nil
+		if claimed && seed != "" && rec.Head == 0 {
+			if err = h.opt.Log.SetSeed(h.ctx, d.name, rec.Epoch, seed); err == nil {
+				rec.SeedKey = seed
 			}
 		}
 		<-c.claims

@@ -86,6 +86,8 @@ type core struct {
 	// and changed nothing. It is only looked up in.
 	seenPending map[[sha256.Size]byte]struct{}
 
+	changes []waitingChange // by the server, until they are committed; in order of version
+
 	held  []heldFrame // in order of version; for those who take updates after the commit
 	lag   lagState
 	full  *shared
@@ -198,12 +200,17 @@ func (c *core) handle(cmd *command) {
 		c.drop(endFenced)
 	case cmdErased:
 		c.drop(endErased)
+		c.turnAway(cmd)
 	case cmdJobDone:
 		c.jobDone(cmd.job)
 	case cmdRead:
 		c.read(cmd.request)
 	case cmdSnapshot:
 		c.snapshotWanted(cmd.request)
+	case cmdInspect:
+		c.inspect(cmd.request)
+	case cmdChange:
+		c.change(cmd.request)
 	case cmdDrain:
 		c.draining, c.discarding = true, true
 	case cmdTick:
@@ -287,6 +294,7 @@ func (c *core) drop(why *EndError) {
 		c.end(c.subs[len(c.subs)-1], why)
 	}
 	c.stored.fail(c, why)
+	c.failChanges(why)
 	c.fx.log, c.fx.out = c.fx.log[:0], c.fx.out[:0]
 	c.fx.drop, c.over = why, why
 }
@@ -296,7 +304,7 @@ func (c *core) turnAway(cmd *command) {
 	switch {
 	case cmd.kind == cmdSubscribe:
 		c.fx.ends = append(c.fx.ends, ending{cmd.sub, c.over})
-	case cmd.kind == cmdRead || cmd.kind == cmdSnapshot:
+	case cmd.request != nil:
 		c.fx.answers = append(c.fx.answers, answer{cmd.request, c.over})
 	}
 }

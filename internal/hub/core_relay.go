@@ -22,7 +22,7 @@ type batch struct {
 
 // contribution is what one update of a session changed.
 type contribution struct {
-	sub *Subscription
+	sub *Subscription // nil: the server's own
 	// update is what it changed, as an update V1 without a skip: the bytes
 	// that came in, if these were taken in whole.
 	update []byte
@@ -43,7 +43,7 @@ func (b *batch) begin(c *core, commands []command) {
 	*b = batch{list: b.list[:0], authors: b.authors[:0]}
 	n := 0
 	for i := range commands {
-		if m := commands[i].message; commands[i].kind == cmdMessage &&
+		if m := commands[i].message; commands[i].kind == cmdChange || commands[i].kind == cmdMessage &&
 			(m == syncproto.KindUpdate || m == syncproto.KindSyncStep2) && !emptyUpdate(commands[i].payload) {
 			n++
 		}
@@ -71,7 +71,7 @@ func (b *batch) add(c *core, s *Subscription, commit *crdt.Commit, update []byte
 		}
 	}
 	b.list = append(b.list, it)
-	if !s.at.author {
+	if s != nil && !s.at.author {
 		s.at.author = true
 		b.authors = append(b.authors, s)
 	}
@@ -103,7 +103,7 @@ func (c *core) relay() {
 		}
 		c.held = append(c.held, heldFrame{c.version, nil, item{frame: all}})
 	}
-	if len(b.authors) > 1 {
+	if len(b.authors) > 0 && len(b.list) > 1 {
 		for _, s := range b.authors {
 			if !s.gone() && s.at.ready && !s.peer.Echo && s.at.lag == nil {
 				c.relayOthers(s)
@@ -127,11 +127,14 @@ func (c *core) frameOfAll() []byte {
 // relayOthers sends an author what the others contributed.
 func (c *core) relayOthers(s *Subscription) {
 	b := &c.batch
-	others, last := 0, 0
+	others, last := 0, 0 // of b.list
 	for i := range b.list {
 		if b.list[i].sub != s {
 			others, last = others+1, i
 		}
+	}
+	if others == 0 {
+		return
 	}
 	if others == 1 {
 		c.fx.out = append(c.fx.out, delivery{s, item{frame: c.updateFrame(b.list[last].update)}})

@@ -64,13 +64,13 @@ func (c *core) update(s *Subscription, kind syncproto.Kind, update []byte) {
 		if !changed && c.loggedPending(update) {
 			break
 		}
-		c.append(s, update)
+		c.append(s.peer.Subject, update)
 		if changed {
 			c.batch.add(c, s, commit, nil)
 		}
 	case changed:
 		c.opt.count.applied.Inc()
-		c.append(s, update)
+		c.append(s.peer.Subject, update)
 		if commit.Relayable() {
 			c.batch.add(c, s, commit, update)
 		} else {
@@ -95,7 +95,7 @@ func emptyUpdate(update []byte) bool {
 }
 
 // append gives an update to the log under the next version.
-func (c *core) append(s *Subscription, update []byte) {
+func (c *core) append(author string, update []byte) {
 	at := c.now
 	if at.Before(c.lastTime) {
 		at = c.lastTime
@@ -106,7 +106,7 @@ func (c *core) append(s *Subscription, update []byte) {
 	c.open = append(c.open, openEntry{len(update), c.now})
 	c.openBytes += len(update)
 	c.stored.grow(len(update))
-	c.fx.log = append(c.fx.log, persistence.NewEntry{Time: at, Author: s.peer.Subject, Update: update})
+	c.fx.log = append(c.fx.log, persistence.NewEntry{Time: at, Author: author, Update: update})
 }
 
 // heard notes that an update of s was judged and nothing of it is missing. A
@@ -289,6 +289,7 @@ func (c *core) commit(rec *persistence.Record) {
 	c.committed, c.record.Head = rec.Head, rec.Head
 	c.release()
 	c.answerAcks()
+	c.answerChanges()
 }
 
 // release puts out the frames that waited for the commit.

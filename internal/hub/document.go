@@ -45,6 +45,7 @@ type document struct {
 	inboxBytes int
 	queued     bool          // in the run queue, or being run
 	queuedAt   time.Time     // since when
+	job        chan struct{} // closed when the newest job has ended; nil before the first
 	space      chan struct{} // closed when the inbox was emptied or a session ended; nil when nobody waits
 
 	// Guarded by hub.timers.mu.
@@ -83,8 +84,9 @@ func (d *document) schedule() bool {
 	return true
 }
 
-// send posts a client's message when there is room for it.
-func (d *document) send(ctx context.Context, s *Subscription, c command) error {
+// send posts a client's message when there is room for it. If the document then
+// has to be stepped, t gets its turn.
+func (d *document) send(ctx context.Context, s *Subscription, c command, t *Turn) error {
 	n := len(c.payload) + messageBytes
 	limits := &d.hub.limits
 	for {
@@ -100,7 +102,7 @@ func (d *document) send(ctx context.Context, s *Subscription, c command) error {
 			ok := d.push(c)
 			d.mu.Unlock()
 			if ok {
-				d.hub.queue.push(d)
+				t.document = d
 			}
 			return nil
 		}
@@ -109,6 +111,7 @@ func (d *document) send(ctx context.Context, s *Subscription, c command) error {
 		}
 		space := d.space
 		d.mu.Unlock()
+		t.leave()
 		select {
 		case <-space:
 		case <-ctx.Done():

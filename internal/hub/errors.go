@@ -35,6 +35,17 @@ var (
 	ErrInvalidName = errors.New("invalid document name")
 	// ErrNotFound: the document was never written.
 	ErrNotFound = errors.New("the document does not exist")
+	// ErrExists: the document has content already.
+	ErrExists = errors.New("the document exists already")
+	// ErrChanged: the document is not at the position that the caller saw.
+	ErrChanged = errors.New("the document has changed meanwhile")
+	// ErrNotCommitting: the log does not commit, so nothing is taken in now.
+	ErrNotCommitting = errors.New("the update log does not commit now")
+	// ErrTooLarge: the document is at its size limit, or too much of it waits
+	// for what is missing.
+	ErrTooLarge = errors.New("the document is at its size limit")
+	// ErrInvalidKey: the log can't hold such an idempotency key.
+	ErrInvalidKey = errors.New("invalid idempotency key")
 )
 
 // EndError is why the hub ended a subscription.

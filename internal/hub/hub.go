@@ -73,6 +73,7 @@ type Hub struct {
 	shards [64]shard
 
 	queue  runQueue
+	guest  guest
 	commit committer
 	timers timers
 	sick   quarantine
@@ -136,6 +137,7 @@ func New(opt Options) (*Hub, error) {
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.sick.limit = opt.Limits.QuarantineBytes
 	h.queue.init()
+	h.guest.runner.hub = h
 	h.commit.init(h)
 	h.timers.init(h)
 	for range opt.Runners {
@@ -233,8 +235,11 @@ func (h *Hub) Snapshot(ctx context.Context, document, label string) (persistence
 // request is a question that the core answers once, by finish.
 type request struct {
 	label   string
+	change  *change
 	done    chan struct{}
 	state   State
+	stats   DocumentStats
+	outcome Outcome
 	pointer persistence.Pointer
 	err     error
 }

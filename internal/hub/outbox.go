@@ -138,8 +138,9 @@ func (o *outbox) next() (frame []byte, drained, ok bool) {
 	return frame, drained, true
 }
 
-// admit waits until what the client asked for has room.
-func (o *outbox) admit(ctx context.Context) error {
+// admit waits until what the client asked for has room. It does not keep a turn
+// waiting.
+func (o *outbox) admit(ctx context.Context, t *Turn) error {
 	for {
 		o.mu.Lock()
 		if o.ended != nil {
@@ -155,6 +156,7 @@ func (o *outbox) admit(ctx context.Context) error {
 		}
 		ch := o.admitted
 		o.mu.Unlock()
+		t.leave()
 		select {
 		case <-ch:
 		case <-ctx.Done():

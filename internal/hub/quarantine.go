@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -43,6 +44,18 @@ func (q *quarantine) add(document string, r *refusal, now time.Time) {
 	if n > 0 {
 		q.kept = append(q.kept[:0:0], q.kept[n:]...)
 	}
+}
+
+// forget drops what is kept of a document.
+func (q *quarantine) forget(document string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.kept = slices.DeleteFunc(q.kept, func(r Refused) bool {
+		if r.Document == document {
+			q.bytes -= len(r.Update)
+		}
+		return r.Document == document
+	})
 }
 
 func (q *quarantine) len() int {

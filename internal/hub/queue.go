@@ -53,6 +53,13 @@ func (q *runQueue) pop() *document {
 	return d
 }
 
+// empty tells whether no document waits.
+func (q *runQueue) empty() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.n == 0
+}
+
 func (q *runQueue) close() {
 	q.mu.Lock()
 	q.done = true

@@ -61,6 +61,19 @@ func (h *Hub) enter(name string, c command) bool {
 	return true
 }
 
+// find posts a command to a document that is in memory, and returns it; nil
+// when it is not.
+func (h *Hub) find(name string, c command) *document {
+	sh := h.shard(name)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	d := sh.docs[name]
+	if d != nil {
+		d.post(c)
+	}
+	return d
+}
+
 // remove takes a document out of the registry. Unless it must go, it stays
 // when commands came in meanwhile; remove tells whether it went, by this call. Commands that
 // it leaves behind are turned away with why.

@@ -74,6 +74,9 @@ func (r *runner) step(d *document, in input) {
 
 func (r *runner) apply(d *document, now time.Time) {
 	h, fx := r.hub, &r.fx
+	if fx.seed != "" {
+		h.commit.seed(d, fx.seed)
+	}
 	if len(fx.log) > 0 {
 		h.commit.add(d, fx.logFrom, fx.log)
 	}
@@ -136,7 +139,11 @@ func (r *runner) drop(d *document, why *EndError) {
 	if why == endFenced {
 		h.opt.Metrics.FencedTotal.Inc()
 	}
-	h.opt.Logger.Error("the document was dropped", zap.String("document", d.name), zap.String("reason", why.Reason))
+	log := h.opt.Logger.Error
+	if why == endErased {
+		log = h.opt.Logger.Info
+	}
+	log("the document was dropped", zap.String("document", d.name), zap.String("reason", why.Reason))
 }
 
 // forget drops the core of a document that is being removed.
@@ -159,7 +166,12 @@ func (h *Hub) coreOptions() coreOptions {
 
 // startJob does a job in a goroutine of its own, as soon as there is a slot.
 func (h *Hub) startJob(d *document, j *job) {
+	done := make(chan struct{})
+	d.mu.Lock()
+	d.job = done
+	d.mu.Unlock()
 	h.work.Go(func() {
+		defer close(done)
 		select {
 		case h.jobs <- struct{}{}:
 			h.doJob(d, j)

@@ -26,6 +26,7 @@ func (h *Hub) shutdown(ctx context.Context) error {
 	h.cancel()
 	h.queue.close()
 	h.runners.Wait()
+	h.guest.stop()
 	h.each(func(d *document) {
 		// No runner is left and no load comes to a core any more: remove makes
 		// the document gone.
@@ -68,6 +69,9 @@ func (h *Hub) abandon(d *document) {
 		h.finish(s, endRestart)
 	}
 	c.stored.abandon(endRestart)
+	for _, w := range c.changes {
+		w.request.finish(endRestart)
+	}
 }
 
 // whenEmpty notes that the last document went.

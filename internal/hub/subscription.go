@@ -48,16 +48,25 @@ type Subscription struct {
 // Update, Awareness, QueryAwareness and Ack are ignored. After the end it
 // returns ErrEnded.
 func (s *Subscription) Send(ctx context.Context, m syncproto.Message) error {
+	var t Turn
+	defer t.leave()
+	return s.SendInTurn(ctx, m, &t)
+}
+
+// SendInTurn is Send, but leaves it to the caller when the document is stepped,
+// if it need not be soon anyway: then t is the document's turn after it. Several
+// messages of one session may be sent with one t; its methods must follow.
+func (s *Subscription) SendInTurn(ctx context.Context, m syncproto.Message, t *Turn) error {
 	switch m.Kind {
 	case syncproto.KindSyncStep1, syncproto.KindSyncStep2, syncproto.KindUpdate,
 		syncproto.KindAwareness, syncproto.KindQueryAwareness, syncproto.KindAck:
 	default:
 		return nil
 	}
-	if err := s.out.admit(ctx); err != nil {
+	if err := s.out.admit(ctx, t); err != nil {
 		return err
 	}
-	return s.doc.send(ctx, s, command{kind: cmdMessage, message: m.Kind, sub: s, payload: m.Payload})
+	return s.doc.send(ctx, s, command{kind: cmdMessage, message: m.Kind, sub: s, payload: m.Payload}, t)
 }
 
 // Next returns the next message to write, encoded for y-websocket, shared with

@@ -191,6 +191,7 @@ var appendChecks = []check{
 		_, err = s.log().Claim(cancelled, "a", "n2", r.Epoch)
 		s.want(err, context.Canceled, "claim")
 		s.want(s.log().SetSnapshot(cancelled, "a", r.Epoch, pointer(1)), context.Canceled, "set snapshot")
+		s.want(s.log().SetSeed(cancelled, "a", r.Epoch, "k"), context.Canceled, "set seed")
 		s.want(s.log().SetSegmented(cancelled, "a", r.Epoch, 1), context.Canceled, "set segmented")
 		s.want(s.log().Trim(cancelled, "a", r.Epoch, 0), context.Canceled, "trim")
 		s.want(s.log().Erase(cancelled, "a", noon), context.Canceled, "erase")

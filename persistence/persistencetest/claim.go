@@ -65,6 +65,7 @@ var claimChecks = []check{
 			s.wantError(s.log().Append(ctx, []persistence.Batch{stale})[0].Err, persistence.ErrFenced, "a")
 			s.wantError(s.log().SetSnapshot(ctx, "a", e, pointer(4)), persistence.ErrFenced, "a")
 			s.wantError(s.log().SetSegmented(ctx, "a", e, 4), persistence.ErrFenced, "a")
+			s.wantError(s.log().SetSeed(ctx, "a", e, "k"), persistence.ErrFenced, "a")
 			s.wantError(s.log().Trim(ctx, "a", e, 1), persistence.ErrFenced, "a")
 		}
 		s.restart()

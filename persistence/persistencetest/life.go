@@ -38,6 +38,7 @@ var lifeChecks = []check{
 		s.wantError(err, persistence.ErrClosed, "a")
 		s.wantError(log.SetSnapshot(ctx, "a", 1, pointer(1)), persistence.ErrClosed, "a")
 		s.wantError(log.SetSegmented(ctx, "a", 1, 1), persistence.ErrClosed, "a")
+		s.wantError(log.SetSeed(ctx, "a", 1, "k"), persistence.ErrClosed, "a")
 		s.wantError(log.Trim(ctx, "a", 1, 0), persistence.ErrClosed, "a")
 		s.wantError(log.Erase(ctx, "a", noon), persistence.ErrClosed, "a")
 		n := 0

@@ -46,6 +46,7 @@ var nameChecks = []check{
 			s.wantError(err, persistence.ErrInvalid, name)
 			s.wantError(s.log().SetSnapshot(ctx, name, 1, pointer(1)), persistence.ErrInvalid, name)
 			s.wantError(s.log().SetSegmented(ctx, name, 1, 1), persistence.ErrInvalid, name)
+			s.wantError(s.log().SetSeed(ctx, name, 1, "k"), persistence.ErrInvalid, name)
 			s.wantError(s.log().Trim(ctx, name, 1, 1), persistence.ErrInvalid, name)
 			s.wantError(s.log().Erase(ctx, name, noon), persistence.ErrInvalid, name)
 		}

@@ -1,6 +1,8 @@
 package persistencetest
 
 import (
+	"strings"
+
 	"ysync/persistence"
 )
 
@@ -99,6 +101,24 @@ var pointerChecks = []check{
 			s.Errorf("refused pointers changed the record: %+v, was %+v", got, before)
 		}
 	}},
+	{"SeedKeyIsSetBeforeTheFirstEntry", func(s *store) {
+		r := s.claim("a", "n1")
+		s.wantError(s.log().SetSeed(ctx, "a", r.Epoch, ""), persistence.ErrInvalid, "a")
+		s.wantError(s.log().SetSeed(ctx, "a", r.Epoch, strings.Repeat("k", persistence.MaxSeedKey+1)), persistence.ErrInvalid, "a")
+		s.ok(s.log().SetSeed(ctx, "a", r.Epoch, "died before it appended"), "set seed")
+		s.ok(s.log().SetSeed(ctx, "a", r.Epoch, "k"), "set seed")
+		s.put("a", "1")
+		s.ok(s.log().SetSeed(ctx, "a", r.Epoch, "k"), "set the same key")
+		s.wantError(s.log().SetSeed(ctx, "a", r.Epoch, "other"), persistence.ErrInvalid, "a")
+		s.restart()
+		if got := s.record("a").SeedKey; got != "k" {
+			s.Errorf("the seed key is %q", got)
+		}
+		s.wantUpdates("a", 0, "1")
+		b := s.claim("b", "n1")
+		s.put("b", "1")
+		s.wantError(s.log().SetSeed(ctx, "b", b.Epoch, "k"), persistence.ErrInvalid, "b")
+	}},
 	{"SegmentedNeverGoesBack", func(s *store) {
 		r := s.claim("a", "n1")
 		s.put("a", "1", "2", "3")
@@ -142,6 +162,7 @@ var eraseChecks = []check{
 			s.wantError(s.log().Append(ctx, []persistence.Batch{batch(r, "x")})[0].Err, persistence.ErrErased, "a")
 			s.wantError(s.log().SetSnapshot(ctx, "a", 1, pointer(2)), persistence.ErrErased, "a")
 			s.wantError(s.log().SetSegmented(ctx, "a", 1, 2), persistence.ErrErased, "a")
+			s.wantError(s.log().SetSeed(ctx, "a", 1, "k"), persistence.ErrErased, "a")
 			s.wantError(s.log().Trim(ctx, "a", 1, 0), persistence.ErrErased, "a")
 			_, err = s.read("a", 0)
 			s.wantError(err, persistence.ErrErased, "a")

@@ -291,6 +291,12 @@ func (l *Log) SetSegmented(ctx context.Context, name string, e persistence.Epoch
 	return err
 }
 
+// SetSeed implements persistence.Log.
+func (l *Log) SetSeed(ctx context.Context, name string, e persistence.Epoch, key string) error {
+	_, err := l.change(ctx, "set seed", name, func(r persistence.Record) (persistence.Record, error) { return r.WithSeed(e, key) })
+	return err
+}
+
 // Trim implements persistence.Log. The record is durable when it returns. When
 // the process dies before the entries are gone, the next trim removes them.
 func (l *Log) Trim(ctx context.Context, name string, e persistence.Epoch, upTo persistence.Position) error {

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"ysync/crdt"
+	"ysync/persistence"
+	"ysync/persistence/pebble"
+)
+
+// past writes a document to a data folder whose text was each of the states in
+// turn, at the given times of a day.
+func past(t *testing.T, data, name string, day time.Time, states ...[2]string) {
+	t.Helper()
+	if err := prepareFolder(data); err != nil {
+		t.Fatal(err)
+	}
+	log, err := pebble.Open(pebble.Options{Dir: filepath.Join(data, logFolder)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	record, err := log.Claim(t.Context(), name, "test", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc := crdt.New(crdt.Options{})
+	text := doc.Text("t")
+	batch := persistence.Batch{Document: name, Generation: record.Generation, Epoch: record.Epoch}
+	for i, state := range states {
+		commit, err := doc.Transact(nil, func(tx *crdt.Txn) {
+			text.Delete(tx, 0, text.Len())
+			text.Insert(tx, 0, state[1])
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		at, err := time.Parse("2006-01-02 15:04", day.Format("2006-01-02 ")+state[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		batch.Entries = append(batch.Entries, persistence.NewEntry{Time: at, Author: fmt.Sprint("author", i), Update: commit.AppendUpdate(nil, crdt.V1)})
+	}
+	if r := log.Append(t.Context(), []persistence.Batch{batch}); r[0].Err != nil {
+		t.Fatal(r[0].Err)
+	}
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// freePort is an address that nobody listens on.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+var shellBlock = regexp.MustCompile("(?s)```sh\n(.*?)```")
+
+// page runs the commands of a document in a folder, with a program of its own
+// for `ysync`.
+type page struct {
+	t      *testing.T
+	folder string
+	env    []string
+	server *server
+	ran    []string
+	// outputs are what the newest run of a command printed.
+	outputs map[string]string
+}
+
+func newPage(t *testing.T) *page {
+	p := &page{t: t, folder: t.TempDir(), outputs: map[string]string{}}
+	bin := t.TempDir()
+	script := fmt.Sprintf("#!/bin/sh\n%s=1 exec %q \"$@\"\n", asProgram, os.Args[0])
+	if err := os.WriteFile(filepath.Join(bin, "ysync"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	p.env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "YSYNC_LISTEN=127.0.0.1:0", "TZ=UTC")
+	return p
+}
+
+func (p *page) command(name string, args ...string) *exec.Cmd {
+	ctx, cancel := context.WithTimeout(context.Background(), bound)
+	p.t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Env, cmd.Dir = p.env, p.folder
+	return cmd
+}
+
+// run runs all blocks of a document, with parts of the text replaced.
+func (p *page) run(name string, replace ...string) {
+	p.t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for _, block := range shellBlock.FindAllStringSubmatch(string(text), -1) {
+		for line := range strings.Lines(block[1]) {
+			line = strings.TrimSpace(line)
+			if line != "" {
+				p.line(line, strings.NewReplacer(replace...).Replace(line))
+			}
+		}
+	}
+}
+
+func (p *page) line(shown, line string) {
+	p.t.Helper()
+	assignment, isExport := strings.CutPrefix(line, "export ")
+	switch {
+	case line == "# stop the server":
+		if code, log := p.server.stop(syscall.SIGTERM); code != 0 {
+			p.t.Errorf("the server's exit code is %d: %s", code, log)
+		}
+	case isExport:
+		p.env = append(p.env, assignment)
+	case strings.HasPrefix(line, "ysync serve "):
+		p.server = startServer(p.t, p.command("/bin/sh", "-c", "exec "+line))
+	default:
+		out, err := p.command("/bin/sh", "-c", line).CombinedOutput()
+		if err != nil {
+			p.t.Fatalf("%s: %v\n%s", shown, err, out)
+		}
+		p.outputs[shown] = string(out)
+	}
+	p.ran = append(p.ran, shown)
+}
+
+// printed checks what a command of the document printed.
+func (p *page) printed(shown, want string) {
+	p.t.Helper()
+	out, ran := p.outputs[shown]
+	if !ran {
+		p.t.Errorf("%s: the document does not say that", shown)
+	}
+	if !strings.Contains(out, want) {
+		p.t.Errorf("%s: want %q in\n%s", shown, want, out)
+	}
+}
+
+// TestOperationsPage runs docs/OPERATIONS.md.
+func TestOperationsPage(t *testing.T) {
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Fatal("the page needs curl: ", err)
+	}
+	p := newPage(t)
+	// A day within the full window, whatever today is.
+	day := time.Now().UTC().AddDate(0, 0, -3)
+	past(t, filepath.Join(p.folder, "data"), "notes/plan", day,
+		[2]string{"13:50", "Buy milk."}, [2]string{"14:04", "Buy milk. Call Ann."}, [2]string{"14:06", "asdf"})
+	p.run("../../docs/OPERATIONS.md", "127.0.0.1:8788", freePort(t), "2026-11-17", day.Format("2006-01-02"))
+
+	p.printed("ysync doc list", "notes/plan")
+	p.printed("ysync doc history notes/plan", "author2")
+	p.printed("ysync snapshot show notes/plan 2026-11-17T14:05:00Z", "Call Ann.")
+	p.printed("ysync snapshot diff notes/plan 2026-11-17T14:05:00Z now", "by author2")
+	p.printed("ysync doc get notes/plan-tuesday", "Buy milk. Call Ann.")
+	p.printed("ysync snapshot restore notes/plan 2026-11-17T14:05:00Z --in-place", "to undo")
+	p.printed("ysync snapshot verify", "0 damaged")
+	p.printed("ysync doc erase notes/copy --yes", "erased")
+	p.printed("ysync snapshot rebuild --data ./data", "0 failed")
+	p.printed("ysync doc get notes/plan", "asdf") // of the label, from the rebuilt log
+	p.printed("ysync doc seed notes/new plan.yjs --key template-1", "nothing new")
+	if len(p.ran) < 30 {
+		t.Errorf("%d commands were run", len(p.ran))
+	}
+	if code, log := p.server.stop(syscall.SIGTERM); code != 0 {
+		t.Errorf("exit code %d: %s", code, log)
+	}
+}
+
+// TestAPIPage runs the examples of docs/API.md.
+func TestAPIPage(t *testing.T) {
+	p := newPage(t)
+	address := freePort(t)
+	past(t, filepath.Join(p.folder, "data"), "notes/plan", time.Now().UTC().AddDate(0, 0, -1),
+		[2]string{"13:50", "Buy milk."}, [2]string{"14:04", "Buy milk. Call Ann."}, [2]string{"14:06", "asdf"})
+	p.line("serve", "ysync serve --ops "+address)
+	p.run("../../docs/API.md", "127.0.0.1:8788", address)
+	const curl, at = "curl --silent --fail-with-body ", "http://127.0.0.1:8788/api/v1/documents/notes%2F"
+	p.printed(curl+"'http://127.0.0.1:8788/api/v1/documents?prefix=notes/'", `{"end":{"count":1}}`)
+	p.printed(curl+at+"plan/content", `{"t":"asdf"}`)
+	p.printed(curl+"'"+at+"plan/content?format=text&at=%232'", "Buy milk. Call Ann.")
+	p.printed(curl+"--request PUT --data-binary @plan.yjs --header 'Idempotency-Key: template-1' "+at+"new/seed", `"changed":false`)
+	p.printed(curl+"'"+at+"plan/history?newest_first=true'", `"author":"author2"`)
+	p.printed(curl+`--data '{"at": "#2", "in_place": true}' `+at+"plan/restore", `"undo":"#3"`)
+	p.printed(curl+"--request DELETE "+at+"copy", `"entries":1`)
+	if len(p.ran) < 20 {
+		t.Errorf("%d commands were run", len(p.ran))
+	}
+}

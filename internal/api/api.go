@@ -1,0 +1,176 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"ysync/internal/auth"
+	"ysync/internal/hub"
+	"ysync/persistence"
+	"ysync/snapshots"
+)
+
+// Options configure an API. Hub, Log, Keeper, Auth and Logger are required.
+type Options struct {
+	// Hub makes the changes.
+	Hub *hub.Hub
+	// Log and Keeper are what the hub stands on; they are read from.
+	Log    persistence.Log
+	Keeper *snapshots.Keeper
+	// Auth grants the requests. Every route asks for the scope admin.
+	Auth auth.Authorizer
+	// CheckName refuses what clients can't open as a document; nil for none.
+	CheckName func(document string) error
+	// Policy is what prune applies unless a request says otherwise.
+	Policy snapshots.Policy
+	// MaxUpdate bounds an update that is applied, in bytes; 0 for 256 MiB.
+	MaxUpdate int64
+	// Now is the clock; nil for time.Now.
+	Now    func() time.Time
+	Logger *zap.Logger
+}
+
+// maxOrder bounds a body of JSON, in bytes.
+const maxOrder = 64 << 10
+
+// API serves the routes of the package comment.
+type API struct {
+	opt Options
+	mux *http.ServeMux
+}
+
+var _ http.Handler = (*API)(nil)
+
+// New returns an API.
+func New(opt Options) (*API, error) {
+	switch {
+	case opt.Hub == nil:
+		return nil, errors.New("api: no hub given")
+	case opt.Log == nil || opt.Keeper == nil:
+		return nil, errors.New("api: no log or no keeper given")
+	case opt.Auth == nil:
+		return nil, errors.New("api: no authoriser given")
+	case opt.Logger == nil:
+		return nil, errors.New("api: no logger given")
+	}
+	if opt.MaxUpdate <= 0 {
+		opt.MaxUpdate = 256 << 20
+	}
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	if opt.CheckName == nil {
+		opt.CheckName = func(string) error { return nil }
+	}
+	a := &API{opt: opt, mux: http.NewServeMux()}
+	for pattern, serve := range map[string]handler{
+		"GET /api/v1/documents":                       a.list,
+		"GET /api/v1/documents/{document}":            a.explain,
+		"GET /api/v1/documents/{document}/content":    a.content,
+		"POST /api/v1/documents/{document}/updates":   a.apply,
+		"PUT /api/v1/documents/{document}/seed":       a.seed,
+		"GET /api/v1/documents/{document}/history":    a.history,
+		"GET /api/v1/documents/{document}/diff":       a.diff,
+		"GET /api/v1/documents/{document}/authors":    a.authors,
+		"GET /api/v1/documents/{document}/snapshots":  a.snapshots,
+		"POST /api/v1/documents/{document}/snapshots": a.snapshot,
+		"POST /api/v1/documents/{document}/restore":   a.restore,
+		"DELETE /api/v1/documents/{document}":         a.erase,
+		"POST /api/v1/verify":                         a.verify,
+		"POST /api/v1/prune":                          a.prune,
+	} {
+		a.mux.Handle(pattern, a.serve(serve))
+	}
+	a.mux.HandleFunc("/api/", func(w http.ResponseWriter, _ *http.Request) {
+		writeProblem(w, problem(http.StatusNotFound, CodeNotFound, "there is no such route"))
+	})
+	return a, nil
+}
+
+// ServeHTTP implements http.Handler.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.mux.ServeHTTP(w, r) }
+
+// call is one request that was let in.
+type call struct {
+	*http.Request
+	ctx context.Context
+	// document is the one that the path names, empty for none.
+	document string
+	grant    auth.Grant
+}
+
+// handler answers a call. An error that it returns is written as a problem, so
+// it must not have written anything itself.
+type handler func(w http.ResponseWriter, c *call) error
+
+// serve lets a request in or refuses it, and writes what goes wrong.
+func (a *API) serve(h handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := a.opt.Now()
+		c := &call{Request: r, ctx: r.Context(), document: r.PathValue("document")}
+		err := a.admit(c)
+		if err == nil {
+			err = h(w, c)
+		}
+		fields := []zap.Field{
+			zap.String("method", r.Method), zap.String("route", r.Pattern), zap.String("document", c.document),
+			zap.String("subject", c.grant.Subject), zap.Duration("took", a.opt.Now().Sub(start)),
+		}
+		if err == nil {
+			if r.Method != http.MethodGet {
+				a.opt.Logger.Info("operation", fields...)
+			}
+			return
+		}
+		p := problemOf(err)
+		if p.Status >= http.StatusInternalServerError {
+			a.opt.Logger.Error("operation failed", append(fields, zap.Error(err))...)
+		}
+		writeProblem(w, p)
+	})
+}
+
+// admit is the one place where a request is authorised: whoever operates needs
+// a grant of scope admin for the document, or for all documents where the path
+// names none.
+func (a *API) admit(c *call) error {
+	if c.document != "" || c.Pattern != "" && strings.Contains(c.Pattern, "{document}") {
+		if err := a.checkName(c.document); err != nil {
+			return err
+		}
+	}
+	remote, err := netip.ParseAddrPort(c.RemoteAddr)
+	if err != nil {
+		remote = netip.AddrPort{}
+	}
+	token, _ := strings.CutPrefix(c.Header.Get("Authorization"), "Bearer ")
+	now := a.opt.Now()
+	grant, err := a.opt.Auth.Authorize(c.ctx, auth.Request{Document: c.document, Token: token, Remote: remote, Now: now})
+	switch {
+	case errors.Is(err, auth.ErrDenied):
+		return problem(http.StatusUnauthorized, CodeDenied, "no valid token was given")
+	case err != nil:
+		return err
+	case grant.Scope < auth.Admin || !grant.Covers(c.document) || grant.Expired(now):
+		return problem(http.StatusForbidden, CodeDenied, "the token does not grant admin here")
+	}
+	c.grant = grant
+	return nil
+}
+
+// checkName refuses a name that no document can have.
+func (a *API) checkName(document string) error {
+	if !persistence.ValidName(document) {
+		return problem(http.StatusBadRequest, CodeInvalid, "the document's name has to be 1 to 256 bytes of UTF-8")
+	}
+	if err := a.opt.CheckName(document); err != nil {
+		return problem(http.StatusBadRequest, CodeInvalid, err.Error())
+	}
+	return nil
+}

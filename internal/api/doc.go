@@ -1,0 +1,49 @@
+// Package api is the HTTP interface for operators and programs: documents and
+// their past, snapshots, restoring, seeding and erasing. It stands on the
+// operations listener, beside /status and /metrics.
+//
+// # Routes
+//
+// All are below /api/v1. A document's name is one segment of the path,
+// percent-encoded ("notes/a" is notes%2Fa). Moments (at, from, to) are those of
+// snapshots.ParseMoment: now, 2026-11-17T14:05:00Z, 2h ago, #1234, label:name.
+//
+//	GET    /documents                        list, by ?prefix, ?after, ?limit
+//	GET    /documents/{document}             explain: log, snapshots, memory, limits
+//	GET    /documents/{document}/content     ?format=json|text|v1|v2, ?at, ?root
+//	POST   /documents/{document}/updates     apply an update, ?format=v1|v2
+//	PUT    /documents/{document}/seed        initial content, once per Idempotency-Key
+//	GET    /documents/{document}/history     who edited when
+//	GET    /documents/{document}/diff        ?from, ?to: what changed, by whom
+//	GET    /documents/{document}/authors     ?at: who wrote what is there
+//	GET    /documents/{document}/snapshots   list
+//	POST   /documents/{document}/snapshots   store one, {"label": …}
+//	POST   /documents/{document}/restore     {"at": …, "into": …} or {"at": …, "in_place": true}
+//	DELETE /documents/{document}             erase for good
+//	POST   /verify                           read all stored files, ?prefix, ?document
+//	POST   /prune                            apply the retention, ?prefix, ?document
+//
+// What changes something takes ?dry_run=true where a rehearsal tells more than
+// the order itself: restore, erase, prune.
+//
+// # Answers
+//
+// Reading shows what the log has committed. Writing goes through the owner of
+// the document, like the edits of its clients, and is answered after the
+// commit.
+//
+// Lists and long work are lines of JSON (application/x-ndjson), each an object
+// with one member that says what it is: "document", "stint", "snapshot",
+// "file", "plan", "progress". The last one is "end" or "error"; without it the
+// answer was cut off. All other answers are one JSON value, content and updates
+// excepted.
+//
+// An error is application/problem+json (RFC 9457) with a member "code", see
+// Problem.
+//
+// # Bounds
+//
+// A body is bounded by Options.MaxUpdate, and by 64 KiB where it is JSON. A
+// request that is cancelled stops reading; a change that is on its way to the
+// log may happen all the same.
+package api

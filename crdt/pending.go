@@ -124,14 +124,15 @@ func (p *pending) merge(rest leftover) {
 	}
 	ids := slices.AppendSeq(make([]ClientID, 0, len(rest)), maps.Keys(rest))
 	slices.Sort(ids)
-	restInFront := false
+	restLast := func() bool { return false }
 	for i := len(ids) - 1; i >= 0; i-- {
 		c := ids[i]
 		above := ClientID(math.MaxUint64)
 		if i+1 < len(ids) {
 			above = ids[i+1]
 		}
-		restInFront = p.mergeClient(c, rest[c], func() bool { return restInFront && !p.anyBetween(c, above) })
+		before := restLast
+		restLast = p.mergeClient(c, rest[c], func() bool { return before() && !p.anyBetween(c, above) })
 	}
 }
 
@@ -148,8 +149,8 @@ func (p *pending) anyBetween(low, high ClientID) bool {
 // mergeClient merges the blocks of a client into those that wait. restFirst
 // tells which comes first if both start at the same clock: the one that had
 // blocks of the client before longer. The result is that of the rest and this
-// client.
-func (p *pending) mergeClient(c ClientID, rest []*rawBlock, restFirst func() bool) bool {
+// client, valid until the next change.
+func (p *pending) mergeClient(c ClientID, rest []*rawBlock, restFirst func() bool) (restLast func() bool) {
 	list := p.clients[c]
 	start, end := rest[0].clock, rest[len(rest)-1].end()
 	// Only blocks around the rest can change. One that starts with it counts as
@@ -161,6 +162,9 @@ func (p *pending) mergeClient(c ClientID, rest []*rawBlock, restFirst func() boo
 	if from > 0 && list[from].clock == start && list[from-1].end() == start {
 		from--
 	}
+	if from > 0 {
+		restFirst = func() bool { return false }
+	}
 	to := from + sort.Search(len(list)-from, func(i int) bool { return list[from+i].clock >= end })
 	to = min(to+1, len(list))
 	for to > 0 && to < len(list) && list[to-1].kind == kindGC && list[to].kind == kindGC && list[to-1].end() == list[to].clock {
@@ -169,16 +173,27 @@ func (p *pending) mergeClient(c ClientID, rest []*rawBlock, restFirst func() boo
 	for _, b := range list[from:to] {
 		p.count(b, -1)
 	}
-	merged, restInFront := mergeLists(list[from:to], rest, restFirst)
+	merged, last := mergeLists(list[from:to], rest, restFirst)
 	for _, b := range merged {
 		p.count(b, 1)
 	}
-	restInFront = restInFront && to == len(list)
-	if len(list) > 0 {
-		merged = slices.Replace(list, from, to, merged...)
+	beyond := len(list) - to
+	p.clients[c] = slices.Replace(list, from, to, merged...)
+	return func() bool {
+		// What is beyond was written before the end of the rest was looked at if
+		// it goes on without a hole.
+		return last && unbroken(p.clients[c][len(p.clients[c])-beyond-1:])
 	}
-	p.clients[c] = merged
-	return restInFront
+}
+
+// unbroken tells whether there are no holes between blocks.
+func unbroken(list []*rawBlock) bool {
+	for i := 1; i < len(list); i++ {
+		if list[i-1].end() != list[i].clock {
+			return false
+		}
+	}
+	return true
 }
 
 func (p *pending) count(b *rawBlock, sign int) {

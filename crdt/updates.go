@@ -45,7 +45,17 @@ func Convert(from, to Version, update []byte) ([]byte, error) {
 		return nil, err
 	}
 	w := rawWriter{e: newEncoder(to, nil)}
-	if err := w.copy(r); err != nil {
+	var b rawBlock
+	for end := uint64(0); r.next(&b); end = b.end() {
+		// Only the first block of a section says its clock: two sections of one
+		// client, one after the other, become one.
+		if w.written > 0 && b.client == w.client && b.clock != end {
+			r.fail(malformed("sections of one client that do not follow each other"))
+			break
+		}
+		w.write(&b)
+	}
+	if err := w.finishFrom(r); err != nil {
 		return nil, err
 	}
 	return w.e.finish(), nil

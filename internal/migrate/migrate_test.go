@@ -311,7 +311,7 @@ func needNode(t *testing.T) {
 	what := ""
 	if _, err := exec.LookPath("node"); err != nil {
 		what = "Node.js"
-	} else if _, err := os.Stat("node_modules/sqlite3/build"); err != nil {
+	} else if _, err := os.Stat("node_modules/yjs"); err != nil {
 		what = "the Node packages of internal/migrate"
 	}
 	if what == "" {

@@ -273,12 +273,6 @@ func (ap *applier) leave(b *rawBlock) {
 		ap.rest = make(leftover, len(ap.in.sections)-ap.in.starting())
 	}
 	list := ap.rest[b.client]
-	if n := len(list); n > 0 && b.kind == kindGC && list[n-1].kind == kindGC && list[n-1].end() == b.clock {
-		// No replica makes two in a row; a block for each would take a hundred
-		// times its bytes.
-		list[n-1].length += b.length
-		return
-	}
 	if list == nil {
 		list = make([]*rawBlock, 0, ap.in.leftOf(b.client)+1)
 	}

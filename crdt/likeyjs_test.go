@@ -280,3 +280,52 @@ func TestMergesAroundCutsForKnownBlocks(t *testing.T) {
 		}
 	}
 }
+
+// A replica makes two gc blocks in a row where what is below a type was deleted in
+// two transactions before the type was: nothing tries to merge the two. They stay
+// two while they wait, and become one when they are integrated. The bytes are from
+// yjs 13.6.33.
+func TestWaitingGCBlocksStayApart(t *testing.T) {
+	author := crdt.New(crdt.Options{ClientID: 1})
+	list := author.Array("a")
+	for i, edit := range []func(tx *crdt.Txn){
+		func(tx *crdt.Txn) {
+			list.Insert(tx, 0, crdt.NewMap())
+			list.Insert(tx, 1, crdt.NewMap(crdt.Field{Key: "x", Value: crdt.Int(1)}))
+			list.At(0).Map().Set(tx, "k", crdt.Int(1))
+		},
+		func(tx *crdt.Txn) {
+			list.Delete(tx, 1, 1)
+			list.Push(tx, crdt.Int(7))
+			list.At(0).Map().Set(tx, "k", crdt.Int(2))
+		},
+		func(tx *crdt.Txn) { list.Delete(tx, 0, 1) },
+	} {
+		if _, err := author.Transact(nil, edit); err != nil {
+			t.Fatalf("edit %d: %v", i, err)
+		}
+	}
+	for _, v := range []crdt.Version{crdt.V1, crdt.V2} {
+		doc := crdt.New(crdt.Options{ClientID: 2})
+		for i, want := range []string{
+			"0104010200010001880101017d07000101010200040501 0000024100010200050001880000010000000241020104027d0701010200030100",
+			"010501018101000100010001880101017d07000101010200040501 0000024101020002000781000001880000010000000241030105017d0701010200030100",
+			"0104010001010161020002880101017d07000101010200040501 000002410001020007010000008800000301610101010004420041000104007d0701010200030100",
+		} {
+			known, err := crdt.DecodeStateVector([]byte{1, 1, byte(2 - i)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := doc.Apply("remote", v, author.AppendDiff(nil, v, known)); err != nil {
+				t.Fatal(err)
+			}
+			if err := doc.Check(); err != nil {
+				t.Fatal(err)
+			}
+			got := hex.EncodeToString(doc.AppendState(nil, crdt.V1)) + " " + hex.EncodeToString(doc.AppendState(nil, crdt.V2))
+			if got != want {
+				t.Errorf("V%d, all from clock %d on:\n%s, want\n%s", v, 2-i, got, want)
+			}
+		}
+	}
+}

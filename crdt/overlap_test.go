@@ -49,17 +49,17 @@ func TestWaitingBlocksAreMergedUpdates(t *testing.T) {
 }
 
 // waitingUpdate draws an update of a few clients whose first units are missing.
-// No replica makes gc blocks in a row.
+// Replicas make gc blocks in a row: those below a type, if some were deleted in a
+// transaction before.
 func waitingUpdate(r *rand.Rand) []byte {
 	u := newUpdateWriter()
 	for c := ClientID(3); c > 0; c-- {
-		clock := 1 + r.Uint64N(12)
-		gc := false
-		for range r.IntN(4) {
+		clock := 1 + r.Uint64N(7)
+		for range r.IntN(6) {
 			n := 1 + r.Uint64N(5)
 			b := textBlock(c, clock, "abcdefghijklmnopqrstuvwxyzABCDEF"[clock:clock+n])
-			switch gc = !gc && r.IntN(4) == 0; {
-			case gc:
+			switch {
+			case r.IntN(3) == 0:
 				b = rawBlock{client: c, clock: clock, length: n, kind: kindGC}
 			case r.IntN(4) == 0:
 				b = rawBlock{client: c, clock: clock, length: n, kind: kindDeleted, hasRoot: true, root: []byte("t")}

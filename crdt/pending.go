@@ -152,6 +152,13 @@ func (p *pending) anyBetween(low, high ClientID) bool {
 // client, valid until the next change.
 func (p *pending) mergeClient(c ClientID, rest []*rawBlock, restFirst func() bool) (restLast func() bool) {
 	list := p.clients[c]
+	if len(list) == 0 {
+		for _, b := range rest {
+			p.count(b, 1)
+		}
+		p.clients[c] = rest
+		return func() bool { return true }
+	}
 	start, end := rest[0].clock, rest[len(rest)-1].end()
 	// Only blocks around the rest can change. One that starts with it counts as
 	// part of a run that is written through.
@@ -167,13 +174,15 @@ func (p *pending) mergeClient(c ClientID, rest []*rawBlock, restFirst func() boo
 	}
 	to := from + sort.Search(len(list)-from, func(i int) bool { return list[from+i].clock >= end })
 	to = min(to+1, len(list))
-	for to > 0 && to < len(list) && list[to-1].kind == kindGC && list[to].kind == kindGC && list[to-1].end() == list[to].clock {
-		to++
-	}
 	for _, b := range list[from:to] {
 		p.count(b, -1)
 	}
 	merged, last := mergeLists(list[from:to], rest, restFirst)
+	// A gc block that took in the one behind the rest takes in those behind that.
+	for n := len(merged) - 1; to < len(list) && merged[n].clock < list[to-1].clock && list[to].kind == kindGC && merged[n].end() == list[to].clock; to++ {
+		p.count(list[to], -1)
+		merged[n].length += list[to].length
+	}
 	for _, b := range merged {
 		p.count(b, 1)
 	}

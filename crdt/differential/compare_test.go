@@ -28,8 +28,7 @@ func differAll(theirs vectors.Value, ours *replica.Replica, roots map[string]str
 	} {
 		if damaged && f.name != "state vector" && theirs.Get("pending").Kind == vectors.Object {
 			// Yjs stores pending deletes as V2, in which ranges out of order
-			// or of a client named twice turn into others; and gc blocks in a
-			// row, which no replica makes, may be joined or not.
+			// or of a client named twice turn into others.
 			continue
 		}
 		if err := differs(f.name, f.want, f.got); err != nil {

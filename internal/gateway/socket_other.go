@@ -8,3 +8,6 @@ import "net"
 func (s *socket) initRaw() {}
 
 func (s *socket) tryWrite(*net.Buffers) error { return errWait }
+
+// readAhead is for sockets that are waited for here.
+func (s *socket) readAhead(uintptr) ahead { return aheadNothing }

@@ -7,7 +7,7 @@ KILLS ?= 200
 
 export CGO_ENABLED ?= 0
 
-.PHONY: help run build test prepare check race fuzz bench bench-crdt web conformance differential crash faults clients clean
+.PHONY: help run build test prepare check race fuzz bench bench-crdt web conformance differential crash faults stores
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -54,6 +54,10 @@ bench-crdt: ## the engine against yjs, ywasm and loro-crdt, row by row in one ru
 
 crash: ## kill -9 the server KILLS times under load (KILLS=200), then prove the audit with planted bugs
 	@CRASH_KILLS=$(KILLS) go test -count=1 -timeout 0 -tags crash -v -run 'TestManyKills|TestPlantedBugs' ./internal/crashtest | grep -v '^=== '
+
+stores: ## the stores of other servers, made anew by their own packages, one of which is compiled, and imported
+	@cd internal/migrate && npm ci --no-audit --no-fund --loglevel=error >/dev/null
+	@go test -count=1 -tags native -run 'Fresh|Stores' -v ./internal/migrate | grep -v '^=== '
 
 faults: ## power losses and failing disks, with planted bugs that have to be caught
 	@go test -count=1 -tags faults ./internal/crashtest ./persistence/pebble ./snapshots/... -run 'Power|Fault'

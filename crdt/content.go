@@ -319,35 +319,8 @@ func appendSubdoc(dst, guid, opts []byte) []byte {
 	if g := v.Field("guid"); g.Kind() == ValueString {
 		guid = []byte(g.Str())
 	}
-	dst = lib0.AppendBytes(dst, guid)
-	var kept []Field
-	if gc := v.Field("gc"); !gc.IsUndefined() && !truthy(gc) {
-		kept = append(kept, Field{"gc", Bool(false)})
-	}
-	if truthy(v.Field("autoLoad")) {
-		kept = append(kept, Field{"autoLoad", Bool(true)})
-	}
-	if meta := v.Field("meta"); !meta.IsUndefined() && !meta.IsNull() {
-		kept = append(kept, Field{"meta", meta})
-	}
-	return appendAny(dst, Object(kept...))
-}
-
-// truthy is JavaScript's conversion to a boolean.
-func truthy(v Value) bool {
-	switch v.Kind() {
-	case ValueUndefined, ValueNull:
-		return false
-	case ValueBool:
-		return v.Bool()
-	case ValueNumber:
-		return v.Number() != 0 && v.Number() == v.Number()
-	case ValueBigInt:
-		return v.BigInt() != 0
-	case ValueString:
-		return v.Str() != ""
-	}
-	return true
+	s := subdocFromOptions("", v)
+	return appendAny(lib0.AppendBytes(dst, guid), s.options())
 }
 
 // appendCanonical copies one value of the Any encoding as Yjs would write it

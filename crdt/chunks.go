@@ -248,7 +248,7 @@ func (d *Doc) cutContent(it *item, offset uint32, room int) uint32 {
 		for at > 0 && b[at]&0xc0 == 0x80 {
 			at--
 		}
-		return offset + utf16Len(b[:at])
+		return offset + uint32(lib0.UTF16Len(b[:at]))
 	case kindAny:
 		b := skipValues(data, offset)
 		r := lib0.NewReader(b)

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"math"
 	"strconv"
-	"unicode/utf8"
+	"unicode/utf16"
+
+	"ysync/internal/lib0"
 )
 
 // appendStringify appends what JavaScript's JSON.stringify gives for plain data: numbers in its
@@ -274,12 +276,8 @@ func (p *jsonParser) string() string {
 				p.fail()
 				return ""
 			}
-			if u >= surrogateMin && u <= surrogateMax {
-				halves = true
-				buf = appendSurrogate(buf, u)
-			} else {
-				buf = utf8.AppendRune(buf, rune(u))
-			}
+			halves = halves || utf16.IsSurrogate(rune(u))
+			buf = lib0.AppendUnit(buf, u)
 		case c < 0x20:
 			p.fail()
 			return ""

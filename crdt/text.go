@@ -3,8 +3,6 @@ package crdt
 import (
 	"fmt"
 	"iter"
-
-	"ysync/internal/lib0"
 )
 
 // Text is a shared text whose ranges may carry attributes and which may hold embedded values
@@ -325,15 +323,3 @@ func (t Text) Attr(key string) Value { return t.get(key) }
 
 // Attrs yields the attributes of the text as a whole.
 func (t Text) Attrs() iter.Seq2[string, Value] { return t.all() }
-
-// appendJoined appends WTF-8 to WTF-8, joining a surrogate pair cut between them.
-func appendJoined(dst, s []byte) []byte {
-	if len(s) >= 3 && s[0] == 0xED && len(dst) >= 3 {
-		high, low := surrogateAt(dst, len(dst)-3), surrogateAt(s, 0)
-		if high != 0 && high < surrogateLow && low >= surrogateLow {
-			dst = append(dst[:len(dst)-3], lib0.FromUTF16([]uint16{high, low})...)
-			s = s[3:]
-		}
-	}
-	return append(dst, s...)
-}

@@ -279,37 +279,53 @@ func (t Text) Delta() Delta {
 }
 
 func (d *Doc) eachChunk(b branchRef, yield func(DeltaOp) bool) {
-	var attrs Attrs
-	var run []byte
-	flush := func() bool {
-		if len(run) == 0 {
-			return true
-		}
-		op := DeltaOp{Kind: DeltaInsert, Insert: Value{kind: ValueString, str: string(run)}, Attrs: attrs.copy()}
-		run = run[:0]
-		return yield(op)
-	}
-	for r := d.start(b); r != 0; {
+	w := deltaWriter{d: d, yield: yield}
+	for r := d.start(b); r != 0 && !w.stopped; {
 		it := d.item(r)
 		r = it.right
-		if it.deleted() {
-			continue
-		}
-		switch it.kind {
-		case kindString:
-			run = appendJoined(run, d.data(it))
-		case kindType, kindEmbed:
-			if !flush() || !yield(DeltaOp{Kind: DeltaInsert, Insert: d.singleValue(it), Attrs: attrs.copy()}) {
-				return
-			}
-		case kindFormat:
-			if !flush() {
-				return
-			}
-			attrs.apply(d.format(it))
+		if !it.deleted() {
+			w.add(it, d.data(it))
 		}
 	}
-	flush()
+	w.flush()
+}
+
+// deltaWriter makes insert operations of text and the attributes that hold.
+type deltaWriter struct {
+	d       *Doc
+	yield   func(DeltaOp) bool
+	run     []byte
+	attrs   Attrs
+	stopped bool // by yield
+}
+
+// add adds an item, or those of its units that data has.
+func (w *deltaWriter) add(it *item, data []byte) {
+	switch it.kind {
+	case kindString:
+		w.run = appendJoined(w.run, data)
+	case kindType, kindEmbed:
+		w.flush()
+		w.send(w.d.singleValue(it))
+	case kindFormat:
+		w.flush()
+		w.attrs.apply(w.d.format(it))
+	}
+}
+
+// flush ends the operation.
+func (w *deltaWriter) flush() {
+	if len(w.run) > 0 {
+		v := Value{kind: ValueString, str: string(w.run)}
+		w.run = w.run[:0]
+		w.send(v)
+	}
+}
+
+func (w *deltaWriter) send(v Value) {
+	if !w.stopped {
+		w.stopped = !w.yield(DeltaOp{Kind: DeltaInsert, Insert: v, Attrs: w.attrs.copy()})
+	}
 }
 
 // SetAttr sets an attribute of the text as a whole (Yjs: YText.setAttribute).

@@ -296,7 +296,7 @@ func (e *Event) readList() (ops []ListOp) {
 			}
 		case adds:
 			op := last(DeltaInsert)
-			d.eachValue(it, 0, func(v Value) bool {
+			d.eachValue(it, func(v Value) bool {
 				op.Insert = append(op.Insert, v)
 				return true
 			})

@@ -185,12 +185,7 @@ func (c *chunker) flush(last bool) bool {
 	if len(c.parts) == 0 && !last {
 		return true
 	}
-	slices.SortFunc(c.parts, func(a, b chunkPart) int {
-		if c.d.clients[a.client].id > c.d.clients[b.client].id {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(c.parts, func(a, b chunkPart) int { return c.d.descending(a.client, b.client) })
 	blocks, deletes := 0, 0
 	for i := range c.parts {
 		if c.parts[i].blocks > 0 {

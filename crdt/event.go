@@ -350,7 +350,7 @@ func (e *Event) readUnits() {
 // unitSet is a set of ranges that do not overlap, given in any order.
 func (d *Doc) unitSet(ranges []deleteRange) (s IDSet) {
 	slices.SortFunc(ranges, func(a, b deleteRange) int {
-		return cmp.Or(cmp.Compare(d.clients[b.client].id, d.clients[a.client].id), cmp.Compare(a.clock, b.clock))
+		return cmp.Or(d.descending(a.client, b.client), cmp.Compare(a.clock, b.clock))
 	})
 	for _, r := range ranges {
 		id := d.clients[r.client].id

@@ -181,6 +181,13 @@ func (s *typeState) need(d *Doc, b branchRef) *markers {
 	return m
 }
 
+// walked counts the steps of a walk to a position that took no marker.
+func (s *typeState) walked(d *Doc, b branchRef, steps int) {
+	if steps > shortWalk {
+		s.need(d, b).walked(steps)
+	}
+}
+
 // indexAfter is after how many steps of walks to positions a type gets a posIndex. Walks of at most
 // shortWalk steps are not counted, and cost less than a search in the index.
 const (

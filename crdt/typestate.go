@@ -32,7 +32,7 @@ func (s *typeState) setToken(u unitID, token uint64) {
 }
 
 // tracks tells whether Txn.changed must be filled.
-func (s *typeState) tracks(*Doc) bool { return len(s.marks) > 0 }
+func (s *typeState) tracks() bool { return len(s.marks) > 0 }
 
 // observe runs at phase 2 of a commit for each changed type (Yjs: _callObserver). After a remote
 // change it drops the markers of the type, and asks for the removal of redundant formats if it is a

@@ -25,8 +25,7 @@ func appendAny(dst []byte, v Value) []byte {
 	case ValueString:
 		return lib0.AppendAnyString(dst, v.str)
 	case ValueBytes:
-		dst = lib0.AppendUvarint(lib0.AppendTag(dst, lib0.TagBytes), uint64(len(v.str)))
-		return append(dst, v.str...)
+		return lib0.AppendAnyBytes(dst, v.str)
 	case ValueList:
 		dst = lib0.AppendAnyArray(dst, len(v.ref.vals))
 		for _, e := range v.ref.vals {

@@ -3,6 +3,8 @@ package crdt
 import (
 	"fmt"
 	"slices"
+
+	"ysync/internal/lib0"
 )
 
 // Check verifies the invariants of the package comment: every block, link,
@@ -76,7 +78,7 @@ func (d *Doc) checkClient(ref clientRef, seen map[itemRef]bool) error {
 			return fmt.Errorf("block %d of client %d: collected item is not deleted", i, c.id)
 		}
 		if it.kind == kindString {
-			if n := utf16Len(d.data(it)); n != it.length {
+			if n := lib0.UTF16Len(d.data(it)); n != int(it.length) {
 				return fmt.Errorf("block %d of client %d: text of %d units, length %d", i, c.id, n, it.length)
 			}
 		}

@@ -185,12 +185,7 @@ func (c *chunker) flush(last bool) bool {
 	if len(c.parts) == 0 && !last {
 		return true
 	}
-	slices.SortFunc(c.parts, func(a, b chunkPart) int {
-		if c.d.clients[a.client].id > c.d.clients[b.client].id {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(c.parts, func(a, b chunkPart) int { return c.d.descending(a.client, b.client) })
 	blocks, deletes := 0, 0
 	for i := range c.parts {
 		if c.parts[i].blocks > 0 {
@@ -248,7 +243,7 @@ func (d *Doc) cutContent(it *item, offset uint32, room int) uint32 {
 		for at > 0 && b[at]&0xc0 == 0x80 {
 			at--
 		}
-		return offset + utf16Len(b[:at])
+		return offset + uint32(lib0.UTF16Len(b[:at]))
 	case kindAny:
 		b := skipValues(data, offset)
 		r := lib0.NewReader(b)

@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+
+	"ysync/internal/lib0"
 )
 
 // goldenStates are documents of many kinds and clients.
@@ -135,7 +137,7 @@ func TestChunksCutContent(t *testing.T) {
 	d := serverDoc()
 	text := textBlock(1, 0, "")
 	text.data = []byte(strings.Repeat("aä漢😀", 2000))
-	text.length = uint64(utf16Len(text.data))
+	text.length = uint64(lib0.UTF16Len(text.data))
 	values := textBlock(2, 0, "").after(ID{1, 0})
 	values.kind, values.length, values.data = kindAny, 3000, bytes.Repeat([]byte{119, 3, 'a', 'b', 'c'}, 3000)
 	whole := textBlock(3, 0, "").after(ID{2, 0})

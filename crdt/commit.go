@@ -45,7 +45,7 @@ func (d *Doc) begin(origin any) *Txn {
 		firstBranch: branchRef(len(d.branches)),
 	}
 	tx.commit.tx = tx
-	tx.tracked = !d.opts.NoFormatCleanup || d.types.tracks(d) || d.watch.tracks()
+	tx.tracked = !d.opts.NoFormatCleanup || d.types.tracks() || d.watch.tracks()
 	d.tx = tx
 	d.cleanups = append(d.cleanups, tx)
 	return tx

@@ -3,6 +3,7 @@ package crdt
 import (
 	"bytes"
 	"math/bits"
+	"slices"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -129,7 +130,7 @@ func replaceAtCut(data []byte, at int, c cut) (head, tail []byte) {
 		head = append(head, data[:at-3]...)
 		n := min(len(rest), unitBytes(rest))
 		if n == 4 {
-			tail = appendSurrogate(tail, secondHalf(rest))
+			tail = lib0.AppendUnit(tail, secondHalf(rest))
 		}
 		rest = rest[n:]
 	}
@@ -203,7 +204,7 @@ func textFrom(b []byte, n uint32) []byte {
 	}
 	at, c := cutText(b, n)
 	if c == cutPair {
-		return append(appendSurrogate(nil, secondHalf(b[at:])), b[at+4:]...)
+		return append(lib0.AppendUnit(nil, secondHalf(b[at:])), b[at+4:]...)
 	}
 	return b[at:]
 }
@@ -319,35 +320,8 @@ func appendSubdoc(dst, guid, opts []byte) []byte {
 	if g := v.Field("guid"); g.Kind() == ValueString {
 		guid = []byte(g.Str())
 	}
-	dst = lib0.AppendBytes(dst, guid)
-	var kept []Field
-	if gc := v.Field("gc"); !gc.IsUndefined() && !truthy(gc) {
-		kept = append(kept, Field{"gc", Bool(false)})
-	}
-	if truthy(v.Field("autoLoad")) {
-		kept = append(kept, Field{"autoLoad", Bool(true)})
-	}
-	if meta := v.Field("meta"); !meta.IsUndefined() && !meta.IsNull() {
-		kept = append(kept, Field{"meta", meta})
-	}
-	return appendAny(dst, Object(kept...))
-}
-
-// truthy is JavaScript's conversion to a boolean.
-func truthy(v Value) bool {
-	switch v.Kind() {
-	case ValueUndefined, ValueNull:
-		return false
-	case ValueBool:
-		return v.Bool()
-	case ValueNumber:
-		return v.Number() != 0 && v.Number() == v.Number()
-	case ValueBigInt:
-		return v.BigInt() != 0
-	case ValueString:
-		return v.Str() != ""
-	}
-	return true
+	s := subdocFromOptions("", v)
+	return appendAny(lib0.AppendBytes(dst, guid), s.options())
 }
 
 // appendCanonical copies one value of the Any encoding as Yjs would write it
@@ -376,7 +350,7 @@ func (d *Doc) mergeContent(left, right *item) {
 	a := &d.arena
 	if a.surrogates && left.kind == kindString {
 		if head, tail := d.data(left), d.data(right); cutBetween(head, tail) {
-			joined := []byte(joinWTF8(string(head), string(tail)))
+			joined := appendJoined(slices.Clone(head), tail)
 			d.dropContent(left)
 			d.dropContent(right)
 			left.off, left.size = a.put(joined), uint32(len(joined))
@@ -414,12 +388,6 @@ func (d *Doc) mergeContent(left, right *item) {
 	left.size = total
 }
 
-// cutBetween tells whether a surrogate pair is cut between two texts.
-func cutBetween(a, b []byte) bool {
-	return surrogateAt(b, 0) >= surrogateLow && len(a) >= 3 &&
-		surrogateAt(a, len(a)-3) != 0 && surrogateAt(a, len(a)-3) < surrogateLow
-}
-
 // mergeable tells whether neighbours of this kind merge.
 func (k contentKind) mergeable() bool {
 	return k == kindString || k == kindDeleted || k == kindAny || k == kindJSON
@@ -449,7 +417,7 @@ func (d *Doc) compact() {
 
 // contentText is text in WTF-8; length is in UTF-16 code units.
 func contentText(s []byte) content {
-	return content{kind: kindString, length: utf16Len(s), data: s}
+	return content{kind: kindString, length: uint32(lib0.UTF16Len(s)), data: s}
 }
 
 // contentAny are n encoded values.
@@ -496,18 +464,4 @@ func (d *Doc) formatParts(it *item) (key, value []byte) {
 func splitNamed(b []byte) (name, value []byte) {
 	n, w := uvarint(b)
 	return b[w : w+int(n)], b[w+int(n):]
-}
-
-// utf16Len counts the UTF-16 code units of WTF-8 text.
-func utf16Len(b []byte) uint32 {
-	n := uint32(0)
-	for _, c := range b {
-		switch {
-		case c < 0x80 || c >= 0xc0 && c < 0xf0:
-			n++
-		case c >= 0xf0:
-			n += 2
-		}
-	}
-	return n
 }

@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"cmp"
 	"slices"
 
 	"ysync/internal/lib0"
@@ -241,13 +242,13 @@ func (d *Doc) missingFrom(sv StateVector) []from {
 	return out
 }
 
+// descending compares two clients by their IDs, the higher one first.
+func (d *Doc) descending(a, b clientRef) int {
+	return cmp.Compare(d.clients[b].id, d.clients[a].id)
+}
+
 func (d *Doc) sortDescending(fs []from) {
-	slices.SortFunc(fs, func(a, b from) int {
-		if d.clients[a.client].id > d.clients[b.client].id {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(fs, func(a, b from) int { return d.descending(a.client, b.client) })
 }
 
 // writeFrom writes the blocks of each client from a clock on

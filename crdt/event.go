@@ -296,7 +296,7 @@ func (e *Event) readList() (ops []ListOp) {
 			}
 		case adds:
 			op := last(DeltaInsert)
-			d.eachValue(it, 0, func(v Value) bool {
+			d.eachValue(it, func(v Value) bool {
 				op.Insert = append(op.Insert, v)
 				return true
 			})
@@ -344,28 +344,10 @@ func (e *Event) readUnits() {
 			gone = append(gone, deleteRange{it.client, it.clock, it.length})
 		}
 	}
-	e.added, e.gone = d.unitSet(added), d.unitSet(gone)
-}
-
-// unitSet is a set of ranges that do not overlap, given in any order.
-func (d *Doc) unitSet(ranges []deleteRange) (s IDSet) {
-	slices.SortFunc(ranges, func(a, b deleteRange) int {
-		return cmp.Or(cmp.Compare(d.clients[b.client].id, d.clients[a.client].id), cmp.Compare(a.clock, b.clock))
-	})
-	for _, r := range ranges {
-		id := d.clients[r.client].id
-		from, to := Clock(r.clock), Clock(r.clock+r.length)
-		if n := len(s.clients); n == 0 || s.clients[n-1].client != id {
-			s.clients = append(s.clients, idSetClient{client: id})
-		}
-		c := &s.clients[len(s.clients)-1]
-		if n := len(c.ranges); n > 0 && c.ranges[n-1].To == from {
-			c.ranges[n-1].To = to
-		} else {
-			c.ranges = append(c.ranges, Range{from, to})
-		}
-	}
-	return s
+	byClient := func(a, b deleteRange) int { return cmp.Compare(a.client, b.client) }
+	slices.SortFunc(added, byClient)
+	slices.SortFunc(gone, byClient)
+	e.added, e.gone = d.idSet(added), d.idSet(gone)
 }
 
 // sortByDepth sorts events by the length of their paths, those of the same

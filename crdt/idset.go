@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
 	"slices"
@@ -178,15 +179,7 @@ func (s *IDSet) Clone() IDSet {
 
 // sort restores the order of clients.
 func (s *IDSet) sort() {
-	slices.SortStableFunc(s.clients, func(a, b idSetClient) int {
-		switch {
-		case a.client > b.client:
-			return -1
-		case a.client < b.client:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(s.clients, func(a, b idSetClient) int { return cmp.Compare(b.client, a.client) })
 }
 
 // DecodeIDSet reads a delete set (Yjs: readDeleteSet). What it allocates is
@@ -269,15 +262,7 @@ func (s *IDSet) normalise() {
 
 // mergeRanges sorts ranges and joins those that overlap or touch.
 func mergeRanges(rs []Range) []Range {
-	slices.SortFunc(rs, func(a, b Range) int {
-		switch {
-		case a.From < b.From:
-			return -1
-		case a.From > b.From:
-			return 1
-		}
-		return 0
-	})
+	slices.SortFunc(rs, func(a, b Range) int { return cmp.Compare(a.From, b.From) })
 	out := rs[:1]
 	for _, r := range rs[1:] {
 		if last := &out[len(out)-1]; r.From <= last.To {

@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 )
@@ -76,7 +77,7 @@ func (in *incoming) read(v Version, update []byte, lim *Limits) error {
 	r.maxDeletes = lim.DeletesPerUpdate
 	for b := in.slot(); r.next(b); b = in.slot() {
 		if r.section != len(in.sections) {
-			in.sections = append(roomier(in.sections), section{client: b.client, clock: b.clock, left: uint32(r.blocks) + 1, at: r.origin, first: b.clock == 0})
+			in.beginSection(b)
 		}
 		in.sections[len(in.sections)-1].end = b.end()
 	}
@@ -98,6 +99,13 @@ func (in *incoming) read(v Version, update []byte, lim *Limits) error {
 	in.rest, in.skips, in.total, in.types = r.dec.remaining(), r.skips, r.total, r.types
 	in.payload, in.ranges = r.payload, r.deletes
 	return in.arrange()
+}
+
+// beginSection notes the section of which b is the first block, and was just read.
+func (in *incoming) beginSection(b *rawBlock) {
+	in.sections = append(roomier(in.sections), section{
+		client: b.client, clock: b.clock, left: uint32(in.r.blocks) + 1, at: in.r.origin, first: b.clock == 0,
+	})
 }
 
 // slot is where the next block is decoded to: the first ones are kept.
@@ -143,15 +151,7 @@ func (in *incoming) arrange() error {
 	return nil
 }
 
-func compareSections(a, b section) int {
-	switch {
-	case a.client < b.client:
-		return -1
-	case a.client > b.client:
-		return 1
-	}
-	return 0
-}
+func compareSections(a, b section) int { return cmp.Compare(a.client, b.client) }
 
 // rewindV2 starts a second walk. The columns can only be read in the order of
 // the update: when sections are wanted in another, it is turned into V1.
@@ -202,7 +202,7 @@ func (in *incoming) readOwn(update []byte) error {
 	var b rawBlock
 	for r.next(&b) {
 		if r.section != len(in.sections) {
-			in.sections = append(roomier(in.sections), section{client: b.client, clock: b.clock, left: uint32(r.blocks) + 1, at: r.origin, first: b.clock == 0})
+			in.beginSection(&b)
 		}
 	}
 	if err := r.check(); err != nil {

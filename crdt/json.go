@@ -89,30 +89,8 @@ func (v Value) AppendJSON(dst []byte) []byte {
 		if f := v.Number(); f == math.Trunc(f) && math.Abs(f) < 1e15 {
 			return strconv.AppendInt(dst, int64(f), 10)
 		}
-	case ValueList:
-		dst = append(dst, '[')
-		for i, e := range v.ref.vals {
-			if i > 0 {
-				dst = append(dst, ',')
-			}
-			dst = e.AppendJSON(dst)
-		}
-		return append(dst, ']')
-	case ValueObject:
-		dst = append(dst, '{')
-		first := true
-		for i, k := range v.ref.keys {
-			if v.ref.vals[i].kind == ValueUndefined {
-				continue
-			}
-			if !first {
-				dst = append(dst, ',')
-			}
-			first = false
-			dst = append(appendJSONString(dst, k), ':')
-			dst = v.ref.vals[i].AppendJSON(dst)
-		}
-		return append(dst, '}')
+	case ValueList, ValueObject:
+		return v.ref.appendJSON(dst, v.kind, func(dst []byte, e Value) []byte { return e.AppendJSON(dst) })
 	case ValueSubdoc:
 		return Object(Field{"guid", Value{kind: ValueString, str: v.ref.sub.GUID}}).AppendJSON(dst)
 	case ValueType:

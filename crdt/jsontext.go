@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"math"
 	"strconv"
-	"unicode/utf8"
+	"unicode/utf16"
+
+	"ysync/internal/lib0"
 )
 
 // appendStringify appends what JavaScript's JSON.stringify gives for plain data: numbers in its
@@ -35,32 +37,38 @@ func appendStringify(dst []byte, v Value) []byte {
 			dst = strconv.AppendInt(append(dst, `":`...), int64(v.str[i]), 10)
 		}
 		return append(dst, '}')
-	case ValueList:
+	case ValueList, ValueObject:
+		return v.ref.appendJSON(dst, v.kind, appendStringify)
+	}
+	return append(dst, "null"...)
+}
+
+// appendJSON appends the elements of a list or the properties of an object, without undefined ones.
+func (c *compound) appendJSON(dst []byte, kind ValueKind, appendValue func([]byte, Value) []byte) []byte {
+	if kind == ValueList {
 		dst = append(dst, '[')
-		for i, e := range v.ref.vals {
+		for i, e := range c.vals {
 			if i > 0 {
 				dst = append(dst, ',')
 			}
-			dst = appendStringify(dst, e)
+			dst = appendValue(dst, e)
 		}
 		return append(dst, ']')
-	case ValueObject:
-		dst = append(dst, '{')
-		first := true
-		for i, k := range v.ref.keys {
-			if v.ref.vals[i].kind == ValueUndefined {
-				continue
-			}
-			if !first {
-				dst = append(dst, ',')
-			}
-			first = false
-			dst = append(appendJSONString(dst, k), ':')
-			dst = appendStringify(dst, v.ref.vals[i])
-		}
-		return append(dst, '}')
 	}
-	return append(dst, "null"...)
+	dst = append(dst, '{')
+	first := true
+	for i, k := range c.keys {
+		if c.vals[i].kind == ValueUndefined {
+			continue
+		}
+		if !first {
+			dst = append(dst, ',')
+		}
+		first = false
+		dst = append(appendJSONString(dst, k), ':')
+		dst = appendValue(dst, c.vals[i])
+	}
+	return append(dst, '}')
 }
 
 // appendJSNumber appends a number as JavaScript's Number.prototype.toString does.
@@ -274,12 +282,8 @@ func (p *jsonParser) string() string {
 				p.fail()
 				return ""
 			}
-			if u >= surrogateMin && u <= surrogateMax {
-				halves = true
-				buf = appendSurrogate(buf, u)
-			} else {
-				buf = utf8.AppendRune(buf, rune(u))
-			}
+			halves = halves || utf16.IsSurrogate(rune(u))
+			buf = lib0.AppendUnit(buf, u)
 		case c < 0x20:
 			p.fail()
 			return ""

@@ -10,20 +10,24 @@ import (
 // This file is what arrays and XML children share: reading and editing a sequence of values
 // (Yjs: AbstractType.js, the functions typeList*).
 
-// eachValue hands the elements of a countable item to yield, beginning with element skip
-// (Yjs: getContent). It reports whether to go on.
-func (d *Doc) eachValue(it *item, skip uint32, yield func(Value) bool) bool {
+// eachValue hands the elements of an item to yield (Yjs: getContent). It reports whether to go on.
+func (d *Doc) eachValue(it *item, yield func(Value) bool) bool {
+	return d.valuesOf(it, it.length, d.data(it), yield)
+}
+
+// valuesOf is eachValue for n units, whose content is given.
+func (d *Doc) valuesOf(it *item, n uint32, data []byte, yield func(Value) bool) bool {
 	switch it.kind {
 	case kindAny, kindJSON:
-		r := lib0.NewReader(d.valuesFrom(it, skip))
-		for range it.length - skip {
+		r := lib0.NewReader(data)
+		for range n {
 			if !yield(readAny(&r)) {
 				return false
 			}
 		}
 		return true
 	case kindString:
-		for _, u := range lib0.AppendUTF16(nil, string(d.data(it)))[skip:] {
+		for _, u := range lib0.AppendUTF16(nil, string(data)) {
 			if !yield(StringUTF16([]uint16{u})) {
 				return false
 			}
@@ -55,14 +59,20 @@ func (d *Doc) typeValue(b branchRef) Value {
 	return Value{kind: ValueType, doc: d, num: uint64(b)}
 }
 
-// lastValue is the last element of an item, which is what a key holds (Yjs: typeMapGet).
-func (d *Doc) lastValue(it *item) (last Value) {
-	d.eachValue(it, it.length-1, func(v Value) bool {
-		last = v
-		return true
-	})
-	return last
+// valueAt is one element of an item; undefined if its content is forgotten.
+func (d *Doc) valueAt(it *item, unit uint32) Value {
+	switch it.kind {
+	case kindAny, kindJSON:
+		r := lib0.NewReader(d.valuesFrom(it, unit))
+		return readAny(&r)
+	case kindString:
+		return StringUTF16(lib0.AppendUTF16(nil, string(d.data(it)))[unit:][:1])
+	}
+	return d.singleValue(it)
 }
+
+// lastValue is the last element of an item, which is what a key holds (Yjs: typeMapGet).
+func (d *Doc) lastValue(it *item) Value { return d.valueAt(it, it.length-1) }
 
 // listValues yields the elements of a sequence. The type must not change meanwhile.
 func (d *Doc) listValues(b branchRef) iter.Seq[Value] {
@@ -70,7 +80,7 @@ func (d *Doc) listValues(b branchRef) iter.Seq[Value] {
 		for r := d.start(b); r != 0; {
 			it := d.item(r)
 			r = it.right
-			if it.countable() && !it.deleted() && !d.eachValue(it, 0, yield) {
+			if it.countable() && !it.deleted() && !d.eachValue(it, yield) {
 				return
 			}
 		}
@@ -90,12 +100,7 @@ func (d *Doc) listAt(b branchRef, index int) Value {
 		at += d.item(r).visibleUnits()
 		r = d.item(r).right
 	}
-	var found Value
-	d.eachValue(d.item(r), uint32(index-at), func(v Value) bool {
-		found = v
-		return false
-	})
-	return found
+	return d.valueAt(d.item(r), uint32(index-at))
 }
 
 // checkList refuses what Yjs cannot put in a list.

@@ -4,8 +4,6 @@ import (
 	"iter"
 	"math"
 	"sort"
-
-	"ysync/internal/lib0"
 )
 
 // past reads the types of a document as they were at a snapshot. Nothing is copied and no block is
@@ -146,34 +144,10 @@ func (c *cutter) take(n uint32, last bool) []byte {
 	return data
 }
 
-// pieceValues hands over the elements of a piece of a list. It reports whether to go on.
-func (d *Doc) pieceValues(p *piece, yield func(Value) bool) bool {
-	switch p.it.kind {
-	case kindAny, kindJSON:
-		r := lib0.NewReader(p.data)
-		for range p.len {
-			if !yield(readAny(&r)) {
-				return false
-			}
-		}
-		return true
-	case kindString:
-		for _, u := range lib0.AppendUTF16(nil, string(p.data)) {
-			if !yield(StringUTF16([]uint16{u})) {
-				return false
-			}
-		}
-		return true
-	case kindFormat:
-		return true
-	}
-	return yield(d.singleValue(p.it))
-}
-
 // listValues yields the elements of a sequence (Yjs: typeListToArraySnapshot).
 func (p *past) listValues(b branchRef) iter.Seq[Value] {
 	return func(yield func(Value) bool) {
-		p.d.eachPiece(b, nil, p, func(pc piece) bool { return p.d.pieceValues(&pc, yield) })
+		p.d.eachPiece(b, nil, p, func(pc piece) bool { return p.d.valuesOf(pc.it, pc.len, pc.data, yield) })
 	}
 }
 
@@ -198,15 +172,6 @@ func (p *past) keyUnit(c chainRef) (r itemRef, unit uint32) {
 	return r, last.clock - it.clock
 }
 
-// unitValue is one element of an item.
-func (d *Doc) unitValue(r itemRef, unit uint32) (v Value) {
-	d.eachValue(d.item(r), unit, func(e Value) bool {
-		v = e
-		return false
-	})
-	return v
-}
-
 // keyValue is the value of a key, undefined when it had none.
 func (p *past) keyValue(b branchRef, key string) (v Value, ok bool) {
 	k, known := p.d.lookupKey(key)
@@ -217,7 +182,7 @@ func (p *past) keyValue(b branchRef, key string) (v Value, ok bool) {
 	if r == 0 {
 		return Value{}, false
 	}
-	return p.d.unitValue(r, unit), true
+	return p.d.valueAt(p.d.item(r), unit), true
 }
 
 // entries yields keys and values in the order in which the keys appeared.
@@ -225,7 +190,7 @@ func (p *past) entries(b branchRef) iter.Seq2[string, Value] {
 	d := p.d
 	return func(yield func(string, Value) bool) {
 		for c := d.branch(b).firstKey; c != 0; c = d.chain(c).nextKey {
-			if r, unit := p.keyUnit(c); r != 0 && !yield(d.key(d.chain(c).key), d.unitValue(r, unit)) {
+			if r, unit := p.keyUnit(c); r != 0 && !yield(d.key(d.chain(c).key), d.valueAt(d.item(r), unit)) {
 				return
 			}
 		}

@@ -72,7 +72,7 @@ func (n node) listChanges(prev, next Snapshot) iter.Seq[ListChange] {
 				c = ListChange{Change: pc.change(), Run: Run{id.Client, Range{id.Clock, id.Clock}}}
 			}
 			c.Run.Clocks.To += Clock(pc.len)
-			return d.pieceValues(&pc, func(v Value) bool {
+			return d.valuesOf(pc.it, pc.len, pc.data, func(v Value) bool {
 				c.Values = append(c.Values, v)
 				return true
 			})
@@ -96,12 +96,12 @@ func (n node) entryChanges(prev, next Snapshot) iter.Seq[EntryChange] {
 			}
 			c := EntryChange{Key: d.key(d.chain(ch).key), Action: KeyUpdate}
 			if old != 0 {
-				c.Before, c.Author = d.unitValue(old, oldUnit), d.authorOf(old, oldUnit)
+				c.Before, c.Author = d.valueAt(d.item(old), oldUnit), d.authorOf(old, oldUnit)
 			} else {
 				c.Action = KeyAdd
 			}
 			if now != 0 {
-				c.After, c.Author = d.unitValue(now, nowUnit), d.authorOf(now, nowUnit)
+				c.After, c.Author = d.valueAt(d.item(now), nowUnit), d.authorOf(now, nowUnit)
 			} else {
 				c.Action = KeyDelete
 			}

@@ -69,46 +69,12 @@ func (t Text) StringAt(s Snapshot) string {
 }
 
 func (p *past) eachChunk(b branchRef, yield func(DeltaOp) bool) {
-	w := deltaWriter{yield: yield}
+	w := deltaWriter{d: p.d, yield: yield}
 	p.d.eachPiece(b, nil, p, func(pc piece) bool {
-		switch pc.it.kind {
-		case kindString:
-			w.run = appendJoined(w.run, pc.data)
-		case kindType, kindEmbed:
-			return w.embed(p.d.singleValue(pc.it))
-		case kindFormat:
-			if !w.flush() {
-				return false
-			}
-			w.attrs.apply(p.d.format(pc.it))
-		}
+		w.add(pc.it, pc.data)
 		return !w.stopped
 	})
 	w.flush()
-}
-
-// deltaWriter makes insert operations of text and the attributes that hold.
-type deltaWriter struct {
-	yield   func(DeltaOp) bool
-	run     []byte
-	attrs   Attrs
-	stopped bool
-}
-
-// flush ends the operation; false means to stop.
-func (w *deltaWriter) flush() bool {
-	if len(w.run) == 0 || w.stopped {
-		return !w.stopped
-	}
-	v := Value{kind: ValueString, str: string(w.run)}
-	w.run = w.run[:0]
-	w.stopped = !w.yield(DeltaOp{Kind: DeltaInsert, Insert: v, Attrs: w.attrs.copy()})
-	return !w.stopped
-}
-
-func (w *deltaWriter) embed(v Value) bool {
-	w.stopped = !w.flush() || !w.yield(DeltaOp{Kind: DeltaInsert, Insert: v, Attrs: w.attrs.copy()})
-	return !w.stopped
 }
 
 // DeltaBetween is what the text was at two snapshots together, as insert operations: what was added or
@@ -126,22 +92,16 @@ func (t Text) DeltaBetween(prev, next Snapshot, mark func(Change, ID) Value) Del
 	if mark == nil {
 		mark = func(c Change, _ ID) Value { return Object(Field{"type", String(c.String())}) }
 	}
-	w := deltaWriter{yield: func(op DeltaOp) bool {
+	w := deltaWriter{d: d, yield: func(op DeltaOp) bool {
 		delta = append(delta, op)
 		return true
 	}}
 	d.eachPiece(t.b, d.past(prev), d.past(next), func(pc piece) bool {
-		switch pc.it.kind {
-		case kindString:
+		if pc.it.kind == kindString {
 			w.mark(&pc, d.publicID(pc.id), mark)
-			w.run = appendJoined(w.run, pc.data)
-		case kindType, kindEmbed:
-			w.embed(d.singleValue(pc.it))
-		case kindFormat:
-			if pc.after {
-				w.flush()
-				w.attrs.apply(d.format(pc.it))
-			}
+		}
+		if pc.after || pc.it.kind != kindFormat {
+			w.add(pc.it, pc.data)
 		}
 		return true
 	})

@@ -263,6 +263,19 @@ func (x *posIndex) holding(d *Doc, unit int) (r itemRef, at int) {
 	}
 }
 
+// before counts the visible units before an item.
+func (x *posIndex) before(s *typeState, d *Doc, r itemRef) int {
+	group := &x.groups[s.group[r]]
+	at := 0
+	for _, n := range x.units[:group.place] {
+		at += n
+	}
+	for it := group.first; it != r; it = d.item(it).right {
+		at += d.item(it).visibleUnits()
+	}
+	return at
+}
+
 // runStart goes left from an item, with at units before it, as long as clocks continue.
 func (x *posIndex) runStart(s *typeState, d *Doc, r itemRef, at int) (itemRef, int) {
 	group := &x.groups[s.group[r]]

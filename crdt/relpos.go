@@ -241,40 +241,6 @@ func (d *Doc) unitsBefore(r itemRef) int {
 	return at
 }
 
-// before counts the visible units before an item of the sequence.
-func (x *posIndex) before(s *typeState, d *Doc, r itemRef) int {
-	group := &x.groups[s.group[r]]
-	at := 0
-	for _, n := range x.units[:group.place] {
-		at += n
-	}
-	for it := group.first; it != r; it = d.item(it).right {
-		at += d.item(it).visibleUnits()
-	}
-	return at
-}
-
-// walked counts the steps of a walk to a position, and indexes the type once walks have cost much.
-func (s *typeState) walked(d *Doc, b branchRef, steps int) {
-	if steps <= shortWalk {
-		return
-	}
-	m := s.of(b)
-	if m == nil {
-		m = &markers{}
-		if s.marks == nil {
-			s.marks = make(map[branchRef]*markers)
-		}
-		s.marks[b] = m
-		s.lastType, s.lastMark = b, m
-		d.branch(b).flags |= branchIndexed
-	}
-	if m.walked(steps); m.steps > indexAfter {
-		m.index = s.newIndex(d, b)
-		m.steps = 0
-	}
-}
-
 // AppendRelativePosition appends a position (Yjs: encodeRelativePosition). Of a position that belongs
 // to a unit only that is written, not the type. The zero value appends nothing.
 func AppendRelativePosition(dst []byte, p RelativePosition) []byte {

@@ -118,16 +118,13 @@ func (c *Commit) Added() iter.Seq2[ClientID, Range] {
 }
 
 // Deletes are the units that the transaction deleted.
-func (c *Commit) Deletes() IDSet {
-	var s IDSet
-	for _, r := range c.tx.deletes {
-		id := c.tx.doc.clients[r.client].id
-		if n := len(s.clients); n == 0 || s.clients[n-1].client != id {
-			s.clients = append(s.clients, idSetClient{client: id})
-		}
-		last := &s.clients[len(s.clients)-1]
-		last.ranges = append(last.ranges, Range{Clock(r.clock), Clock(r.clock + r.length)})
+func (c *Commit) Deletes() IDSet { return c.tx.doc.idSet(c.tx.deletes) }
+
+// idSet is the set of ranges that come client by client.
+func (d *Doc) idSet(ranges []deleteRange) (s IDSet) {
+	for _, r := range ranges {
+		s.push(deleteRun{d.clients[r.client].id, Range{Clock(r.clock), Clock(r.clock + r.length)}})
 	}
-	s.sort()
+	s.normalise()
 	return s
 }

@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
 	"slices"
@@ -37,15 +38,7 @@ func (sv StateVector) Get(c ClientID) Clock {
 		}
 		return 0
 	}
-	i, ok := slices.BinarySearchFunc(sv.clients, c, func(e clientClock, c ClientID) int {
-		switch {
-		case e.client > c:
-			return -1
-		case e.client < c:
-			return 1
-		}
-		return 0
-	})
+	i, ok := slices.BinarySearchFunc(sv.clients, clientClock{client: c}, compareClients)
 	if !ok {
 		return 0
 	}
@@ -118,12 +111,4 @@ func AppendStateVector(dst []byte, sv StateVector) []byte {
 }
 
 // compareClients orders by descending client.
-func compareClients(a, b clientClock) int {
-	switch {
-	case a.client > b.client:
-		return -1
-	case a.client < b.client:
-		return 1
-	}
-	return 0
-}
+func compareClients(a, b clientClock) int { return cmp.Compare(b.client, a.client) }

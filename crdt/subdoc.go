@@ -51,7 +51,7 @@ func (s *Subdoc) options() Value {
 // (ContentDoc.js createDocFromOpts and the constructor of ContentDoc).
 func subdocFromOptions(guid string, opts Value) Subdoc {
 	s := Subdoc{GUID: guid, Meta: opts.Field("meta"), AutoLoad: opts.Field("autoLoad").truthy()}
-	if gc, ok := opts.property("gc"); ok && gc.kind != ValueUndefined {
+	if gc := opts.Field("gc"); gc.kind != ValueUndefined {
 		s.KeepDeleted = !gc.truthy()
 	}
 	s.ShouldLoad = s.AutoLoad || opts.Field("shouldLoad").truthy()

@@ -3,8 +3,6 @@ package crdt
 import (
 	"fmt"
 	"iter"
-
-	"ysync/internal/lib0"
 )
 
 // Text is a shared text whose ranges may carry attributes and which may hold embedded values
@@ -281,37 +279,53 @@ func (t Text) Delta() Delta {
 }
 
 func (d *Doc) eachChunk(b branchRef, yield func(DeltaOp) bool) {
-	var attrs Attrs
-	var run []byte
-	flush := func() bool {
-		if len(run) == 0 {
-			return true
-		}
-		op := DeltaOp{Kind: DeltaInsert, Insert: Value{kind: ValueString, str: string(run)}, Attrs: attrs.copy()}
-		run = run[:0]
-		return yield(op)
-	}
-	for r := d.start(b); r != 0; {
+	w := deltaWriter{d: d, yield: yield}
+	for r := d.start(b); r != 0 && !w.stopped; {
 		it := d.item(r)
 		r = it.right
-		if it.deleted() {
-			continue
-		}
-		switch it.kind {
-		case kindString:
-			run = appendJoined(run, d.data(it))
-		case kindType, kindEmbed:
-			if !flush() || !yield(DeltaOp{Kind: DeltaInsert, Insert: d.singleValue(it), Attrs: attrs.copy()}) {
-				return
-			}
-		case kindFormat:
-			if !flush() {
-				return
-			}
-			attrs.apply(d.format(it))
+		if !it.deleted() {
+			w.add(it, d.data(it))
 		}
 	}
-	flush()
+	w.flush()
+}
+
+// deltaWriter makes insert operations of text and the attributes that hold.
+type deltaWriter struct {
+	d       *Doc
+	yield   func(DeltaOp) bool
+	run     []byte
+	attrs   Attrs
+	stopped bool // by yield
+}
+
+// add adds an item, or those of its units that data has.
+func (w *deltaWriter) add(it *item, data []byte) {
+	switch it.kind {
+	case kindString:
+		w.run = appendJoined(w.run, data)
+	case kindType, kindEmbed:
+		w.flush()
+		w.send(w.d.singleValue(it))
+	case kindFormat:
+		w.flush()
+		w.attrs.apply(w.d.format(it))
+	}
+}
+
+// flush ends the operation.
+func (w *deltaWriter) flush() {
+	if len(w.run) > 0 {
+		v := Value{kind: ValueString, str: string(w.run)}
+		w.run = w.run[:0]
+		w.send(v)
+	}
+}
+
+func (w *deltaWriter) send(v Value) {
+	if !w.stopped {
+		w.stopped = !w.yield(DeltaOp{Kind: DeltaInsert, Insert: v, Attrs: w.attrs.copy()})
+	}
 }
 
 // SetAttr sets an attribute of the text as a whole (Yjs: YText.setAttribute).
@@ -325,15 +339,3 @@ func (t Text) Attr(key string) Value { return t.get(key) }
 
 // Attrs yields the attributes of the text as a whole.
 func (t Text) Attrs() iter.Seq2[string, Value] { return t.all() }
-
-// appendJoined appends WTF-8 to WTF-8, joining a surrogate pair cut between them.
-func appendJoined(dst, s []byte) []byte {
-	if len(s) >= 3 && s[0] == 0xED && len(dst) >= 3 {
-		high, low := surrogateAt(dst, len(dst)-3), surrogateAt(s, 0)
-		if high != 0 && high < surrogateLow && low >= surrogateLow {
-			dst = append(dst[:len(dst)-3], lib0.FromUTF16([]uint16{high, low})...)
-			s = s[3:]
-		}
-	}
-	return append(dst, s...)
-}

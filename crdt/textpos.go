@@ -1,6 +1,8 @@
 package crdt
 
 import (
+	"bytes"
+
 	"ysync/internal/lib0"
 )
 
@@ -294,10 +296,7 @@ func (p *textPos) padWithLineFeeds(tx *Txn, b branchRef, n int) {
 		tx.fail(ErrRange)
 		return
 	}
-	feeds := make([]byte, n)
-	for i := range feeds {
-		feeds[i] = '\n'
-	}
+	feeds := bytes.Repeat([]byte{'\n'}, n)
 	if r := tx.insertItem(b, 0, p.left, p.right, contentText(feeds)); r != 0 {
 		p.right = r
 		p.forward(tx.doc)

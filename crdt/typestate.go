@@ -32,7 +32,7 @@ func (s *typeState) setToken(u unitID, token uint64) {
 }
 
 // tracks tells whether Txn.changed must be filled.
-func (s *typeState) tracks(*Doc) bool { return len(s.marks) > 0 }
+func (s *typeState) tracks() bool { return len(s.marks) > 0 }
 
 // observe runs at phase 2 of a commit for each changed type (Yjs: _callObserver). After a remote
 // change it drops the markers of the type, and asks for the removal of redundant formats if it is a
@@ -179,6 +179,13 @@ func (s *typeState) need(d *Doc, b branchRef) *markers {
 		m.steps = 0
 	}
 	return m
+}
+
+// walked counts the steps of a walk to a position that took no marker.
+func (s *typeState) walked(d *Doc, b branchRef, steps int) {
+	if steps > shortWalk {
+		s.need(d, b).walked(steps)
+	}
 }
 
 // indexAfter is after how many steps of walks to positions a type gets a posIndex. Walks of at most

@@ -214,7 +214,7 @@ func arrayIndex(key string) (uint32, bool) {
 	return uint32(n), n < math.MaxUint32
 }
 
-// ValueKind tells what the value is.
+// Kind tells what the value is.
 func (v Value) Kind() ValueKind { return v.kind }
 
 // IsUndefined reports whether v is undefined: what a missing key or index reads as.
@@ -377,7 +377,7 @@ func (v Value) sameFlat(w Value) bool {
 	if !v.isJSObject() || !w.isJSObject() {
 		return false
 	}
-	if v.propertyCount() != w.propertyCount() {
+	if v.Len() != w.Len() {
 		return false
 	}
 	for key, val := range v.properties() {
@@ -393,8 +393,6 @@ func (v Value) sameFlat(w Value) bool {
 func (v Value) isJSObject() bool {
 	return v.kind == ValueBytes || v.kind == ValueList || v.kind == ValueObject
 }
-
-func (v Value) propertyCount() int { return v.Len() }
 
 // properties yields what a for-in loop of JavaScript visits: an object's entries, a list's elements
 // and a string's code units and a byte array's bytes by their index.

@@ -3,17 +3,16 @@ package crdt
 import (
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"ysync/internal/lib0"
 )
 
 // WTF-8 is UTF-8 that may also hold lone UTF-16 surrogates, each as the three bytes that UTF-8's
 // scheme gives its code point. A high half directly before a low half is always the four bytes of
 // the character instead, so that every JavaScript string has exactly one form.
 
-const (
-	surrogateMin = 0xD800
-	surrogateLow = 0xDC00
-	surrogateMax = 0xDFFF
-)
+// surrogateLow is the first of the low halves; those before it are the high ones.
+const surrogateLow = 0xDC00
 
 // surrogateAt decodes the three-byte form of a surrogate at s[i:], or gives 0.
 func surrogateAt[T string | []byte](s T, i int) uint16 {
@@ -21,10 +20,6 @@ func surrogateAt[T string | []byte](s T, i int) uint16 {
 		return 0xD000 | uint16(s[i+1]&0x3F)<<6 | uint16(s[i+2]&0x3F)
 	}
 	return 0
-}
-
-func appendSurrogate(dst []byte, u uint16) []byte {
-	return append(dst, 0xED, 0x80|byte(u>>6)&0x3F, 0x80|byte(u)&0x3F)
 }
 
 // toWTF8 gives s itself if it is well-formed, else a copy with bytes that are no WTF-8 as U+FFFD
@@ -43,7 +38,7 @@ func toWTF8(s string) string {
 					continue
 				}
 			}
-			dst = appendSurrogate(dst, u)
+			dst = lib0.AppendUnit(dst, u)
 			i += 3
 			continue
 		}
@@ -72,10 +67,21 @@ func compareUTF16(a, b string) int {
 	return int(ca) - int(cb)
 }
 
-// joinWTF8 concatenates two WTF-8 strings, joining a pair that was cut between them.
-func joinWTF8(a, b string) string {
-	if len(a) >= 3 && len(b) >= 3 && b[0] == 0xED && a[len(a)-3] == 0xED {
-		return toWTF8(a + b)
+// cutBetween tells whether a surrogate pair is cut between two texts.
+func cutBetween(a, b []byte) bool {
+	if surrogateAt(b, 0) < surrogateLow || len(a) < 3 {
+		return false
 	}
-	return a + b
+	high := surrogateAt(a, len(a)-3)
+	return high != 0 && high < surrogateLow
+}
+
+// appendJoined appends WTF-8 to WTF-8, joining a surrogate pair cut between them.
+func appendJoined(dst, s []byte) []byte {
+	if cutBetween(dst, s) {
+		at := len(dst) - 3
+		pair := []uint16{surrogateAt(dst, at), surrogateAt(s, 0)}
+		dst, s = append(dst[:at], lib0.FromUTF16(pair)...), s[3:]
+	}
+	return append(dst, s...)
 }

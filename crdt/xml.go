@@ -187,12 +187,7 @@ func (n node) sibling(after bool) Value {
 			r = it.left
 		}
 		if r != 0 && !d.item(r).deleted() {
-			var v Value
-			d.eachValue(d.item(r), 0, func(e Value) bool {
-				v = e
-				return false
-			})
-			return v
+			return d.valueAt(d.item(r), 0)
 		}
 	}
 	return Value{}

@@ -15,20 +15,12 @@ import (
 // A document sent in chunks leaves nothing pending in a Yjs client after any
 // prefix of them, and the whole document after the last.
 func TestChunksInYjs(t *testing.T) {
-	p, ok := needPeer(t)
-	if !ok {
-		return
-	}
-	s := firstSeed()
-	t.Logf("seed %d", s)
 	chunks := 0
-	for end := time.Now().Add(*runFor / 4); time.Now().Before(end); s++ {
-		n, err := chunkHistory(p, s)
-		if err != nil {
-			t.Fatalf("-seed %d: %v", s, err)
-		}
+	eachHistory(t, *runFor/4, func(p *peer, seed uint64) error {
+		n, err := chunkHistory(p, seed)
 		chunks += n
-	}
+		return err
+	})
 	t.Logf("%d chunks", chunks)
 }
 

@@ -39,6 +39,29 @@ func firstSeed() uint64 {
 	}
 }
 
+// eachHistory runs histories against a real Yjs for a while, one after the other,
+// or the one that is asked for.
+func eachHistory(t *testing.T, while time.Duration, run func(p *peer, seed uint64) error) {
+	t.Helper()
+	p, ok := needPeer(t)
+	if !ok {
+		return
+	}
+	first := firstSeed()
+	t.Logf("seeds from %d", first)
+	ran := 0
+	for end := time.Now().Add(while); time.Now().Before(end); ran++ {
+		s := first + uint64(ran)
+		if err := run(p, s); err != nil {
+			t.Fatalf("after %d histories, -seed %d: %v", ran, s, err)
+		}
+		if *seed != 0 {
+			return
+		}
+	}
+	t.Logf("%d histories agree", ran)
+}
+
 func TestDifferential(t *testing.T) {
 	p, ok := needPeer(t)
 	if !ok {

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"ysync/internal/vectors"
 	"ysync/internal/vectors/replica"
@@ -110,26 +109,16 @@ func (l *live) tail() string {
 
 // The events of observers, step by step.
 func TestEvents(t *testing.T) {
-	p, ok := needPeer(t)
-	if !ok {
-		return
-	}
-	s := firstSeed()
-	ran := 0
-	for end := time.Now().Add(*runFor / 4); time.Now().Before(end); s++ {
-		l, err := openLive(p, plan{seed: s}, true, false)
-		if err == nil {
-			err = l.run()
-		}
+	eachHistory(t, *runFor/4, func(p *peer, seed uint64) error {
+		l, err := openLive(p, plan{seed: seed}, true, false)
 		if err != nil {
-			t.Fatalf("after %d histories, -seed %d: %v\n%s", ran, s, err, l.tail())
+			return err
 		}
-		ran++
-		if *seed != 0 {
-			return
+		if err := l.run(); err != nil {
+			return fmt.Errorf("%w\n%s", err, l.tail())
 		}
-	}
-	t.Logf("%d histories agree", ran)
+		return nil
+	})
 }
 
 // sorted orders a list that is compared as a set.

@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"testing"
-	"time"
 
 	"ysync/internal/vectors"
 	"ysync/internal/vectors/replica"
@@ -13,22 +12,7 @@ import (
 // TestPast reads the past of random histories and places relative positions in them, here and in Yjs.
 // Surrogate pairs are never cut: where a view of Yjs cuts one, Yjs changes the document.
 func TestPast(t *testing.T) {
-	p, ok := needPeer(t)
-	if !ok {
-		return
-	}
-	first := firstSeed()
-	t.Logf("seeds from %d", first)
-	ran := 0
-	for end := time.Now().Add(*runFor / 3); time.Now().Before(end); ran++ {
-		if err := runPast(p, first+uint64(ran)); err != nil {
-			t.Fatalf("after %d histories, -seed %d: %v", ran, first+uint64(ran), err)
-		}
-		if *seed != 0 {
-			return
-		}
-	}
-	t.Logf("%d histories agree", ran)
+	eachHistory(t, *runFor/3, runPast)
 }
 
 func runPast(p *peer, seed uint64) error {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"testing"
-	"time"
 
 	"ysync/crdt"
 	"ysync/internal/vectors"
@@ -15,22 +14,7 @@ import (
 // Every replica, here and in Yjs, gets the revert as an update and ends with what was there then; but
 // where surrogate pairs are cut, the replica that cut them keeps halves that its updates cannot say.
 func TestRevert(t *testing.T) {
-	p, ok := needPeer(t)
-	if !ok {
-		return
-	}
-	first := firstSeed()
-	t.Logf("seeds from %d", first)
-	ran := 0
-	for end := time.Now().Add(*runFor / 3); time.Now().Before(end); ran++ {
-		if err := runRevert(p, first+uint64(ran)); err != nil {
-			t.Fatalf("after %d histories, -seed %d: %v", ran, first+uint64(ran), err)
-		}
-		if *seed != 0 {
-			return
-		}
-	}
-	t.Logf("%d histories agree", ran)
+	eachHistory(t, *runFor/3, runRevert)
 }
 
 // server is a document that learns from the replicas of a history and is reverted.

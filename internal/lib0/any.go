@@ -130,8 +130,8 @@ func AppendAnyString(dst []byte, s string) []byte {
 }
 
 // AppendAnyBytes appends a Uint8Array as an any value.
-func AppendAnyBytes(dst, b []byte) []byte {
-	return AppendBytes(append(dst, byte(TagBytes)), b)
+func AppendAnyBytes[T ~string | ~[]byte](dst []byte, b T) []byte {
+	return append(AppendUvarint(append(dst, byte(TagBytes)), uint64(len(b))), b...)
 }
 
 // AppendAnyArray appends the head of an array; n any values must follow.

@@ -119,14 +119,6 @@ func (r *Reader) Uint8() uint8 {
 	return c
 }
 
-// PeekUint8 returns the next byte without consuming it; false at the end.
-func (r *Reader) PeekUint8() (uint8, bool) {
-	if r.err != nil || r.off >= len(r.b) {
-		return 0, false
-	}
-	return r.b[r.off], true
-}
-
 // Uvarint reads an unsigned integer of at most 53 bits in at most eight bytes.
 func (r *Reader) Uvarint() uint64 {
 	if r.err == nil && r.off < len(r.b) && r.b[r.off] < 0x80 {

@@ -1,17 +1,16 @@
 package awareness
 
 import (
-	"bufio"
 	"bytes"
-	"compress/gzip"
 	"encoding/json"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"ysync/internal/vectors"
 )
 
 type protocolStep struct {
@@ -63,26 +62,15 @@ func events(c Change, origin string) []string {
 // was recorded with: events, states, clocks and bytes, and what is left behind
 // by malformed updates.
 func TestConformanceProtocol(t *testing.T) {
-	f, err := os.Open("../internal/vectors/testdata/protocol.jsonl.gz")
+	cases, err := vectors.Records[struct {
+		Name  string
+		Steps []protocolStep
+	}]("protocol")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewScanner(z)
-	lines.Buffer(nil, 16<<20)
 	steps := 0
-	for lines.Scan() {
-		var c struct {
-			Name  string
-			Steps []protocolStep
-		}
-		if err := json.Unmarshal(lines.Bytes(), &c); err != nil {
-			t.Fatal(err)
-		}
+	for _, c := range cases {
 		if !strings.HasPrefix(c.Name, "awareness") {
 			continue
 		}

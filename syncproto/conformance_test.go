@@ -1,39 +1,18 @@
 package syncproto
 
 import (
-	"bufio"
 	"bytes"
-	"compress/gzip"
-	"encoding/json"
-	"os"
 	"testing"
 
 	"ysync/internal/lib0"
+	"ysync/internal/vectors"
 )
 
 // records reads a family of what the real clients and servers did.
 func records[T any](t *testing.T, family string) []T {
 	t.Helper()
-	f, err := os.Open("../internal/vectors/testdata/" + family + ".jsonl.gz")
+	all, err := vectors.Records[T](family)
 	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all []T
-	lines := bufio.NewScanner(z)
-	lines.Buffer(nil, 16<<20)
-	for lines.Scan() {
-		var v T
-		if err := json.Unmarshal(lines.Bytes(), &v); err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, v)
-	}
-	if err := lines.Err(); err != nil {
 		t.Fatal(err)
 	}
 	if len(all) == 0 {

@@ -1,19 +1,15 @@
 package gateway
 
 import (
-	"bufio"
-	"compress/gzip"
 	"context"
-	"encoding/json"
 	"maps"
-	"os"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
 	"ysync/awareness"
 	"ysync/crdt"
+	"ysync/internal/vectors"
 	"ysync/syncproto"
 )
 
@@ -125,7 +121,10 @@ func states(a *awareness.Awareness) map[uint64]string {
 // conversation against our server: SyncStep1 comes first, each SyncStep1 gets
 // one SyncStep2, everybody sees who they saw, and the content is the same.
 func TestConformanceConversation(t *testing.T) {
-	all := readConversations(t)
+	all, err := vectors.Records[conversation]("conversation")
+	if err != nil {
+		t.Fatal(err)
+	}
 	checks := 0
 	for _, c := range all {
 		t.Run(c.Name, func(t *testing.T) {
@@ -236,31 +235,4 @@ func (c *conversation) compare(t *testing.T, r *rig) {
 	if text := got.Text("t").String(); text != c.Final.Text {
 		t.Errorf("the text is %q, in the recording %q", text, c.Final.Text)
 	}
-}
-
-func readConversations(t *testing.T) []conversation {
-	t.Helper()
-	f, err := os.Open(filepath.Join("..", "vectors", "testdata", "conversation.jsonl.gz"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all []conversation
-	lines := bufio.NewScanner(z)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		var c conversation
-		if err := json.Unmarshal(lines.Bytes(), &c); err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, c)
-	}
-	if err := lines.Err(); err != nil {
-		t.Fatal(err)
-	}
-	return all
 }

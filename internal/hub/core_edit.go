@@ -91,20 +91,13 @@ func (c *core) logChange(order *change, commit *crdt.Commit) {
 	if order.seed != "" {
 		c.record.SeedKey, c.fx.seed = order.seed, order.seed
 	}
-	c.append(order.terms.Author, update)
 	if commit.LeftPending() {
 		c.opt.count.pending.Inc()
 	} else {
 		c.opt.count.applied.Inc()
 	}
-	if commit.Empty() {
-		return
-	}
-	if order.edit == nil && (commit.LeftPending() || !commit.Relayable()) {
-		update = nil
-	}
-	c.batch.add(c, nil, commit, update)
-	if c.pendings > 0 {
+	c.publish(nil, order.terms.Author, update, commit)
+	if !commit.Empty() && c.pendings > 0 {
 		c.settlePending()
 	}
 }

@@ -61,21 +61,12 @@ func (c *core) update(s *Subscription, kind syncproto.Kind, update []byte) {
 	switch {
 	case left:
 		c.opt.count.pending.Inc()
-		if !changed && c.loggedPending(update) {
-			break
-		}
-		c.append(s.peer.Subject, update)
-		if changed {
-			c.batch.add(c, s, commit, nil)
+		if changed || !c.loggedPending(update) {
+			c.publish(s, s.peer.Subject, update, commit)
 		}
 	case changed:
 		c.opt.count.applied.Inc()
-		c.append(s.peer.Subject, update)
-		if commit.Relayable() {
-			c.batch.add(c, s, commit, update)
-		} else {
-			c.batch.add(c, s, commit, nil)
-		}
+		c.publish(s, s.peer.Subject, update, commit)
 	default:
 		c.opt.count.known.Inc()
 	}
@@ -92,6 +83,19 @@ func (c *core) update(s *Subscription, kind syncproto.Kind, update []byte) {
 // emptyUpdate tells whether an update V1 has neither blocks nor deletes.
 func emptyUpdate(update []byte) bool {
 	return len(update) == 2 && update[0] == 0 && update[1] == 0
+}
+
+// publish gives an update that commit has taken in to the log, and what it
+// changed to the sessions. s is who sent it; nil for the server.
+func (c *core) publish(s *Subscription, author string, update []byte, commit *crdt.Commit) {
+	c.append(author, update)
+	if commit.Empty() {
+		return
+	}
+	if !commit.Local() && !commit.Relayable() {
+		update = nil
+	}
+	c.batch.add(c, s, commit, update)
 }
 
 // append gives an update to the log under the next version.

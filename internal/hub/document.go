@@ -112,10 +112,8 @@ func (d *document) send(ctx context.Context, s *Subscription, c command, t *Turn
 		space := d.space
 		d.mu.Unlock()
 		t.leave()
-		select {
-		case <-space:
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := waitFor(ctx, space); err != nil {
+			return err
 		}
 	}
 }

@@ -77,19 +77,11 @@ func (h *Hub) Seed(ctx context.Context, document, author, key string, update []b
 }
 
 func (h *Hub) change(ctx context.Context, document string, order *change) (Outcome, error) {
-	if !persistence.ValidName(document) {
-		return Outcome{}, ErrInvalidName
+	r := &request{change: order}
+	if err := h.ask(ctx, document, cmdChange, r); err != nil {
+		return Outcome{}, err
 	}
-	r := &request{done: make(chan struct{}), change: order}
-	if !h.enter(document, command{kind: cmdChange, request: r}) {
-		return Outcome{}, ErrClosed
-	}
-	select {
-	case <-r.done:
-		return r.outcome, r.err
-	case <-ctx.Done():
-		return Outcome{}, ctx.Err()
-	}
+	return r.outcome, r.err
 }
 
 // Erase puts a tombstone into the log, ends the document's subscriptions with
@@ -109,10 +101,8 @@ func (h *Hub) Erase(ctx context.Context, document string) error {
 	if d == nil {
 		return nil
 	}
-	select {
-	case <-r.done:
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := waitFor(ctx, r.done); err != nil {
+		return err
 	}
 	d.mu.Lock()
 	job := d.job
@@ -120,12 +110,7 @@ func (h *Hub) Erase(ctx context.Context, document string) error {
 	if job == nil {
 		return nil
 	}
-	select {
-	case <-job:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return waitFor(ctx, job)
 }
 
 // DocumentStats are figures of a document that is in memory.
@@ -160,12 +145,10 @@ func (h *Hub) Inspect(ctx context.Context, document string) (stats DocumentStats
 	if h.find(document, command{kind: cmdInspect, request: r}) == nil {
 		return DocumentStats{}, false, nil
 	}
-	select {
-	case <-r.done:
-		return r.stats, r.err == nil, nil
-	case <-ctx.Done():
-		return DocumentStats{}, false, ctx.Err()
+	if err := waitFor(ctx, r.done); err != nil {
+		return DocumentStats{}, false, err
 	}
+	return r.stats, r.err == nil, nil
 }
 
 // Limits returns the limits in force, defaults filled in.

@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/zap"
+
 	"ysync/crdt"
 	"ysync/persistence"
 	"ysync/syncproto"
@@ -97,17 +99,56 @@ func TestEditOfADocumentThatNobodyHasOpen(t *testing.T) {
 	})
 }
 
+// heldKeeper stores no snapshot until it is released.
+type heldKeeper struct {
+	Snapshots
+	release chan struct{}
+}
+
+func (k *heldKeeper) Save(
+	ctx context.Context, rec persistence.Record, position persistence.Position, at time.Time, label string, state []byte,
+) (persistence.Pointer, error) {
+	<-k.release
+	return k.Snapshots.Save(ctx, rec, position, at, label, state)
+}
+
 func TestEraseEndsSessionsAndWaitsForJobs(t *testing.T) {
-	run(t, quiet, func(t *testing.T, w *world) {
+	k := &heldKeeper{release: make(chan struct{})}
+	run(t, Options{Logger: zap.NewNop(), Snapshots: k}, func(t *testing.T, w *world) {
+		k.Snapshots = w.keep
 		ctx := context.Background()
 		a, reader := join(t, w.hub, "d", 1), join(t, w.hub, "d", 2)
 		settle(a, reader)
 		a.send(syncproto.KindUpdate, a.write("secret"))
 		settle(a, reader)
-		if err := w.hub.Erase(ctx, "d"); err != nil {
-			t.Fatal(err)
+		var snapshot, erased error
+		answered, returned := false, false
+		go func() {
+			_, snapshot = w.hub.Snapshot(ctx, "d", "")
+			answered = true
+		}()
+		pass(time.Minute)
+		if answered {
+			t.Fatalf("the snapshot does not wait: %v", snapshot)
 		}
+		go func() {
+			erased = w.hub.Erase(ctx, "d")
+			returned = true
+		}()
+		pass(time.Minute)
+		if returned || !answered || snapshot == nil {
+			t.Errorf("while a snapshot is being stored, Erase returned: %v (%v); the snapshot was refused: %v (%v)",
+				returned, erased, answered, snapshot)
+		}
+		close(k.release)
 		synctest.Wait()
+		if !returned || erased != nil {
+			t.Fatalf("Erase returned: %v, %v", returned, erased)
+		}
+		left := w.stored("d")
+		if pass(time.Minute); left == 0 || w.stored("d") != left {
+			t.Errorf("%d files were there after Erase, later %d", left, w.stored("d"))
+		}
 		for _, c := range []*connected{a, reader, join(t, w.hub, "d", 3)} {
 			synctest.Wait()
 			end, ok := errors.AsType[*EndError](c.sub.End())

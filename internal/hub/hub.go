@@ -199,37 +199,21 @@ type State struct {
 // Document returns a copy of a document, loading it as needed. It writes
 // nothing. The error is ErrNotFound for a document that was never written.
 func (h *Hub) Document(ctx context.Context, document string) (State, error) {
-	if !persistence.ValidName(document) {
-		return State{}, ErrInvalidName
+	r := new(request)
+	if err := h.ask(ctx, document, cmdRead, r); err != nil {
+		return State{}, err
 	}
-	r := &request{done: make(chan struct{})}
-	if !h.enter(document, command{kind: cmdRead, request: r}) {
-		return State{}, ErrClosed
-	}
-	select {
-	case <-r.done:
-		return r.state, r.err
-	case <-ctx.Done():
-		return State{}, ctx.Err()
-	}
+	return r.state, r.err
 }
 
 // Snapshot stores a snapshot of a document now, under a label (may be empty),
 // and returns when it is verified and on record.
 func (h *Hub) Snapshot(ctx context.Context, document, label string) (persistence.Pointer, error) {
-	if !persistence.ValidName(document) {
-		return persistence.Pointer{}, ErrInvalidName
+	r := &request{label: label}
+	if err := h.ask(ctx, document, cmdSnapshot, r); err != nil {
+		return persistence.Pointer{}, err
 	}
-	r := &request{done: make(chan struct{}), label: label}
-	if !h.enter(document, command{kind: cmdSnapshot, request: r}) {
-		return persistence.Pointer{}, ErrClosed
-	}
-	select {
-	case <-r.done:
-		return r.pointer, r.err
-	case <-ctx.Done():
-		return persistence.Pointer{}, ctx.Err()
-	}
+	return r.pointer, r.err
 }
 
 // request is a question that the core answers once, by finish.
@@ -247,6 +231,29 @@ type request struct {
 func (r *request) finish(err error) {
 	r.err = err
 	close(r.done)
+}
+
+// ask puts a request to a document, which is loaded as needed, and waits until
+// it is answered. With an error there is no answer, and none may be read.
+func (h *Hub) ask(ctx context.Context, document string, kind commandKind, r *request) error {
+	if !persistence.ValidName(document) {
+		return ErrInvalidName
+	}
+	r.done = make(chan struct{})
+	if !h.enter(document, command{kind: kind, request: r}) {
+		return ErrClosed
+	}
+	return waitFor(ctx, r.done)
+}
+
+// waitFor waits until a channel is closed, or returns the context's error.
+func waitFor(ctx context.Context, done <-chan struct{}) error {
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Close takes no more messages, waits until the log has everything that was

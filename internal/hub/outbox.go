@@ -157,10 +157,8 @@ func (o *outbox) admit(ctx context.Context, t *Turn) error {
 		ch := o.admitted
 		o.mu.Unlock()
 		t.leave()
-		select {
-		case <-ch:
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := waitFor(ctx, ch); err != nil {
+			return err
 		}
 	}
 }

@@ -16,7 +16,11 @@ import (
 var files embed.FS
 
 // Read returns the cases of a family, in the order of its file.
-func Read(family string) ([]Case, error) {
+func Read(family string) ([]Case, error) { return Records[Case](family) }
+
+// Records returns the lines of a family, in the order of its file, each decoded
+// into a T; for families, or parts of them, that Case does not describe.
+func Records[T any](family string) ([]T, error) {
 	f, err := files.Open("testdata/" + family + ".jsonl.gz")
 	if err != nil {
 		return nil, fmt.Errorf("vectors: %w", err)
@@ -26,23 +30,23 @@ func Read(family string) ([]Case, error) {
 	if err != nil {
 		return nil, fmt.Errorf("vectors: %s: %w", family, err)
 	}
-	var cases []Case
+	var records []T
 	lines := bufio.NewScanner(z)
 	lines.Buffer(nil, 64<<20)
 	for lines.Scan() {
 		if len(bytes.TrimSpace(lines.Bytes())) == 0 {
 			continue
 		}
-		var c Case
-		if err := json.Unmarshal(lines.Bytes(), &c); err != nil {
-			return nil, fmt.Errorf("vectors: %s, line %d: %w", family, len(cases)+1, err)
+		var r T
+		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
+			return nil, fmt.Errorf("vectors: %s, line %d: %w", family, len(records)+1, err)
 		}
-		cases = append(cases, c)
+		records = append(records, r)
 	}
 	if err := lines.Err(); err != nil {
 		return nil, fmt.Errorf("vectors: %s: %w", family, err)
 	}
-	return cases, nil
+	return records, nil
 }
 
 // Case is one case of any kind; which fields are set depends on Kind.

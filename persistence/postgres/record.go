@@ -111,10 +111,10 @@ func (l *Log) opened(ctx context.Context, name string) (row, error) {
 	if err := checkName(name); err != nil {
 		return row{}, err
 	}
-	if err := l.begin(ctx); err != nil {
+	if err := l.calls.Begin(ctx); err != nil {
 		return row{}, err
 	}
-	defer l.end()
+	defer l.calls.End()
 	r, err := l.load(ctx, name)
 	return r, callFailure(ctx, err)
 }
@@ -191,10 +191,10 @@ func (l *Log) changed(ctx context.Context, name string, rule rule) (row, error) 
 	if err := checkName(name); err != nil {
 		return row{}, err
 	}
-	if err := l.begin(ctx); err != nil {
+	if err := l.calls.Begin(ctx); err != nil {
 		return row{}, err
 	}
-	defer l.end()
+	defer l.calls.End()
 	stamp := rand.Int64()
 	doubt := false // a write of this call may have happened, or may still
 	for p := l.patience(); ; {
@@ -336,10 +336,10 @@ func (l *Log) purge(ctx context.Context, op string, r row, upTo persistence.Posi
 }
 
 func (l *Log) purgeGeneration(ctx context.Context, r row, g persistence.Generation, upTo persistence.Position) error {
-	if err := l.begin(ctx); err != nil {
+	if err := l.calls.Begin(ctx); err != nil {
 		return err
 	}
-	defer l.end()
+	defer l.calls.End()
 	for first := int64(-1); ; {
 		err := l.do(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
 			if err := conn.QueryRow(ctx, `SELECT coalesce(min(position), 0) FROM ysync.update_log

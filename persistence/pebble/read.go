@@ -92,8 +92,8 @@ func (l *Log) Read(ctx context.Context, name string, after persistence.Position)
 }
 
 func (l *Log) read(ctx context.Context, name string, after persistence.Position, each func(persistence.Entry) bool) (err error) {
-	if !persistence.ValidName(name) {
-		return fmt.Errorf("%w: document name", persistence.ErrInvalid)
+	if err := persistence.CheckName(name); err != nil {
+		return err
 	}
 	if err := l.calls.Begin(ctx); err != nil {
 		return err

@@ -193,8 +193,8 @@ func (l *Log) change(ctx context.Context, op, name string, rule func(persistence
 }
 
 func (l *Log) changed(ctx context.Context, name string, rule func(persistence.Record) (persistence.Record, error)) (persistence.Record, error) {
-	if !persistence.ValidName(name) {
-		return persistence.Record{}, fmt.Errorf("%w: document name", persistence.ErrInvalid)
+	if err := persistence.CheckName(name); err != nil {
+		return persistence.Record{}, err
 	}
 	if err := l.calls.Begin(ctx); err != nil {
 		return persistence.Record{}, err

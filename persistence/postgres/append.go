@@ -83,7 +83,7 @@ func checkBatch(b *persistence.Batch, named map[string]struct{}) error {
 	if len(b.Entries) == 0 {
 		return fmt.Errorf("%w: a batch without entries", persistence.ErrInvalid)
 	}
-	return checkName(b.Document)
+	return persistence.CheckName(b.Document)
 }
 
 var shares = maphash.MakeSeed()

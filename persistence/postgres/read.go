@@ -37,7 +37,7 @@ func (l *Log) Read(ctx context.Context, name string, after persistence.Position)
 }
 
 func (l *Log) read(ctx context.Context, name string, after persistence.Position, each func(persistence.Entry) bool) error {
-	if err := checkName(name); err != nil {
+	if err := persistence.CheckName(name); err != nil {
 		return err
 	}
 	if err := l.calls.Begin(ctx); err != nil {

@@ -108,7 +108,7 @@ func (l *Log) Open(ctx context.Context, name string) (persistence.Record, error)
 }
 
 func (l *Log) opened(ctx context.Context, name string) (row, error) {
-	if err := checkName(name); err != nil {
+	if err := persistence.CheckName(name); err != nil {
 		return row{}, err
 	}
 	if err := l.calls.Begin(ctx); err != nil {
@@ -117,14 +117,6 @@ func (l *Log) opened(ctx context.Context, name string) (row, error) {
 	defer l.calls.End()
 	r, err := l.load(ctx, name)
 	return r, callFailure(ctx, err)
-}
-
-// checkName refuses what cannot name a document.
-func checkName(name string) error {
-	if !persistence.ValidName(name) {
-		return fmt.Errorf("%w: document name", persistence.ErrInvalid)
-	}
-	return nil
 }
 
 // callFailure is the class of a failed read: the context's end, or the database.
@@ -188,7 +180,7 @@ func (l *Log) change(ctx context.Context, op, name string, rule rule) (row, erro
 }
 
 func (l *Log) changed(ctx context.Context, name string, rule rule) (row, error) {
-	if err := checkName(name); err != nil {
+	if err := persistence.CheckName(name); err != nil {
 		return row{}, err
 	}
 	if err := l.calls.Begin(ctx); err != nil {

@@ -29,23 +29,15 @@ type printer struct {
 	table *tabwriter.Writer
 }
 
-func (f jsonFlag) printer(s streams, heads ...string) *printer {
+func (f jsonFlag) printer(s streams, heads ...any) *printer {
 	if f.JSON {
 		return &printer{json: json.NewEncoder(s.out)}
 	}
 	p := &printer{table: tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)}
 	if len(heads) > 0 {
-		p.row(nil, stringsOf(heads)...)
+		p.row(nil, heads...)
 	}
 	return p
-}
-
-func stringsOf(heads []string) []any {
-	cells := make([]any, len(heads))
-	for i, h := range heads {
-		cells[i] = h
-	}
-	return cells
 }
 
 // row prints a value as JSON, or its cells.
@@ -91,8 +83,6 @@ func cell(v any) string {
 		return cell(*v)
 	case size:
 		return v.String()
-	case uint64:
-		return position(v)
 	case string:
 		if v == "" {
 			return "-"

@@ -321,14 +321,7 @@ func (c *docAuthorsCmd) Run(ctx context.Context, s streams) error {
 	return c.with(ctx, s, look, func(ctx context.Context, api *client) error {
 		r := c.request(http.MethodGet, "authors")
 		r.query.Set("at", at)
-		var d snapshots.Diff
-		if err := api.json(ctx, r, &d); err != nil {
-			return err
-		}
-		if c.JSON {
-			return json.NewEncoder(s.out).Encode(d)
-		}
-		return printDiff(s, &d)
+		return api.diff(ctx, r, c.printer(s))
 	})
 }
 

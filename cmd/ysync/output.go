@@ -27,6 +27,7 @@ type jsonFlag struct {
 type printer struct {
 	json  *json.Encoder
 	table *tabwriter.Writer
+	err   error // the first of writing JSON
 }
 
 func (f jsonFlag) printer(s streams, heads ...any) *printer {
@@ -43,8 +44,8 @@ func (f jsonFlag) printer(s streams, heads ...any) *printer {
 // row prints a value as JSON, or its cells.
 func (p *printer) row(value any, cells ...any) {
 	if p.json != nil {
-		if value != nil {
-			_ = p.json.Encode(value) // nobody reads any more
+		if value != nil && p.err == nil {
+			p.err = p.json.Encode(value)
 		}
 		return
 	}
@@ -61,11 +62,12 @@ func (p *printer) row(value any, cells ...any) {
 	fmt.Fprintln(p.table, strings.Join(texts, "\t"))
 }
 
+// flush writes what is left, and returns what kept a row from being written.
 func (p *printer) flush() error {
 	if p.table != nil {
 		return p.table.Flush()
 	}
-	return nil
+	return p.err
 }
 
 // cell is how a value is shown to people.

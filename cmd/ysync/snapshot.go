@@ -186,14 +186,7 @@ func (c *snapshotDiffCmd) Run(ctx context.Context, s streams) error {
 		r := c.request(http.MethodGet, "diff")
 		r.query.Set("from", from)
 		r.query.Set("to", to)
-		var d snapshots.Diff
-		if err := client.json(ctx, r, &d); err != nil {
-			return err
-		}
-		if c.JSON {
-			return json.NewEncoder(s.out).Encode(d)
-		}
-		return printDiff(s, &d)
+		return client.diff(ctx, r, c.printer(s))
 	})
 }
 

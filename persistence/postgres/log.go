@@ -134,6 +134,16 @@ func (h *health) up() {
 	h.fine.Store(true)
 }
 
+// failed judges the error of a statement, and notes it when the database did
+// not answer.
+func (h *health) failed(err error) outcome {
+	how := outcomeOf(err)
+	if how.away() {
+		h.down(err)
+	}
+	return how
+}
+
 func (h *health) down(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -212,10 +222,7 @@ func (l *Log) do(ctx context.Context, f func(context.Context, *pgxpool.Conn) err
 		case ctx.Err() != nil:
 			return ctx.Err()
 		}
-		how := outcomeOf(err)
-		if how == unknown || how == unsent {
-			l.health.down(err)
-		}
+		how := l.health.failed(err)
 		if _, ours := errors.AsType[*atPosition](err); ours || how == refused || !p.wait(ctx) {
 			return err
 		}

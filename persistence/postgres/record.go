@@ -208,10 +208,10 @@ func (l *Log) changed(ctx context.Context, name string, rule rule) (row, error) 
 		if done {
 			return got, nil
 		}
-		how := outcomeOf(err)
-		switch {
-		case err == nil: // somebody was faster: look again
+		if err == nil { // somebody was faster: look again
 			continue
+		}
+		switch how := l.health.failed(err); {
 		case how == unknown:
 			doubt = true
 		case how == refused && !doubt:
@@ -235,9 +235,6 @@ func (l *Log) write(ctx context.Context, before row, after persistence.Record, s
 		got, done, err = store(ctx, conn, before, after, stamp)
 		return err
 	})
-	if how := outcomeOf(err); err != nil && (how == unknown || how == unsent) {
-		l.health.down(err)
-	}
 	return got, done, err
 }
 

@@ -56,6 +56,8 @@ var places = map[string]place{
 	"awareness": {1, map[string]string{"net": noSockets, "net/http": noSockets, "sync": noLocks}},
 	"syncproto": {1, map[string]string{"net": noSockets, "net/http": noSockets, "time": noClock}},
 
+	"persistence/internal/calls": {0, map[string]string{"net": noSockets}},
+
 	"persistence/memory":          {1, map[string]string{"net/http": noSockets}},
 	"persistence/pebble":          {1, map[string]string{"net/http": noSockets}},
 	"persistence/postgres":        {1, map[string]string{"net/http": noSockets}},

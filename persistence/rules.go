@@ -16,6 +16,14 @@ func ValidName(document string) bool {
 	return document != "" && len(document) <= MaxDocumentName && utf8.ValidString(document)
 }
 
+// CheckName refuses, with ErrInvalid, what ValidName refuses.
+func CheckName(document string) error {
+	if !ValidName(document) {
+		return fmt.Errorf("%w: document name", ErrInvalid)
+	}
+	return nil
+}
+
 // The methods below are the rules by which a record changes, as pure
 // functions: a backend reads the record, asks the rule, and commits what it
 // returns, with nothing in between. A returned record equal to the receiver

@@ -1,17 +1,22 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
 	"ysync/snapshots"
 )
 
-// printDiff prints what changed between two moments for people: a line per
-// place, and below a text its runs with who wrote or removed them.
-func printDiff(s streams, d *snapshots.Diff) error {
-	out := jsonFlag{}.printer(s)
-	out.row(nil, fmt.Sprintf("%s: position %d (%s) to %d (%s)", d.Document, d.From.Position, cell(d.From.Time), d.To.Position, cell(d.To.Time)))
+// diff sends a request whose answer is what changed between two moments, and
+// prints that: for people a line per place, and below a text its runs with who
+// wrote or removed them.
+func (c *client) diff(ctx context.Context, r request, out *printer) error {
+	var d snapshots.Diff
+	if err := c.json(ctx, r, &d); err != nil {
+		return err
+	}
+	out.row(&d, fmt.Sprintf("%s: position %d (%s) to %d (%s)", d.Document, d.From.Position, cell(d.From.Time), d.To.Position, cell(d.To.Time)))
 	for _, m := range []snapshots.Mark{d.From, d.To} {
 		if m.Short != "" {
 			out.row(nil, "  earlier than asked: "+m.Short)
@@ -43,7 +48,7 @@ func printEdit(out *printer, e *snapshots.Edit) {
 		case e.Old == nil:
 			out.row(nil, "+ "+path.String(), string(e.New), by(e.By))
 		case e.New == nil:
-			out.row(nil, "- "+path.String(), string(e.Old), removed(e.RemovedBy))
+			out.row(nil, "- "+path.String(), string(e.Old), by(snapshots.By{Author: e.RemovedBy}))
 		default:
 			out.row(nil, "~ "+path.String(), string(e.Old)+" → "+string(e.New), by(e.By))
 		}
@@ -59,7 +64,7 @@ func printEdit(out *printer, e *snapshots.Edit) {
 		case "added":
 			out.row(nil, "    +", text, by(run.By))
 		case "removed":
-			out.row(nil, "    -", text, removed(run.RemovedBy))
+			out.row(nil, "    -", text, by(snapshots.By{Author: run.RemovedBy}))
 		default:
 			if before, after := string(run.Before), string(run.After); before != after {
 				out.row(nil, "    ~", text, before+" → "+after)
@@ -78,11 +83,4 @@ func by(b snapshots.By) string {
 		return "delivered by " + b.DeliveredBy
 	}
 	return ""
-}
-
-func removed(subject string) string {
-	if subject == "" {
-		return ""
-	}
-	return "by " + subject
 }

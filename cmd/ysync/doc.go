@@ -86,10 +86,11 @@ func printDocument(out *printer, value json.RawMessage) error {
 	if d.Erased != nil {
 		when = "erased " + cell(d.Erased)
 	}
-	out.row(d, d.Document, strconv.FormatUint(d.Position, 10), strconv.FormatUint(d.Logged, 10), d.Snapshot, when)
+	out.row(d, d.Document, d.Position, d.Logged, d.Snapshot, when)
 	return nil
 }
 
+// position is how a position is shown that may be missing.
 func position(p uint64) string {
 	if p == 0 {
 		return "-"
@@ -297,8 +298,7 @@ func (c *docHistoryCmd) Run(ctx context.Context, s streams) error {
 			if err := json.Unmarshal(value, &t); err != nil {
 				return err
 			}
-			out.row(t, t.Start, t.End, t.Author, fmt.Sprintf("%d-%d", t.First, t.Last), t.Entries,
-				strconv.FormatUint(t.Inserted, 10), strconv.FormatUint(t.Deleted, 10))
+			out.row(t, t.Start, t.End, t.Author, fmt.Sprintf("%d-%d", t.First, t.Last), t.Entries, t.Inserted, t.Deleted)
 			return nil
 		})
 		return errors.Join(err, out.flush())
@@ -321,14 +321,7 @@ func (c *docAuthorsCmd) Run(ctx context.Context, s streams) error {
 	return c.with(ctx, s, look, func(ctx context.Context, api *client) error {
 		r := c.request(http.MethodGet, "authors")
 		r.query.Set("at", at)
-		var d snapshots.Diff
-		if err := api.json(ctx, r, &d); err != nil {
-			return err
-		}
-		if c.JSON {
-			return json.NewEncoder(s.out).Encode(d)
-		}
-		return printDiff(s, &d)
+		return api.diff(ctx, r, c.printer(s))
 	})
 }
 
@@ -362,10 +355,10 @@ func (c *docEraseCmd) Run(ctx context.Context, s streams) error {
 		}
 		out.row(e, e.Document, did)
 		for _, line := range [][]any{
-			{"log entries", strconv.FormatUint(e.Entries, 10)},
+			{"log entries", e.Entries},
 			{"snapshots", fmt.Sprintf("%d, %v", e.Snapshots.Count, size(e.Snapshots.Bytes))},
 			{"history segments", fmt.Sprintf("%d, %v", e.Segments.Count, size(e.Segments.Bytes))},
-			{"sessions closed", strconv.Itoa(e.Sessions)},
+			{"sessions closed", e.Sessions},
 			{"files removed", fmt.Sprintf("%d, %v", e.Files, size(e.Bytes))},
 		} {
 			out.row(nil, line...)

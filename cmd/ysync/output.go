@@ -27,32 +27,25 @@ type jsonFlag struct {
 type printer struct {
 	json  *json.Encoder
 	table *tabwriter.Writer
+	err   error // the first of writing JSON
 }
 
-func (f jsonFlag) printer(s streams, heads ...string) *printer {
+func (f jsonFlag) printer(s streams, heads ...any) *printer {
 	if f.JSON {
 		return &printer{json: json.NewEncoder(s.out)}
 	}
 	p := &printer{table: tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)}
 	if len(heads) > 0 {
-		p.row(nil, stringsOf(heads)...)
+		p.row(nil, heads...)
 	}
 	return p
-}
-
-func stringsOf(heads []string) []any {
-	cells := make([]any, len(heads))
-	for i, h := range heads {
-		cells[i] = h
-	}
-	return cells
 }
 
 // row prints a value as JSON, or its cells.
 func (p *printer) row(value any, cells ...any) {
 	if p.json != nil {
-		if value != nil {
-			_ = p.json.Encode(value) // nobody reads any more
+		if value != nil && p.err == nil {
+			p.err = p.json.Encode(value)
 		}
 		return
 	}
@@ -69,11 +62,12 @@ func (p *printer) row(value any, cells ...any) {
 	fmt.Fprintln(p.table, strings.Join(texts, "\t"))
 }
 
+// flush writes what is left, and returns what kept a row from being written.
 func (p *printer) flush() error {
 	if p.table != nil {
 		return p.table.Flush()
 	}
-	return nil
+	return p.err
 }
 
 // cell is how a value is shown to people.
@@ -91,8 +85,6 @@ func cell(v any) string {
 		return cell(*v)
 	case size:
 		return v.String()
-	case uint64:
-		return position(v)
 	case string:
 		if v == "" {
 			return "-"

@@ -45,7 +45,7 @@ func (c *snapshotListCmd) Run(ctx context.Context, s streams) error {
 			if t.Damage != "" {
 				use = "damaged: " + t.Damage
 			}
-			out.row(t, strconv.FormatUint(t.Position, 10), t.Time, t.Label, size(t.StateBytes), size(t.StoredBytes), use)
+			out.row(t, t.Position, t.Time, t.Label, size(t.StateBytes), size(t.StoredBytes), use)
 			return nil
 		})
 		return errors.Join(err, out.flush())
@@ -87,7 +87,7 @@ func (c *snapshotShowCmd) Run(ctx context.Context, s streams) error {
 		v := shown{c.Document, at, header.Get(api.HeaderTime), header.Get(api.HeaderShort), body}
 		out := c.printer(s)
 		out.row(v, "document", v.Document)
-		out.row(nil, "position", v.Position)
+		out.row(nil, "position", position(v.Position))
 		out.row(nil, "time", v.Time)
 		out.row(nil, "content", strings.TrimSpace(string(body)))
 		return out.flush()
@@ -155,7 +155,7 @@ func (c *snapshotRestoreCmd) Run(ctx context.Context, s streams) error {
 			out.row(nil, "would make, delete", fmt.Sprintf("%d, %d units; nothing was changed", t.Added, t.Deleted))
 		default:
 			out.row(nil, "made, deleted", fmt.Sprintf("%d, %d units", t.Added, t.Deleted))
-			out.row(nil, "position", strconv.FormatUint(t.Position, 10))
+			out.row(nil, "position", t.Position)
 		}
 		if t.Undo != "" {
 			out.row(nil, "to undo", fmt.Sprintf("ysync snapshot restore %s '%s' --in-place", t.Document, t.Undo))
@@ -186,14 +186,7 @@ func (c *snapshotDiffCmd) Run(ctx context.Context, s streams) error {
 		r := c.request(http.MethodGet, "diff")
 		r.query.Set("from", from)
 		r.query.Set("to", to)
-		var d snapshots.Diff
-		if err := client.json(ctx, r, &d); err != nil {
-			return err
-		}
-		if c.JSON {
-			return json.NewEncoder(s.out).Encode(d)
-		}
-		return printDiff(s, &d)
+		return client.diff(ctx, r, c.printer(s))
 	})
 }
 

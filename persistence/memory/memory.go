@@ -96,8 +96,8 @@ func (l *Log) change(ctx context.Context, op, name string, rule func(persistence
 	fail := func(err error) (persistence.Record, error) {
 		return persistence.Record{}, &persistence.Error{Op: op, Document: name, Err: err}
 	}
-	if !persistence.ValidName(name) {
-		return fail(fmt.Errorf("%w: document name", persistence.ErrInvalid))
+	if err := persistence.CheckName(name); err != nil {
+		return fail(err)
 	}
 	if err := l.begin(ctx); err != nil {
 		return fail(err)
@@ -223,8 +223,8 @@ func (l *Log) Read(ctx context.Context, name string, after persistence.Position)
 
 // entries returns a document's entries after a position, as of one moment.
 func (l *Log) entries(ctx context.Context, name string, after persistence.Position) ([]persistence.Entry, error) {
-	if !persistence.ValidName(name) {
-		return nil, fmt.Errorf("%w: document name", persistence.ErrInvalid)
+	if err := persistence.CheckName(name); err != nil {
+		return nil, err
 	}
 	if err := l.begin(ctx); err != nil {
 		return nil, err

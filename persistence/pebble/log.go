@@ -1,14 +1,11 @@
 package pebble
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
 	"strconv"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -16,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"ysync/persistence"
+	"ysync/persistence/internal/calls"
 )
 
 // formatVersion is the version of the layout that this release writes.
@@ -38,12 +36,7 @@ type Log struct {
 	cache   *cache
 	space   *space
 	stopper *stopper
-
-	// Calls under way, for Close.
-	closing atomic.Bool // set with mu held, read without
-	mu      sync.Mutex
-	calls   int
-	idle    chan struct{} // closed by the last call to end after closing was set
+	calls   *calls.Gate
 }
 
 // Open opens the log in a folder, creating it if need be. Errors:
@@ -64,7 +57,7 @@ func open(o Options) (_ *Log, err error) {
 	if err := makeFolder(o.FS, o.Dir); err != nil {
 		return nil, err
 	}
-	l := &Log{cache: newCache(o.Records), idle: make(chan struct{}), health: func() error { return nil }}
+	l := &Log{cache: newCache(o.Records), calls: calls.New(), health: func() error { return nil }}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, l.releaseFolder())
@@ -206,52 +199,14 @@ func (l *Log) startFormat() error {
 	return l.db.Set(formatKey, strconv.AppendUint(nil, formatVersion, 10), pebble.Sync)
 }
 
-// begin registers a call; end must follow when it returns nil.
-func (l *Log) begin(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closing.Load() {
-		return persistence.ErrClosed
-	}
-	l.calls++
-	return nil
-}
-
-func (l *Log) end() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.calls--; l.calls == 0 && l.closing.Load() {
-		close(l.idle)
-	}
-}
-
-// alive reports why a sequence under way must end, if it must.
-func (l *Log) alive(ctx context.Context) error {
-	if l.closing.Load() {
-		return persistence.ErrClosed
-	}
-	return ctx.Err()
-}
-
 // ReadOnly reports whether appends are refused for want of disk space.
 func (l *Log) ReadOnly() bool { return l.space.refuses(0) }
 
 // Close implements persistence.Log.
 func (l *Log) Close() error {
-	l.mu.Lock()
-	if l.closing.Load() {
-		l.mu.Unlock()
-		return &persistence.Error{Op: "close", Err: persistence.ErrClosed}
+	if err := l.calls.Shut(); err != nil {
+		return &persistence.Error{Op: "close", Err: err}
 	}
-	l.closing.Store(true)
-	if l.calls == 0 {
-		close(l.idle)
-	}
-	l.mu.Unlock()
-	<-l.idle
 	if err := errors.Join(l.db.Close(), l.releaseFolder()); err != nil {
 		return &persistence.Error{Op: "close", Err: err}
 	}

@@ -92,13 +92,13 @@ func (l *Log) Read(ctx context.Context, name string, after persistence.Position)
 }
 
 func (l *Log) read(ctx context.Context, name string, after persistence.Position, each func(persistence.Entry) bool) (err error) {
-	if !persistence.ValidName(name) {
-		return fmt.Errorf("%w: document name", persistence.ErrInvalid)
-	}
-	if err := l.begin(ctx); err != nil {
+	if err := persistence.CheckName(name); err != nil {
 		return err
 	}
-	defer l.end()
+	if err := l.calls.Begin(ctx); err != nil {
+		return err
+	}
+	defer l.calls.End()
 	snapshot := l.db.NewSnapshot()
 	defer func() { err = errors.Join(err, snapshot.Close()) }()
 	// The snapshot shows writes that are not durable yet: wait for them.
@@ -146,7 +146,7 @@ func (l *Log) read(ctx context.Context, name string, after persistence.Position,
 func (l *Log) walk(ctx context.Context, it *pebble.Iterator, from []byte, head persistence.Position, each func(persistence.Entry) bool) error {
 	next, author := keyPosition(from), ""
 	for valid := it.SeekGE(from); valid; valid = it.Next() {
-		if err := l.alive(ctx); err != nil {
+		if err := l.calls.Alive(ctx); err != nil {
 			return err
 		}
 		if at := keyPosition(it.Key()); at != next {
@@ -199,10 +199,10 @@ func (l *Log) List(ctx context.Context, after string) iter.Seq2[persistence.Reco
 
 // list yields records until one fails, and names that one's document.
 func (l *Log) list(ctx context.Context, after string, each func(persistence.Record) bool) (document string, err error) {
-	if err := l.begin(ctx); err != nil {
+	if err := l.calls.Begin(ctx); err != nil {
 		return "", err
 	}
-	defer l.end()
+	defer l.calls.End()
 	snapshot := l.db.NewSnapshot()
 	defer func() { err = errors.Join(err, snapshot.Close()) }()
 	records, err := snapshot.NewIter(&pebble.IterOptions{
@@ -219,7 +219,7 @@ func (l *Log) list(ctx context.Context, after string, each func(persistence.Reco
 	}
 	defer func() { err = errors.Join(err, entries.Close()) }()
 	for valid := records.First(); valid; valid = records.Next() {
-		if err := l.alive(ctx); err != nil {
+		if err := l.calls.Alive(ctx); err != nil {
 			return "", err
 		}
 		name, rest, err := cutName(records.Key()[1:])

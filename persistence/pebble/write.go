@@ -26,13 +26,13 @@ type prepared struct {
 // Append implements persistence.Log.
 func (l *Log) Append(ctx context.Context, batches []persistence.Batch) []persistence.Result {
 	results := make([]persistence.Result, len(batches))
-	if err := l.begin(ctx); err != nil {
+	if err := l.calls.Begin(ctx); err != nil {
 		for i := range batches {
 			failBatch(&results[i], &batches[i], err)
 		}
 		return results
 	}
-	defer l.end()
+	defer l.calls.End()
 
 	ready, bytes := l.prepare(batches, results)
 	if len(ready) == 0 {
@@ -193,13 +193,13 @@ func (l *Log) change(ctx context.Context, op, name string, rule func(persistence
 }
 
 func (l *Log) changed(ctx context.Context, name string, rule func(persistence.Record) (persistence.Record, error)) (persistence.Record, error) {
-	if !persistence.ValidName(name) {
-		return persistence.Record{}, fmt.Errorf("%w: document name", persistence.ErrInvalid)
-	}
-	if err := l.begin(ctx); err != nil {
+	if err := persistence.CheckName(name); err != nil {
 		return persistence.Record{}, err
 	}
-	defer l.end()
+	if err := l.calls.Begin(ctx); err != nil {
+		return persistence.Record{}, err
+	}
+	defer l.calls.End()
 	d := l.cache.acquire(name)
 	defer l.cache.release(d)
 

@@ -2,6 +2,7 @@ package persistencetest
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 
 	"ysync/persistence"
@@ -78,63 +79,75 @@ var claimChecks = []check{
 		s.wantUpdates("a", 2, "3", "4", "5")
 	}},
 	{"RacingClaimsHaveOneWinner", func(s *store) {
-		const racers, rounds = 8, 20
-		log := s.log()
-		for round := range rounds {
-			wins := make(chan persistence.Record, racers)
-			start := make(chan struct{})
-			var wg sync.WaitGroup
-			for i := range racers {
-				wg.Go(func() {
-					<-start
-					r, err := log.Claim(ctx, "a", fmt.Sprint("n", i), persistence.Epoch(round))
-					if err == nil {
-						wins <- r
-						return
-					}
-					s.want(err, persistence.ErrFenced, "a lost race")
-				})
-			}
-			close(start)
-			wg.Wait()
-			if len(wins) != 1 {
-				s.Fatalf("round %d: %d winners", round, len(wins))
-			}
-			if won, now := <-wins, s.record("a"); won != now || won.Epoch != persistence.Epoch(round+1) {
-				s.Fatalf("round %d: the winner has %+v, the record is %+v", round, won, now)
-			}
-		}
+		s.raceClaims(slices.Repeat([]persistence.Log{s.log()}, 8))
 	}},
 	{"NoAppendAfterTheClaimReturned", func(s *store) {
-		// One goroutine appends under an old epoch as fast as it can; whatever
-		// lands must lie before what the claim reported as the head.
-		log := s.log()
-		for round := range 20 {
-			r := s.claim("a", fmt.Sprint("old", round))
-			started, done := make(chan struct{}), make(chan persistence.Position)
-			go func() {
-				last := r.Head
-				for i := 0; ; i++ {
-					res := log.Append(ctx, []persistence.Batch{batch(r, "x")})[0]
-					if i == 0 {
-						close(started)
-					}
-					if res.Err != nil {
-						s.want(res.Err, persistence.ErrFenced, "append under the old epoch")
-						done <- last
-						return
-					}
-					last = res.Last
-				}
-			}()
-			<-started
-			claimed := s.claim("a", fmt.Sprint("new", round))
-			if last := <-done; last > claimed.Head {
-				s.Fatalf("round %d: position %d was appended under the old epoch, the claim saw head %d", round, last, claimed.Head)
-			}
-			if now := s.record("a"); now.Head != claimed.Head {
-				s.Fatalf("round %d: head %d, the claim saw %d", round, now.Head, claimed.Head)
-			}
-		}
+		s.claimAgainstAppends(s.log(), s.log())
 	}},
+}
+
+// raceClaims claims one document through all logs at once, for some rounds:
+// one of them wins each.
+func (s *store) raceClaims(logs []persistence.Log) {
+	s.Helper()
+	const rounds = 20
+	for round := range rounds {
+		wins := make(chan persistence.Record, len(logs))
+		start := make(chan struct{})
+		var wg sync.WaitGroup
+		for i, log := range logs {
+			wg.Go(func() {
+				<-start
+				r, err := log.Claim(ctx, "a", fmt.Sprint("n", i), persistence.Epoch(round))
+				if err == nil {
+					wins <- r
+					return
+				}
+				s.want(err, persistence.ErrFenced, "a lost race")
+			})
+		}
+		close(start)
+		wg.Wait()
+		if len(wins) != 1 {
+			s.Fatalf("round %d: %d winners", round, len(wins))
+		}
+		if won, now := <-wins, s.record("a"); won != now || won.Epoch != persistence.Epoch(round+1) {
+			s.Fatalf("round %d: the winner has %+v, the record is %+v", round, won, now)
+		}
+	}
+}
+
+// claimAgainstAppends appends through one log under an old epoch, as fast as it
+// can, and claims through the other: whatever lands lies before what the claim
+// reported as the head.
+func (s *store) claimAgainstAppends(appends, claims persistence.Log) {
+	s.Helper()
+	for round := range 20 {
+		r := s.claim("a", fmt.Sprint("old", round))
+		started, done := make(chan struct{}), make(chan persistence.Position)
+		go func() {
+			last := r.Head
+			for i := 0; ; i++ {
+				res := appends.Append(ctx, []persistence.Batch{batch(r, "x")})[0]
+				if i == 0 {
+					close(started)
+				}
+				if res.Err != nil {
+					s.want(res.Err, persistence.ErrFenced, "append under the old epoch")
+					done <- last
+					return
+				}
+				last = res.Last
+			}
+		}()
+		<-started
+		claimed, err := claims.Claim(ctx, "a", fmt.Sprint("new", round), r.Epoch)
+		s.ok(err, "claim")
+		if last := <-done; last > claimed.Head {
+			s.Fatalf("round %d: position %d was appended under the old epoch, the claim saw head %d", round, last, claimed.Head)
+		}
+		if now := s.record("a"); now.Head != claimed.Head {
+			s.Fatalf("round %d: head %d, the claim saw %d", round, now.Head, claimed.Head)
+		}
+	}
 }

@@ -18,9 +18,9 @@ import (
 // store of one process must fail with persistence.ErrLocked; a shared one opens.
 type Reopen func() (persistence.Log, error)
 
-// Run runs the suite on a backend for one process at a time. newStore prepares an empty store for one test; what it
-// needs cleaned up it registers with t.Cleanup. It is called often: prefer a
-// cheap store.
+// Run runs the suite on a backend for one process at a time. newStore prepares
+// an empty store for one test; what it needs cleaned up it registers with
+// t.Cleanup. It is called often: prefer a cheap store.
 func Run(t *testing.T, newStore func(t testing.TB) Reopen) {
 	run(t, newStore, lockChecks)
 }

@@ -2,7 +2,6 @@ package persistencetest
 
 import (
 	"fmt"
-	"sync"
 
 	"ysync/persistence"
 )
@@ -64,62 +63,9 @@ var sharedChecks = []check{
 		s.wantError(s.log().Append(ctx, []persistence.Batch{batch(r, "x")})[0].Err, persistence.ErrErased, "a")
 	}},
 	{"RacingClaimsElsewhereHaveOneWinner", func(s *store) {
-		const rounds = 20
-		logs := []persistence.Log{s.log(), s.second(), s.second()}
-		for round := range rounds {
-			wins := make(chan persistence.Record, len(logs))
-			start := make(chan struct{})
-			var wg sync.WaitGroup
-			for i, log := range logs {
-				wg.Go(func() {
-					<-start
-					r, err := log.Claim(ctx, "a", fmt.Sprint("n", i), persistence.Epoch(round))
-					if err == nil {
-						wins <- r
-						return
-					}
-					s.want(err, persistence.ErrFenced, "a lost race")
-				})
-			}
-			close(start)
-			wg.Wait()
-			if len(wins) != 1 {
-				s.Fatalf("round %d: %d winners", round, len(wins))
-			}
-			if won, now := <-wins, s.record("a"); won != now || won.Epoch != persistence.Epoch(round+1) {
-				s.Fatalf("round %d: the winner has %+v, the record is %+v", round, won, now)
-			}
-		}
+		s.raceClaims([]persistence.Log{s.log(), s.second(), s.second()})
 	}},
 	{"NoAppendAfterTheClaimElsewhereReturned", func(s *store) {
-		mine, other := s.log(), s.second()
-		for round := range 20 {
-			r := s.claim("a", fmt.Sprint("old", round))
-			started, done := make(chan struct{}), make(chan persistence.Position)
-			go func() {
-				last := r.Head
-				for i := 0; ; i++ {
-					res := mine.Append(ctx, []persistence.Batch{batch(r, "x")})[0]
-					if i == 0 {
-						close(started)
-					}
-					if res.Err != nil {
-						s.want(res.Err, persistence.ErrFenced, "append under the old epoch")
-						done <- last
-						return
-					}
-					last = res.Last
-				}
-			}()
-			<-started
-			claimed, err := other.Claim(ctx, "a", fmt.Sprint("new", round), r.Epoch)
-			s.ok(err, "claim")
-			if last := <-done; last > claimed.Head {
-				s.Fatalf("round %d: position %d was appended under the old epoch, the claim saw head %d", round, last, claimed.Head)
-			}
-			if now := s.record("a"); now.Head != claimed.Head {
-				s.Fatalf("round %d: head %d, the claim saw %d", round, now.Head, claimed.Head)
-			}
-		}
+		s.claimAgainstAppends(s.log(), s.second())
 	}},
 }

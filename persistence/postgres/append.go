@@ -39,13 +39,13 @@ func (l *Log) Append(ctx context.Context, batches []persistence.Batch) []persist
 	results := make([]persistence.Result, len(batches))
 	var done sync.WaitGroup
 	done.Add(len(batches))
-	if err := l.begin(ctx); err != nil {
+	if err := l.calls.Begin(ctx); err != nil {
 		for i := range batches {
 			(&request{batch: &batches[i], result: &results[i], done: &done}).fail(err)
 		}
 		return results
 	}
-	defer l.end()
+	defer l.calls.End()
 	named := make(map[string]struct{}, len(batches))
 	share := make([][]*request, len(l.writers))
 	for i := range batches {
@@ -83,7 +83,7 @@ func checkBatch(b *persistence.Batch, named map[string]struct{}) error {
 	if len(b.Entries) == 0 {
 		return fmt.Errorf("%w: a batch without entries", persistence.ErrInvalid)
 	}
-	return checkName(b.Document)
+	return persistence.CheckName(b.Document)
 }
 
 var shares = maphash.MakeSeed()

@@ -28,15 +28,8 @@ func (w *writer) commit(group []*part) {
 			}
 			err = errContended
 		}
-		how := outcomeOf(err)
-		if errors.Is(err, errContended) {
-			how = refused
-		}
-		if _, early := errors.AsType[*unsentError](err); early {
-			how = unsent
-		}
-		if how == unknown || how == unsent {
-			w.log.health.down(err)
+		how := w.log.health.failed(err)
+		if how.away() {
 			w.disconnect()
 		}
 		if how == unknown {

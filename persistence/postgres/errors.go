@@ -50,10 +50,19 @@ const (
 	unknown
 )
 
+// away reports whether the database did not answer.
+func (o outcome) away() bool { return o == unsent || o == unknown }
+
 // outcomeOf judges the error of a statement that commits by itself. An answer
 // of severity ERROR means that the server rolled it back. What ends the
 // connection instead may come after the commit.
 func outcomeOf(err error) outcome {
+	if errors.Is(err, errContended) {
+		return refused
+	}
+	if _, ok := errors.AsType[*unsentError](err); ok {
+		return unsent
+	}
 	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
 		return unsent
 	}

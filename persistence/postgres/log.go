@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"ysync/persistence"
+	"ysync/persistence/internal/calls"
 )
 
 var _ persistence.Log = (*Log)(nil)
@@ -31,13 +32,7 @@ type Log struct {
 	appendSQL  string
 	durability Durability
 	health     health
-
-	// Calls under way, for Close.
-	closing atomic.Bool   // set with mu held, read without
-	closed  chan struct{} // closed when closing was set
-	mu      sync.Mutex
-	calls   int
-	idle    chan struct{} // closed by the last call to end after closing was set
+	calls      *calls.Gate
 }
 
 // Open connects to the database, brings the tables to this release's version
@@ -62,7 +57,7 @@ func open(ctx context.Context, o Options, config *pgx.ConnConfig) (*Log, error) 
 	if err := prepareSchema(ctx, config, o); err != nil {
 		return nil, err
 	}
-	l := &Log{options: o, config: config, appendSQL: appendSQL, closed: make(chan struct{}), idle: make(chan struct{})}
+	l := &Log{options: o, config: config, appendSQL: appendSQL, calls: calls.New()}
 	pooled, err := pgxpool.ParseConfig("")
 	if err != nil {
 		return nil, err
@@ -139,6 +134,16 @@ func (h *health) up() {
 	h.fine.Store(true)
 }
 
+// failed judges the error of a statement, and notes it when the database did
+// not answer.
+func (h *health) failed(err error) outcome {
+	how := outcomeOf(err)
+	if how.away() {
+		h.down(err)
+	}
+	return how
+}
+
 func (h *health) down(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -151,50 +156,11 @@ func (h *health) down(err error) {
 	h.now.Error = text
 }
 
-// begin registers a call; end must follow when it returns nil.
-func (l *Log) begin(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closing.Load() {
-		return persistence.ErrClosed
-	}
-	l.calls++
-	return nil
-}
-
-func (l *Log) end() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.calls--; l.calls == 0 && l.closing.Load() {
-		close(l.idle)
-	}
-}
-
-// alive reports why a sequence under way must end, if it must.
-func (l *Log) alive(ctx context.Context) error {
-	if l.closing.Load() {
-		return persistence.ErrClosed
-	}
-	return ctx.Err()
-}
-
 // Close implements persistence.Log.
 func (l *Log) Close() error {
-	l.mu.Lock()
-	if l.closing.Load() {
-		l.mu.Unlock()
-		return &persistence.Error{Op: "close", Err: persistence.ErrClosed}
+	if err := l.calls.Shut(); err != nil {
+		return &persistence.Error{Op: "close", Err: err}
 	}
-	l.closing.Store(true)
-	close(l.closed)
-	if l.calls == 0 {
-		close(l.idle)
-	}
-	l.mu.Unlock()
-	<-l.idle
 	for _, w := range l.writers {
 		w.stop()
 	}
@@ -239,7 +205,7 @@ func (p *patience) wait(ctxs ...context.Context) bool {
 	case <-timer.C:
 		return true
 	case <-ended:
-	case <-p.log.closed:
+	case <-p.log.calls.Shutting():
 	}
 	return false
 }
@@ -256,10 +222,7 @@ func (l *Log) do(ctx context.Context, f func(context.Context, *pgxpool.Conn) err
 		case ctx.Err() != nil:
 			return ctx.Err()
 		}
-		how := outcomeOf(err)
-		if how == unknown || how == unsent {
-			l.health.down(err)
-		}
+		how := l.health.failed(err)
 		if _, ours := errors.AsType[*atPosition](err); ours || how == refused || !p.wait(ctx) {
 			return err
 		}

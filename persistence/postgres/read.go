@@ -37,13 +37,13 @@ func (l *Log) Read(ctx context.Context, name string, after persistence.Position)
 }
 
 func (l *Log) read(ctx context.Context, name string, after persistence.Position, each func(persistence.Entry) bool) error {
-	if err := checkName(name); err != nil {
+	if err := persistence.CheckName(name); err != nil {
 		return err
 	}
-	if err := l.begin(ctx); err != nil {
+	if err := l.calls.Begin(ctx); err != nil {
 		return err
 	}
-	defer l.end()
+	defer l.calls.End()
 	r, err := l.load(ctx, name)
 	if err != nil {
 		return callFailure(ctx, err)
@@ -57,7 +57,7 @@ func (l *Log) read(ctx context.Context, name string, after persistence.Position,
 			return callFailure(ctx, err)
 		}
 		for i := range page {
-			if err := l.alive(ctx); err != nil {
+			if err := l.calls.Alive(ctx); err != nil {
 				return err
 			}
 			e := &page[i]
@@ -169,17 +169,17 @@ func (l *Log) List(ctx context.Context, after string) iter.Seq2[persistence.Reco
 }
 
 func (l *Log) list(ctx context.Context, after string, each func(persistence.Record) bool) error {
-	if err := l.begin(ctx); err != nil {
+	if err := l.calls.Begin(ctx); err != nil {
 		return err
 	}
-	defer l.end()
+	defer l.calls.End()
 	for {
 		page, err := l.listPage(ctx, after)
 		if err != nil {
 			return callFailure(ctx, err)
 		}
 		for _, r := range page {
-			if err := l.alive(ctx); err != nil {
+			if err := l.calls.Alive(ctx); err != nil {
 				return err
 			}
 			if !each(r) {

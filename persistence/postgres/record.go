@@ -108,23 +108,15 @@ func (l *Log) Open(ctx context.Context, name string) (persistence.Record, error)
 }
 
 func (l *Log) opened(ctx context.Context, name string) (row, error) {
-	if err := checkName(name); err != nil {
+	if err := persistence.CheckName(name); err != nil {
 		return row{}, err
 	}
-	if err := l.begin(ctx); err != nil {
+	if err := l.calls.Begin(ctx); err != nil {
 		return row{}, err
 	}
-	defer l.end()
+	defer l.calls.End()
 	r, err := l.load(ctx, name)
 	return r, callFailure(ctx, err)
-}
-
-// checkName refuses what cannot name a document.
-func checkName(name string) error {
-	if !persistence.ValidName(name) {
-		return fmt.Errorf("%w: document name", persistence.ErrInvalid)
-	}
-	return nil
 }
 
 // callFailure is the class of a failed read: the context's end, or the database.
@@ -188,13 +180,13 @@ func (l *Log) change(ctx context.Context, op, name string, rule rule) (row, erro
 }
 
 func (l *Log) changed(ctx context.Context, name string, rule rule) (row, error) {
-	if err := checkName(name); err != nil {
+	if err := persistence.CheckName(name); err != nil {
 		return row{}, err
 	}
-	if err := l.begin(ctx); err != nil {
+	if err := l.calls.Begin(ctx); err != nil {
 		return row{}, err
 	}
-	defer l.end()
+	defer l.calls.End()
 	stamp := rand.Int64()
 	doubt := false // a write of this call may have happened, or may still
 	for p := l.patience(); ; {
@@ -216,10 +208,10 @@ func (l *Log) changed(ctx context.Context, name string, rule rule) (row, error) 
 		if done {
 			return got, nil
 		}
-		how := outcomeOf(err)
-		switch {
-		case err == nil: // somebody was faster: look again
+		if err == nil { // somebody was faster: look again
 			continue
+		}
+		switch how := l.health.failed(err); {
 		case how == unknown:
 			doubt = true
 		case how == refused && !doubt:
@@ -243,9 +235,6 @@ func (l *Log) write(ctx context.Context, before row, after persistence.Record, s
 		got, done, err = store(ctx, conn, before, after, stamp)
 		return err
 	})
-	if how := outcomeOf(err); err != nil && (how == unknown || how == unsent) {
-		l.health.down(err)
-	}
 	return got, done, err
 }
 
@@ -336,10 +325,10 @@ func (l *Log) purge(ctx context.Context, op string, r row, upTo persistence.Posi
 }
 
 func (l *Log) purgeGeneration(ctx context.Context, r row, g persistence.Generation, upTo persistence.Position) error {
-	if err := l.begin(ctx); err != nil {
+	if err := l.calls.Begin(ctx); err != nil {
 		return err
 	}
-	defer l.end()
+	defer l.calls.End()
 	for first := int64(-1); ; {
 		err := l.do(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
 			if err := conn.QueryRow(ctx, `SELECT coalesce(min(position), 0) FROM ysync.update_log

@@ -145,13 +145,14 @@ func (s *redoing) between(r, parent itemRef) (left, right itemRef) {
 			}
 		}
 	}
-	s.last[parent] = lastRedone{r, left == 0, right == 0}
+	s.last[parent] = lastRedone{r, left == 0, right == 0 && d.item(r).flags&flagCopy == 0}
 	return left, right
 }
 
 // lastRedone is the item that was last copied into a type, and whether nothing to one side of it was
 // there by then. What is left of its left or right of its right neighbour is not there either, so that
-// the items of a type come back one after the other without looking at all others each time.
+// the items of a type come back one after the other without looking at all others each time. If the
+// item is itself a copy of one further right, though, that one is there too from now on.
 type lastRedone struct {
 	item            itemRef
 	noLeft, noRight bool
@@ -227,6 +228,9 @@ func (tx *Txn) insertCopy(r itemRef, b branchRef, key keyRef, left, right itemRe
 		return 0
 	}
 	d.setRedone(r, id)
+	if key == 0 && d.item(made).chain == d.item(r).chain {
+		d.item(made).flags |= flagCopy
+	}
 	d.keepItem(made, true)
 	if token != 0 {
 		d.types.setToken(d.item(made).id(), token)

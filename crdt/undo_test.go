@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -488,6 +489,38 @@ func TestUndoPartOfRedone(t *testing.T) {
 	}
 }
 
+// TestUndoCopyBesideOriginal: an item comes back in its type, which then is deleted and comes back
+// itself. What was inserted between the first copy and the original then has the second copy as its
+// right origin too: the original leads to it. The bytes are from yjs 13.6.33.
+func TestUndoCopyBesideOriginal(t *testing.T) {
+	d := New(Options{ClientID: 1})
+	root := d.Array("a")
+	u := manage(t, d, UndoOptions{Origins: []any{"me"}}, root)
+	change(t, d, "me", func(tx *Txn) { root.Push(tx, NewArray(String("x"))) })
+	change(t, d, "me", func(tx *Txn) { root.At(0).Array().Delete(tx, 0, 1) })
+	back(t, d, u.Undo)
+	change(t, d, "me", func(tx *Txn) { root.At(0).Array().Insert(tx, 1, NewMap(), String("y")) })
+	change(t, d, "me", func(tx *Txn) { root.Delete(tx, 0, 1) })
+	for i, want := range []string{
+		"01040105470100000800010501770178c70106010601c8010701060177017900 0000024105030a030003000c000747000800c700c80100010002000102410001040577017877017900",
+		"0104010947010500080001090177017887010a0188010b0177017900 000002410303120300010a07470008008700880100010002000102410001040977017877017900",
+	} {
+		if i > 0 {
+			back(t, d, u.Redo)
+		}
+		c, err := u.Undo()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := hex.EncodeToString(c.AppendUpdate(nil, V1)) + " " + hex.EncodeToString(c.AppendUpdate(nil, V2)); got != want {
+			t.Errorf("undone:\n%s, want\n%s", got, want)
+		}
+		if err := d.Check(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestUndoReceived: with the origin of received updates, what others did becomes steps. Clients come
 // in the order in which the document got to know them.
 func TestUndoReceived(t *testing.T) {
@@ -540,7 +573,10 @@ func TestUndoReceived(t *testing.T) {
 // TestCheckFindsUndoFaults spoils what undoing adds to a document, one thing at a time.
 func TestCheckFindsUndoFaults(t *testing.T) {
 	for name, spoil := range map[string]func(d *Doc, u *UndoManager){
-		"no flag":      func(d *Doc, _ *UndoManager) { d.item(d.blockAt(unitID{1, 0})).flags &^= flagRedone },
+		"no flag": func(d *Doc, _ *UndoManager) { d.item(d.blockAt(unitID{1, 0})).flags &^= flagRedone },
+		"unmarked copy": func(d *Doc, _ *UndoManager) {
+			d.item(d.blockAt(unitID{1, 3})).flags &^= flagCopy
+		},
 		"no copy":      func(d *Doc, _ *UndoManager) { clear(d.redone) },
 		"unknown copy": func(d *Doc, _ *UndoManager) { d.redone[d.blockAt(unitID{1, 0})] = ID{1, 100} },
 		"older copy":   func(d *Doc, _ *UndoManager) { d.redone[d.blockAt(unitID{1, 0})] = ID{1, 0} },

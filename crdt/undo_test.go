@@ -441,30 +441,39 @@ func TestUndoDeepChain(t *testing.T) {
 // order that was inserted.
 func TestUndoManySiblings(t *testing.T) {
 	const n = 40_000
-	for _, prepend := range []bool{false, true} {
+	for _, where := range []string{"append", "prepend", "beside a copy"} {
+		var items []Value
+		for i := range n {
+			items = append(items, NewXMLElement("li", Attrs{{"i", Int(i)}}))
+		}
 		d := New(Options{})
 		root := d.XMLFragment("x")
 		u := manage(t, d, UndoOptions{Origins: []any{"me"}}, root)
 		change(t, d, nil, func(tx *Txn) {
 			root.Push(tx, NewXMLElement("list", nil))
 			list := root.At(0).XMLElement()
-			var items []Value
-			for i := range n {
-				items = append(items, NewXMLElement("li", Attrs{{"i", Int(i)}}))
-			}
-			if !prepend {
+			switch where {
+			case "append":
 				list.Push(tx, items...)
-				return
-			}
-			for _, item := range items {
-				list.Insert(tx, 0, item)
+			case "prepend":
+				for _, item := range items {
+					list.Insert(tx, 0, item)
+				}
+			case "beside a copy":
+				list.Push(tx, NewXMLElement("li", nil))
 			}
 		})
+		if where == "beside a copy" {
+			list := root.At(0).XMLElement()
+			change(t, d, "me", func(tx *Txn) { list.Delete(tx, 0, 1) })
+			back(t, d, u.Undo)
+			change(t, d, nil, func(tx *Txn) { list.Insert(tx, 1, items...) })
+		}
 		want := root.String()
 		change(t, d, "me", func(tx *Txn) { root.Delete(tx, 0, 1) })
 		back(t, d, u.Undo)
 		if root.String() != want {
-			t.Error("undone, but not the same")
+			t.Errorf("%s: undone, but not the same", where)
 		}
 	}
 }

@@ -133,7 +133,7 @@ func (tx *Txn) splitAt(r itemRef, p blockPos, diff uint32) itemRef {
 		origin:      unitID{left.client, left.clock + diff - 1},
 		rightOrigin: left.rightOrigin,
 		kind:        left.kind,
-		flags:       left.flags & (flagDeleted | flagKeep),
+		flags:       left.flags & (flagDeleted | flagKeep | flagCopy),
 	}
 	d.splitContent(left, right, diff)
 	if left.flags&flagRedone != 0 {

@@ -250,7 +250,7 @@ func (d *Doc) merge(lr, rr itemRef) bool {
 	}
 	invariant.Assert(left.chain == right.chain, "merge across chains")
 	d.mergeContent(left, right)
-	left.flags |= right.flags & flagKeep
+	left.flags |= right.flags & (flagKeep | flagCopy)
 	left.right = right.right
 	left.length += right.length
 	ch := d.chain(left.chain)

@@ -46,6 +46,9 @@ const (
 	flagFree
 	// flagMarked is for position markers only (Yjs: Item.marker), see typestate.go.
 	flagMarked
+	// flagCopy says that undoing or redoing put the item, or one merged into it, left of the item in
+	// the same sequence that it is a copy of.
+	flagCopy
 )
 
 // unitID is the ID of a unit with the client interned; client 0 is null.

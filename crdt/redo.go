@@ -138,23 +138,28 @@ func (s *redoing) between(r, parent itemRef) (left, right itemRef) {
 			}
 		}
 	}
-	if !last.noRight || d.item(r).left != last.item {
-		for at := r; at != 0; at = d.item(at).right {
-			if right = tx.redoneBelow(at, parent); right != 0 {
-				break
-			}
+	at := r
+	if last.item != 0 && d.item(r).left == last.item && d.item(last.item).flags&flagCopy == 0 {
+		at = last.rightAt
+	}
+	for ; at != 0; at = d.item(at).right {
+		if right = tx.redoneBelow(at, parent); right != 0 {
+			break
 		}
 	}
-	s.last[parent] = lastRedone{r, left == 0, right == 0}
+	s.last[parent] = lastRedone{r, left == 0, at}
 	return left, right
 }
 
-// lastRedone is the item that was last copied into a type, and whether nothing to one side of it was
-// there by then. What is left of its left or right of its right neighbour is not there either, so that
-// the items of a type come back one after the other without looking at all others each time.
+// lastRedone is the item that was last copied into a type, whether nothing left of it was there by
+// then, and which item right of it was the nearest there, 0 for none. Nothing left of its left
+// neighbour is there either, and nothing between its right neighbour and rightAt, so that the items of
+// a type come back one after the other without looking at all others each time. Only if the item is
+// itself a copy of one further right, then that one is there too from now on.
 type lastRedone struct {
-	item            itemRef
-	noLeft, noRight bool
+	item    itemRef
+	noLeft  bool
+	rightAt itemRef
 }
 
 // redoneBelow follows r from copy to copy until one is in the type that parent carries; 0 if none is.
@@ -227,6 +232,9 @@ func (tx *Txn) insertCopy(r itemRef, b branchRef, key keyRef, left, right itemRe
 		return 0
 	}
 	d.setRedone(r, id)
+	if key == 0 && d.item(made).chain == d.item(r).chain {
+		d.item(made).flags |= flagCopy
+	}
 	d.keepItem(made, true)
 	if token != 0 {
 		d.types.setToken(d.item(made).id(), token)

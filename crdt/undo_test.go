@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -440,30 +441,39 @@ func TestUndoDeepChain(t *testing.T) {
 // order that was inserted.
 func TestUndoManySiblings(t *testing.T) {
 	const n = 40_000
-	for _, prepend := range []bool{false, true} {
+	for _, where := range []string{"append", "prepend", "beside a copy"} {
+		var items []Value
+		for i := range n {
+			items = append(items, NewXMLElement("li", Attrs{{"i", Int(i)}}))
+		}
 		d := New(Options{})
 		root := d.XMLFragment("x")
 		u := manage(t, d, UndoOptions{Origins: []any{"me"}}, root)
 		change(t, d, nil, func(tx *Txn) {
 			root.Push(tx, NewXMLElement("list", nil))
 			list := root.At(0).XMLElement()
-			var items []Value
-			for i := range n {
-				items = append(items, NewXMLElement("li", Attrs{{"i", Int(i)}}))
-			}
-			if !prepend {
+			switch where {
+			case "append":
 				list.Push(tx, items...)
-				return
-			}
-			for _, item := range items {
-				list.Insert(tx, 0, item)
+			case "prepend":
+				for _, item := range items {
+					list.Insert(tx, 0, item)
+				}
+			case "beside a copy":
+				list.Push(tx, NewXMLElement("li", nil))
 			}
 		})
+		if where == "beside a copy" {
+			list := root.At(0).XMLElement()
+			change(t, d, "me", func(tx *Txn) { list.Delete(tx, 0, 1) })
+			back(t, d, u.Undo)
+			change(t, d, nil, func(tx *Txn) { list.Insert(tx, 1, items...) })
+		}
 		want := root.String()
 		change(t, d, "me", func(tx *Txn) { root.Delete(tx, 0, 1) })
 		back(t, d, u.Undo)
 		if root.String() != want {
-			t.Error("undone, but not the same")
+			t.Errorf("%s: undone, but not the same", where)
 		}
 	}
 }
@@ -484,6 +494,38 @@ func TestUndoPartOfRedone(t *testing.T) {
 	for _, want := range []string{"ab", "abcd", ""} {
 		if !back(t, d, u.Redo) || text.String() != want {
 			t.Fatalf("redone: %q, want %q", text, want)
+		}
+	}
+}
+
+// TestUndoCopyBesideOriginal: an item comes back in its type, which then is deleted and comes back
+// itself. What was inserted between the first copy and the original then has the second copy as its
+// right origin too: the original leads to it. The bytes are from yjs 13.6.33.
+func TestUndoCopyBesideOriginal(t *testing.T) {
+	d := New(Options{ClientID: 1})
+	root := d.Array("a")
+	u := manage(t, d, UndoOptions{Origins: []any{"me"}}, root)
+	change(t, d, "me", func(tx *Txn) { root.Push(tx, NewArray(String("x"))) })
+	change(t, d, "me", func(tx *Txn) { root.At(0).Array().Delete(tx, 0, 1) })
+	back(t, d, u.Undo)
+	change(t, d, "me", func(tx *Txn) { root.At(0).Array().Insert(tx, 1, NewMap(), String("y")) })
+	change(t, d, "me", func(tx *Txn) { root.Delete(tx, 0, 1) })
+	for i, want := range []string{
+		"01040105470100000800010501770178c70106010601c8010701060177017900 0000024105030a030003000c000747000800c700c80100010002000102410001040577017877017900",
+		"0104010947010500080001090177017887010a0188010b0177017900 000002410303120300010a07470008008700880100010002000102410001040977017877017900",
+	} {
+		if i > 0 {
+			back(t, d, u.Redo)
+		}
+		c, err := u.Undo()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := hex.EncodeToString(c.AppendUpdate(nil, V1)) + " " + hex.EncodeToString(c.AppendUpdate(nil, V2)); got != want {
+			t.Errorf("undone:\n%s, want\n%s", got, want)
+		}
+		if err := d.Check(); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
@@ -540,7 +582,10 @@ func TestUndoReceived(t *testing.T) {
 // TestCheckFindsUndoFaults spoils what undoing adds to a document, one thing at a time.
 func TestCheckFindsUndoFaults(t *testing.T) {
 	for name, spoil := range map[string]func(d *Doc, u *UndoManager){
-		"no flag":      func(d *Doc, _ *UndoManager) { d.item(d.blockAt(unitID{1, 0})).flags &^= flagRedone },
+		"no flag": func(d *Doc, _ *UndoManager) { d.item(d.blockAt(unitID{1, 0})).flags &^= flagRedone },
+		"unmarked copy": func(d *Doc, _ *UndoManager) {
+			d.item(d.blockAt(unitID{1, 3})).flags &^= flagCopy
+		},
 		"no copy":      func(d *Doc, _ *UndoManager) { clear(d.redone) },
 		"unknown copy": func(d *Doc, _ *UndoManager) { d.redone[d.blockAt(unitID{1, 0})] = ID{1, 100} },
 		"older copy":   func(d *Doc, _ *UndoManager) { d.redone[d.blockAt(unitID{1, 0})] = ID{1, 0} },

@@ -149,7 +149,7 @@ func (s undoSet) public(d *Doc) IDSet {
 }
 
 // checkUndo verifies what undoing adds: each copy that Doc.redone leads to is known and newer than
-// what it is a copy of, the flags say the same, and the stacks hold known units only.
+// what it is a copy of, the flags of both say the same, and the stacks hold known units only.
 func (d *Doc) checkUndo(seen map[itemRef]bool) error {
 	flagged := 0
 	for r := range seen {
@@ -168,6 +168,8 @@ func (d *Doc) checkUndo(seen map[itemRef]bool) error {
 			return fmt.Errorf("item %d: redone by %v, which is older", r, id)
 		case !it.deleted() || it.isGC():
 			return fmt.Errorf("item %d: redone, but lives or was collected", r)
+		case !d.marksCopies(it, unitID{c, uint32(id.Clock)}):
+			return fmt.Errorf("item %d: redone by %v in its sequence, without the flag", r, id)
 		}
 	}
 	if flagged != len(d.redone) {
@@ -183,6 +185,18 @@ func (d *Doc) checkUndo(seen map[itemRef]bool) error {
 		}
 	}
 	return nil
+}
+
+// marksCopies tells whether the copy of an item has its flag, if it is in the same sequence.
+func (d *Doc) marksCopies(it *item, made unitID) bool {
+	for end := made.clock + it.length; made.clock < end; {
+		c := d.item(d.blockAt(made))
+		if c.chain == it.chain && d.chain(c.chain).key == 0 && c.flags&flagCopy == 0 {
+			return false
+		}
+		made.clock = c.end()
+	}
+	return true
 }
 
 func (s *StackItem) check() error {

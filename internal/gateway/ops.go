@@ -98,7 +98,7 @@ func (s *Server) Operations(g prometheus.Gatherer, version string) http.Handler 
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// A page of another site must not read these by DNS rebinding either.
-		if err := checkLocal(r); err != nil {
+		if err := s.options.Sites.Check(r.Host, r.Header.Get("Origin")); err != nil {
 			http.Error(w, err.Error(), http.StatusForbidden)
 			return
 		}

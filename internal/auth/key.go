@@ -14,7 +14,6 @@ import (
 	"fmt"
 
 	"github.com/MicahParks/jwkset"
-	"github.com/golang-jwt/jwt/v5"
 )
 
 // Key verifies tokens of one algorithm, which is the key's to say and never the
@@ -162,16 +161,4 @@ func newKey(id string, key any) (Key, error) {
 // mayVerify reports whether the key is one for a token with this header.
 func (k Key) mayVerify(algorithm, id string) bool {
 	return k.Algorithm == algorithm && (k.ID == "" || id == "" || k.ID == id)
-}
-
-// Sign makes a token of claims. It fails for a key without its private part.
-func (k Key) Sign(c Claims) (string, error) {
-	if k.sign == nil {
-		return "", errors.New("the key has no private part to sign with")
-	}
-	t := jwt.NewWithClaims(jwt.GetSigningMethod(k.Algorithm), c)
-	if k.ID != "" {
-		t.Header["kid"] = k.ID
-	}
-	return t.SignedString(k.sign)
 }

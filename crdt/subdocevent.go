@@ -168,7 +168,7 @@ func (s *subdocChanges) note(tx *Txn) {
 }
 
 // forgetSubdocs reports each deleted reference once more, in a transaction of its
-// own.
+// own, whose origin is nil (Yjs: Doc.destroy).
 func (d *Doc) forgetSubdocs(gone []subdocRemoval) {
 	for _, g := range gone {
 		if !g.destroyed {

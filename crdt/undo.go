@@ -12,8 +12,8 @@ import (
 const DefaultCaptureWindow = 500
 
 // Scope is what an UndoManager watches: a shared type with everything below it, or a whole *Doc. With
-// the document, transactions that changed nothing become steps too, even Undo with nothing to undo, as
-// in Yjs; Undo passes over such steps.
+// the document, transactions that changed nothing become steps too, as in Yjs: Undo with nothing to undo,
+// and the one that follows when a subdocument was deleted. Undo passes over such steps.
 type Scope interface {
 	undoScope() (*Doc, branchRef)
 }

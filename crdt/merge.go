@@ -229,7 +229,7 @@ func (r *updateReader) drain() error {
 // Waiting blocks are left out as far as known has them.
 func (d *Doc) appendWithPending(dst []byte, v Version, sv, known StateVector) []byte {
 	parts := [][]byte{d.AppendDiff(nil, v, sv)}
-	p := &d.pending
+	p := d.pending
 	if len(p.deletes) > 0 {
 		e := newEncoder(v, nil)
 		e.uvarint(0)

@@ -104,6 +104,7 @@ func (s *Server) admit(c *conn, r *http.Request) *session.Close {
 		CanWrite:    grant.Scope.CanWrite(),
 		CanPresence: grant.Scope.CanPresence(),
 		Echo:        r.URL.Query().Get("ack") == "echo",
+		Generation:  grant.Generation,
 	}
 	return nil
 }

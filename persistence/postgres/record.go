@@ -143,9 +143,14 @@ const updateRow = `UPDATE ysync.documents SET stamp = $1, generation = $2, epoch
 	updated_ms = CASE WHEN $13::bigint IS NULL THEN updated_ms ELSE NULL END, tombstone_ms = $13, seed_key = $14
 	WHERE id = $15 AND stamp = $16 RETURNING ` + columns
 
+// queryer is a connection, or a transaction on one.
+type queryer interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
 // store writes a record in the place of the row that it was made from. It
 // reports whether it did: not when somebody else has changed the row since.
-func store(ctx context.Context, conn *pgxpool.Conn, before row, after persistence.Record, stamp int64) (row, bool, error) {
+func store(ctx context.Context, conn queryer, before row, after persistence.Record, stamp int64) (row, bool, error) {
 	var answer pgx.Row
 	if before.id == 0 {
 		answer = conn.QueryRow(ctx, insertRow, []byte(after.Document), rand.Int64N(1<<62)+1, stamp,

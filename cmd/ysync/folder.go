@@ -24,6 +24,7 @@ import (
 //	LOG         says that the update log is in PostgreSQL, when it is
 //	SNAPSHOTS   names the bucket that the snapshots are in, when they are
 //	snapshots/  stored states and history segments, when they are not
+//	MOVED       says that the documents were handed over to other stores
 const (
 	formatFile     = "FORMAT"
 	elsewhereFile  = "LOG"
@@ -81,7 +82,7 @@ func prepareFolder(path string) error {
 		return fmt.Errorf("data folder: %w", err)
 	}
 	if _, err := os.Stat(filepath.Join(path, formatFile)); !errors.Is(err, fs.ErrNotExist) {
-		return err // nil when it is there: its content is checked on opening
+		return errors.Join(err, checkMoved(path)) // nil when it is there: its content is checked on opening
 	}
 	entries, err := os.ReadDir(path)
 	if err != nil {

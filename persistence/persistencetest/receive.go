@@ -226,7 +226,10 @@ var receiveChecks = []check{
 			s.want(s.receive(o), persistence.ErrInvalid, "%s", name)
 		}
 		for name, spoil := range map[string]func(*other){
-			"a gap":      func(o *other) { o.entries = slices.Delete(o.entries, 4, 5); o.entries = append(o.entries, o.entries[0]) },
+			"a gap": func(o *other) {
+				o.entries = slices.Delete(o.entries, 4, 5)
+				o.entries = append(o.entries, o.entries[0])
+			},
 			"too few":    func(o *other) { o.entries[9].Position = 11 },
 			"a wild one": func(o *other) { o.entries[9].Epoch = 99 },
 		} {

@@ -3,7 +3,6 @@ package pebble
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"iter"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -66,7 +65,10 @@ func (l *Log) receive(ctx context.Context, rec persistence.Record, read func(per
 			putEntry(op.Value, key, e)
 			_ = op.Finish() // fails for indexed batches only
 		}
-		return l.receivePart(write)
+		if err := l.applyLater(write); err != nil {
+			return err
+		}
+		return write.Close()
 	})
 	if err != nil {
 		return err
@@ -81,14 +83,6 @@ func (l *Log) receive(ctx context.Context, rec persistence.Record, read func(per
 	}
 	d.last = c
 	return l.land(write, c)
-}
-
-// receivePart writes entries. They are durable when the record is.
-func (l *Log) receivePart(write *pebble.Batch) error {
-	if err := l.db.Apply(write, pebble.NoSync); err != nil {
-		return fmt.Errorf("%w: %w", persistence.ErrUnknown, flat{err})
-	}
-	return write.Close()
 }
 
 // putReceived adds a received record to a write, with the removal of all that is

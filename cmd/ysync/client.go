@@ -110,7 +110,7 @@ func newInner(data *folder, logger *zap.Logger) (*client, error) {
 func newAPI(h *hub.Hub, data *folder, policy snapshots.Policy, logger *zap.Logger) (*api.API, error) {
 	return api.New(api.Options{
 		Hub: h, Log: data.log, Keeper: data.keeper, Files: data.store, Auth: auth.Open{}, CheckName: session.CheckName,
-		Policy: policy, Logger: logger,
+		Policy: policy, Backup: backupOf(data), Logger: logger,
 	})
 }
 

@@ -38,7 +38,7 @@ type dataFlag struct {
 func (d dataFlag) open(ctx context.Context, s streams, what use) (*folder, error) {
 	logger, _ := newLoggers("warn", s.err)
 	if what == own {
-		if err := checkMoved(d.Data); err != nil {
+		if err := ownFolder(d.Data); err != nil {
 			return nil, err
 		}
 	}

@@ -30,6 +30,8 @@ type Options struct {
 	CheckName func(document string) error
 	// Policy is what prune applies unless a request says otherwise.
 	Policy snapshots.Policy
+	// Backup makes backups; nil where none can be made.
+	Backup Backup
 	// MaxUpdate bounds an update that is applied, in bytes; 0 for 256 MiB.
 	MaxUpdate int64
 	// Now is the clock; nil for time.Now.
@@ -85,6 +87,7 @@ func New(opt Options) (*API, error) {
 		"DELETE /api/v1/documents/{document}":         a.erase,
 		"POST /api/v1/verify":                         a.verify,
 		"POST /api/v1/prune":                          a.prune,
+		"POST /api/v1/backup":                         a.backup,
 		"GET /api/v1/stores/records":                  a.storedRecords,
 		"GET /api/v1/stores/entries":                  a.storedEntries,
 		"GET /api/v1/stores/objects":                  a.storedObjects,

@@ -121,6 +121,7 @@ var wide = [][2]string{
 	{"GET", "/documents"},
 	{"POST", "/verify"},
 	{"POST", "/prune"},
+	{"POST", "/backup"},
 	{"GET", "/stores/records"},
 	{"GET", "/stores/records?document=team/a"},
 	{"GET", "/stores/entries?document=team/a"},

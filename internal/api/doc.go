@@ -22,6 +22,7 @@
 //	DELETE /documents/{document}             erase for good
 //	POST   /verify                           read all stored files, ?prefix, ?document
 //	POST   /prune                            apply the retention, ?prefix, ?document
+//	POST   /backup                           back the data folder up, {"to": …}
 //	GET    /stores/records                   the records of the log, ?after, ?document
 //	GET    /stores/entries                   its entries, ?document, ?after, ?to
 //	GET    /stores/objects                   the stored files, ?prefix

@@ -216,8 +216,10 @@ func operationsPage(t *testing.T, s *site) {
 	p.printed("ysync doc get notes/plan-tuesday", "Buy milk. Call Ann.")
 	p.printed("ysync snapshot restore notes/plan 2026-11-17T14:05:00Z --in-place", "to undo")
 	p.printed("ysync snapshot verify", "0 damaged")
-	p.printed("ysync backup ./nightly", "1 documents verified")
-	p.printed("ysync doc list --server= --data ./nightly", "notes/plan")
+	if s.stores.Log == "" {
+		p.printed("ysync backup ./nightly", "1 documents verified")
+		p.printed("ysync doc list --server= --data ./nightly", "notes/plan")
+	}
 	p.printed("ysync doc erase notes/copy --yes", "erased")
 	p.printed("ysync snapshot rebuild --data ./data", "0 failed")
 	p.printed("ysync doc get notes/plan", "asdf") // of the label, from the rebuilt log

@@ -21,7 +21,7 @@ func (d *Doc) Chunks(sv StateVector, maxBytes int) iter.Seq[[]byte] {
 		c.part = make([]int, len(d.clients))
 		order := make([]from, 0, len(d.clients))
 		for i := 1; i < len(d.clients); i++ {
-			cl := &d.clients[i]
+			cl := d.clients[i]
 			c.sent[i] = uint32(min(sv.Get(cl.id), Clock(cl.state)))
 			order = append(order, from{client: clientRef(i)})
 		}

@@ -138,7 +138,7 @@ func (d *decoderV1) text() ([]byte, int) {
 
 func (d *decoderV1) leftID() ID {
 	p := d.pos
-	if d.usualLen > 0 && len(d.b)-p >= 16 && binary.LittleEndian.Uint64(d.b[p:])&d.usualMask == d.usualName {
+	if left := len(d.b) - p; d.usualLen > 0 && left >= max(8, d.usualLen+4) && binary.LittleEndian.Uint64(d.b[p:])&d.usualMask == d.usualName {
 		p += d.usualLen
 		v := binary.LittleEndian.Uint32(d.b[p:])
 		if ends := ^v & 0x80808080; ends != 0 {

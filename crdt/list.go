@@ -229,7 +229,7 @@ func (tx *Txn) insertSingle(b branchRef, key keyRef, left, right itemRef, v Valu
 		sub := v.ref.sub
 		r := tx.insertItem(b, key, left, right, contentDoc(sub.GUID, appendAny(nil, sub.options())))
 		if r != 0 {
-			tx.doc.types.setLoad(tx.doc.item(r).id(), sub.ShouldLoad)
+			tx.doc.typed().setLoad(tx.doc.item(r).id(), sub.ShouldLoad)
 		}
 		return r
 	case ValueType:

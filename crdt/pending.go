@@ -41,7 +41,7 @@ func (p Pending) Empty() bool { return p.Blocks == 0 && p.Deletes == 0 }
 
 // Pending describes the blocks and deletes that wait for a dependency.
 func (d *Doc) Pending() Pending {
-	p := &d.pending
+	p := d.pending
 	out := Pending{Blocks: p.blocks, Bytes: p.bytes}
 	for _, rs := range p.deletes {
 		out.Deletes += len(rs)
@@ -52,6 +52,17 @@ func (d *Doc) Pending() Pending {
 	}
 	out.Missing = newStateVector(cs)
 	return out
+}
+
+// nothingWaits is shared and must not be written to.
+var nothingWaits pending
+
+// waits is what waits, for writing.
+func (d *Doc) waits() *pending {
+	if d.pending == &nothingWaits {
+		d.pending = new(pending)
+	}
+	return d.pending
 }
 
 func (p *pending) empty() bool { return p.blocks == 0 && len(p.deletes) == 0 }

@@ -285,7 +285,7 @@ func (tx *Txn) insertCopy(r itemRef, b branchRef, key keyRef, left, right itemRe
 	}
 	d.keepItem(made, true)
 	if token != 0 {
-		d.types.setToken(d.item(made).id(), token)
+		d.typed().setToken(d.item(made).id(), token)
 	}
 	return made
 }

@@ -79,7 +79,7 @@ func (d *Doc) subdocOf(it *item) *Subdoc {
 	guid, opts := d.formatParts(it)
 	r := lib0.NewWTF8Reader(opts)
 	s := subdocFromOptions(string(guid), readAny(&r))
-	if load, ok := d.types.loads[it.id()]; ok {
+	if load, ok := d.types.load(it.id()); ok {
 		s.ShouldLoad = load
 	}
 	return &s

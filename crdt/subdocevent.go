@@ -61,7 +61,7 @@ func (v Value) LoadSubdoc(tx *Txn) {
 	}
 	d := tx.doc
 	if it := d.item(r); !d.subdocOf(it).ShouldLoad {
-		d.types.setLoad(it.id(), true)
+		d.typed().setLoad(it.id(), true)
 		s := tx.subdocsOf()
 		s.loaded = append(s.loaded, r)
 	}
@@ -86,7 +86,7 @@ func (v Value) ResetSubdoc(tx *Txn) {
 	s.loaded = slices.DeleteFunc(s.loaded, func(l itemRef) bool { return l == r })
 	s.removed = append(s.removed, subdocRemoval{r, true, was})
 	s.reset = append(s.reset, r)
-	d.types.setLoad(it.id(), false)
+	d.typed().setLoad(it.id(), false)
 	s.add(r)
 }
 

@@ -105,8 +105,8 @@ func NewUndoManager(d *Doc, opts UndoOptions, scope ...Scope) (*UndoManager, err
 		return nil, err
 	}
 	u.AddTrackedOrigin(u)
-	d.undo = append(d.undo, u)
 	u.stop = d.afterTransaction(u.capture)
+	d.watch.undo = append(d.watch.undo, u)
 	return u, nil
 }
 
@@ -116,7 +116,8 @@ func (u *UndoManager) Close() {
 	u.observers = nil
 	u.RemoveTrackedOrigin(u)
 	u.stop()
-	u.doc.undo = slices.DeleteFunc(slices.Clone(u.doc.undo), func(o *UndoManager) bool { return o == u })
+	w := u.doc.watch
+	w.undo = slices.DeleteFunc(slices.Clone(w.undo), func(o *UndoManager) bool { return o == u })
 }
 
 // AddToScope watches more parts. An error, which wraps ErrRange, says that one is of another document.

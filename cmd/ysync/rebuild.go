@@ -37,7 +37,7 @@ func (c *snapshotRebuildCmd) Run(ctx context.Context, s streams) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, data.close()) }()
-	log, ok := data.log.(persistence.Adopter)
+	log, ok := data.log.(persistence.Receiver)
 	if !ok {
 		return errors.New("this update log cannot be rebuilt")
 	}

@@ -29,6 +29,7 @@ type failedDocument struct {
 func (c *snapshotRebuildCmd) Run(ctx context.Context, s streams) (err error) {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	go tuneCollector(ctx)
 	if err := prepareFolder(c.Data); err != nil {
 		return err
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -63,7 +65,8 @@ func TestRebuildMany(t *testing.T) {
 		if err := errors.Join(writers.Wait(), data.close()); err != nil {
 			t.Fatal(err)
 		}
-		cmd := s.env(command(t, "snapshot", "rebuild", "--data", s.data))
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "snapshot", "rebuild", "--data", s.data)
+		cmd.Env = s.env(command(t)).Env
 		began := time.Now()
 		out, errs, code := finish(t, cmd)
 		want := fmt.Sprintf("%d documents: %d rebuilt with %d entries, 0 were there, 0 failed", *rebuildDocuments, *rebuildDocuments, 100**rebuildDocuments)

@@ -197,7 +197,7 @@ func (c *core) handle(cmd *command) {
 	case cmdCommitted:
 		c.commit(cmd.record)
 	case cmdFenced:
-		c.drop(endFenced)
+		c.drop(endMoved)
 	case cmdErased:
 		c.drop(endErased)
 		c.turnAway(cmd)

@@ -29,6 +29,9 @@ const (
 var (
 	// ErrEnded: the subscription is over. Subscription.End tells why.
 	ErrEnded = errors.New("the subscription has ended")
+	// ErrMoved: the document is, or is about to be, served by another node. Ask
+	// where it is and subscribe there; the connection need not be closed.
+	ErrMoved = errors.New("the document is served by another node")
 	// ErrClosed: the hub takes no new work.
 	ErrClosed = errors.New("the hub is closed")
 	// ErrInvalidName: the log can't hold a document of this name.
@@ -58,13 +61,15 @@ type EndError struct {
 
 func (e *EndError) Error() string { return fmt.Sprintf("subscription ended: %d %s", e.Code, e.Reason) }
 
-// Is makes every EndError an ErrEnded.
-func (e *EndError) Is(target error) bool { return target == ErrEnded }
+// Is makes every EndError an ErrEnded, and one that tells of a move an ErrMoved.
+func (e *EndError) Is(target error) bool {
+	return target == ErrEnded || target == ErrMoved && e == endMoved
+}
 
 var (
 	endClosed  = &EndError{Code: 1000, Reason: "closed"}
 	endRestart = &EndError{Code: CodeRestart, Reason: "restarting"}
-	endFenced  = &EndError{Code: CodeRestart, Reason: "the document has moved"}
+	endMoved   = &EndError{Code: CodeRestart, Reason: "the document has moved"}
 	endErased  = &EndError{Code: CodeErased, Reason: "the document was erased"}
 	endLoad    = &EndError{Code: CodeUnavailable, Reason: "the document could not be loaded"}
 	endSlow    = &EndError{Code: CodeSlow, Reason: "nothing was read for too long"}

@@ -136,7 +136,7 @@ func (r *runner) drop(d *document, why *EndError) {
 	h := r.hub
 	h.forget(d)
 	h.remove(d, why, always)
-	if why == endFenced {
+	if why == endMoved {
 		h.opt.Metrics.FencedTotal.Inc()
 	}
 	log := h.opt.Logger.Error

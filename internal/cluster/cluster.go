@@ -1,0 +1,80 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+)
+
+// ErrNoNode: no live node may take the document now. Try again later.
+var ErrNoNode = errors.New("cluster: no node can take the document now")
+
+// Wire is the range of versions that a node speaks between nodes, both
+// included.
+type Wire struct {
+	Least  int `json:"least"`
+	Newest int `json:"newest"`
+}
+
+// Node is a member of the cluster.
+type Node struct {
+	// Boot is random per start of the process: two runs are two nodes. It is
+	// the owner in claims.
+	Boot string `json:"boot"`
+	// Name is for people; it need not be unique.
+	Name string `json:"name"`
+	// Relay is where other nodes reach this one, host:port; empty when they
+	// can't.
+	Relay string `json:"relay"`
+	// Weight is the capacity in relation to other nodes, over 0.
+	Weight float64 `json:"weight"`
+	// Draining: it takes no more documents, but serves those that it has until
+	// they are handed over.
+	Draining bool `json:"draining"`
+	Wire     Wire `json:"wire"`
+	// Version is that of the program.
+	Version string `json:"version"`
+}
+
+// Directory answers where documents are. Its methods may be called from any
+// goroutine.
+type Directory interface {
+	// Self is this node as others see it.
+	Self() Node
+	// Owner is the node at which a document is to be reached now, which may be
+	// Self. It may read the update log. Errors: ErrNoNode, those of the log, the
+	// context's.
+	Owner(ctx context.Context, document string) (Node, error)
+	// Refused tells that the node's port refused a connection: nothing listens
+	// there. It is ground to give its documents to others. A time-out is not.
+	Refused(node Node)
+	// Moved tells that a node which Owner named said that it is not, or no
+	// longer, the document's owner, so that Owner looks again.
+	Moved(document string)
+	// Members are the live nodes as last heard of, Self among them, in order of
+	// Boot. The caller must not modify it.
+	Members() []Node
+	// Changed is closed at the next change of Members. Ask again for the one
+	// after it. Ask before Members is read, not to miss one.
+	Changed() <-chan struct{}
+	// Close takes this node off the members.
+	Close(ctx context.Context) error
+}
+
+// static is a Directory of one node, which owns everything.
+type static struct {
+	nodes  []Node
+	change chan struct{} // never closed
+}
+
+// Static returns the Directory of a node that is alone.
+func Static(self Node) Directory {
+	return &static{nodes: []Node{self}, change: make(chan struct{})}
+}
+
+func (s *static) Self() Node                                  { return s.nodes[0] }
+func (s *static) Owner(context.Context, string) (Node, error) { return s.nodes[0], nil }
+func (s *static) Refused(Node)                                {}
+func (s *static) Moved(string)                                {}
+func (s *static) Members() []Node                             { return s.nodes }
+func (s *static) Changed() <-chan struct{}                    { return s.change }
+func (s *static) Close(context.Context) error                 { return nil }

@@ -29,8 +29,15 @@ type Node struct {
 	Weight float64 `json:"weight"`
 	// Draining: it takes no more documents, but serves those that it has until
 	// they are handed over.
-	Draining bool `json:"draining"`
-	Wire     Wire `json:"wire"`
+	Draining bool `json:"draining,omitempty"`
+	// Mute: the update log does not answer it, so it is given no documents and
+	// those that it has may be claimed by a node that the log answers.
+	Mute bool `json:"mute,omitempty"`
+	// Client and Operations are where it listens for clients and operators,
+	// for people to follow.
+	Client     string `json:"client,omitempty"`
+	Operations string `json:"operations,omitempty"`
+	Wire       Wire   `json:"wire"`
 	// Version is that of the program.
 	Version string `json:"version"`
 }

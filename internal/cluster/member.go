@@ -68,7 +68,10 @@ type Member struct {
 	alive   map[string]Node
 	changed chan struct{}
 	settled time.Duration // when members changed last
+	// evicted are nodes that were taken off, and when that was done; missing
+	// those that no roll shows, since when.
 	evicted map[string]time.Duration
+	missing map[string]time.Duration
 	lapsed  bool
 	docs    Documents // nil before Keep
 	seen    routes
@@ -106,7 +109,7 @@ func Join(ctx context.Context, opt Options) (*Member, error) {
 	}
 	m := &Member{
 		opt: opt, ttl: opt.TTL, redis: redis, self: opt.Self,
-		changed: make(chan struct{}), evicted: make(map[string]time.Duration), lapsed: true,
+		changed: make(chan struct{}), evicted: make(map[string]time.Duration), missing: make(map[string]time.Duration), lapsed: true,
 	}
 	m.rolls = [2]*roll{
 		{name: metrics.Redis, beat: redis.beat, leave: redis.leave},
@@ -284,15 +287,16 @@ func (m *Member) merge() {
 		}
 	}
 	m.judgeLease()
-	if !heard && m.alive != nil {
-		alive = make(map[string]Node, len(m.alive))
-		for boot, n := range m.alive {
-			if _, gone := m.evicted[boot]; !gone {
-				alive[boot] = n
-			}
+	alive[m.self.Boot] = m.self
+	for boot, n := range m.alive {
+		if _, shown := alive[boot]; shown {
+			delete(m.missing, boot)
+		} else if _, gone := m.evicted[boot]; !gone && (!heard || !m.surelyGone(boot)) {
+			alive[boot] = n
+		} else {
+			delete(m.missing, boot)
 		}
 	}
-	alive[m.self.Boot] = m.self
 	members := make([]Node, 0, len(alive))
 	for _, n := range alive {
 		members = append(members, n)
@@ -307,6 +311,25 @@ func (m *Member) merge() {
 	m.opt.Metrics.Members.Set(float64(len(members)))
 	close(m.changed)
 	m.changed = make(chan struct{})
+}
+
+// surelyGone tells whether every roll that answers was asked since the node was
+// missed first: one of them may have been emptied, and the other not have been
+// asked since the node came. mu is held.
+func (m *Member) surelyGone(boot string) bool {
+	since, known := m.missing[boot]
+	if !known {
+		since = bootTime()
+		m.missing[boot] = since
+	}
+	sure := true
+	for _, r := range m.rolls {
+		if r.up && r.sent < since {
+			sure = false
+			r.now()
+		}
+	}
+	return sure
 }
 
 // announce logs who came and went. mu is held.
@@ -412,23 +435,26 @@ func (m *Member) Refused(node Node) {
 
 // evict takes a node off both rolls. What a roll is asked after that counts.
 func (m *Member) evict(boot string) {
-	var both sync.WaitGroup
-	for _, r := range m.rolls {
-		both.Go(func() {
-			ctx, cancel := context.WithTimeout(m.ctx, m.ttl/3)
-			defer cancel()
-			if err := r.leave(ctx, boot); err != nil {
-				m.opt.Logger.Debug("a node could not be taken off a roll", zap.String("roll", r.name), zap.Error(err))
-			}
-		})
+	if err := m.strike(m.ctx, boot); err != nil {
+		m.opt.Logger.Debug("a node could not be taken off", zap.Error(err))
 	}
-	both.Wait()
 	m.mu.Lock()
 	m.evicted[boot] = bootTime()
 	m.mu.Unlock()
 	for _, r := range m.rolls {
 		r.now()
 	}
+}
+
+// strike takes a node off the rolls: Redis comes last, as it tells everybody to
+// look.
+func (m *Member) strike(ctx context.Context, boot string) (err error) {
+	for _, r := range []*roll{m.rolls[1], m.rolls[0]} {
+		bounded, cancel := context.WithTimeout(ctx, redisTimeout)
+		err = errors.Join(err, r.leave(bounded, boot))
+		cancel()
+	}
+	return err
 }
 
 // Close implements Directory.
@@ -442,12 +468,7 @@ func (m *Member) Close(ctx context.Context) error {
 	}
 	m.cancel()
 	m.working.Wait()
-	var err error
-	for _, r := range m.rolls {
-		bounded, cancel := context.WithTimeout(ctx, redisTimeout)
-		err = errors.Join(err, r.leave(bounded, m.opt.Self.Boot))
-		cancel()
-	}
+	err := m.strike(ctx, m.opt.Self.Boot)
 	m.redis.close()
 	return err
 }

@@ -106,6 +106,9 @@ type Hub struct {
 	subscriptions atomic.Int64
 	documents     atomic.Int64
 
+	// storeFailing: the newest snapshot or segment could not be stored.
+	storeFailing atomic.Bool
+
 	closing   atomic.Bool
 	closeOnce sync.Once
 	closeErr  error
@@ -190,6 +193,8 @@ type Stats struct {
 	UncommittedBytes int64
 	// LogStalled: commits fail, or the log is read-only.
 	LogStalled bool
+	// StoreFailing: the newest snapshot or segment could not be stored.
+	StoreFailing bool
 	// Quarantined is how many refused updates are kept.
 	Quarantined int
 }
@@ -201,6 +206,7 @@ func (h *Hub) Stats() Stats {
 		Subscriptions:    int(h.subscriptions.Load()),
 		UncommittedBytes: h.commit.uncommitted.Load(),
 		LogStalled:       h.commit.stalled.Load(),
+		StoreFailing:     h.storeFailing.Load(),
 		Quarantined:      h.sick.len(),
 	}
 }

@@ -18,6 +18,8 @@ import (
 type Options struct {
 	// Hub owns the documents. Required.
 	Hub *hub.Hub
+	// Documents is where sessions find them; nil when Hub owns them all.
+	Documents Documents
 	// Auth grants access. Required.
 	Auth auth.Authorizer
 	// Metrics and Logger are required.
@@ -56,6 +58,9 @@ func (o Options) withDefaults() (Options, error) {
 		return o, errors.New("gateway: no authoriser")
 	case o.Metrics == nil || o.Logger == nil:
 		return o, errors.New("gateway: no metrics or no logger")
+	}
+	if o.Documents == nil {
+		o.Documents = here{o.Hub}
 	}
 	o.Session = o.Session.WithDefaults()
 	if o.MaxConnections <= 0 {

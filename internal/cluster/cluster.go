@@ -29,8 +29,15 @@ type Node struct {
 	Weight float64 `json:"weight"`
 	// Draining: it takes no more documents, but serves those that it has until
 	// they are handed over.
-	Draining bool `json:"draining"`
-	Wire     Wire `json:"wire"`
+	Draining bool `json:"draining,omitempty"`
+	// Mute: the update log does not answer it, so it is given no documents and
+	// those that it has may be claimed by a node that the log answers.
+	Mute bool `json:"mute,omitempty"`
+	// Client and Operations are where it listens for clients and operators,
+	// for people to follow.
+	Client     string `json:"client,omitempty"`
+	Operations string `json:"operations,omitempty"`
+	Wire       Wire   `json:"wire"`
 	// Version is that of the program.
 	Version string `json:"version"`
 }
@@ -60,21 +67,43 @@ type Directory interface {
 	Close(ctx context.Context) error
 }
 
-// static is a Directory of one node, which owns everything.
-type static struct {
+// Alone is the Directory of a node that has no others: it owns everything.
+type Alone struct {
 	nodes  []Node
 	change chan struct{} // never closed
 }
 
 // Static returns the Directory of a node that is alone.
-func Static(self Node) Directory {
-	return &static{nodes: []Node{self}, change: make(chan struct{})}
+func Static(self Node) *Alone {
+	return &Alone{nodes: []Node{self}, change: make(chan struct{})}
 }
 
-func (s *static) Self() Node                                  { return s.nodes[0] }
-func (s *static) Owner(context.Context, string) (Node, error) { return s.nodes[0], nil }
-func (s *static) Refused(Node)                                {}
-func (s *static) Moved(string)                                {}
-func (s *static) Members() []Node                             { return s.nodes }
-func (s *static) Changed() <-chan struct{}                    { return s.change }
-func (s *static) Close(context.Context) error                 { return nil }
+// Self implements Directory.
+func (s *Alone) Self() Node { return s.nodes[0] }
+
+// Owner implements Directory.
+func (s *Alone) Owner(context.Context, string) (Node, error) { return s.nodes[0], nil }
+
+// Refused implements Directory.
+func (s *Alone) Refused(Node) {}
+
+// Moved implements Directory.
+func (s *Alone) Moved(string) {}
+
+// Members implements Directory.
+func (s *Alone) Members() []Node { return s.nodes }
+
+// Changed implements Directory.
+func (s *Alone) Changed() <-chan struct{} { return s.change }
+
+// Open does what Member.Open does: any document may be opened here.
+func (s *Alone) Open(context.Context, string) error { return nil }
+
+// Keep does what Member.Keep does: there is nothing to look after.
+func (s *Alone) Keep(Documents) {}
+
+// Drain does what Member.Drain does: there is nobody to hand over to.
+func (s *Alone) Drain(context.Context) error { return nil }
+
+// Close implements Directory.
+func (s *Alone) Close(context.Context) error { return nil }

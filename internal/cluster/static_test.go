@@ -8,7 +8,7 @@ import (
 
 func TestStaticOwnsEverything(t *testing.T) {
 	self := cluster.Node{Boot: "b", Weight: 1}
-	d := cluster.Static(self)
+	var d cluster.Directory = cluster.Static(self)
 	owner, err := d.Owner(t.Context(), "doc")
 	if err != nil || owner != self || d.Self() != self {
 		t.Fatalf("owner %v, %v; self %v", owner, err, d.Self())

@@ -41,6 +41,9 @@ type Options struct {
 	// Log tells what /status shows of a log that is elsewhere; nil shows
 	// nothing. Its result must encode as JSON and hold no secret.
 	Log func() any
+	// Cluster tells what /status shows of the cluster, and lines on what is gone;
+	// nil shows nothing.
+	Cluster func() (any, []string)
 	// API is served at /api/ of the operations listener; nil for none.
 	API http.Handler
 	// Now reads the clock. Default time.Now.

@@ -41,6 +41,10 @@ const (
 	cmdSnapshot
 	cmdInspect
 	cmdChange
+	// cmdRelease: request wants the document given up. cmdReleased: the log has
+	// ended the claim.
+	cmdRelease
+	cmdReleased
 	// cmdDrain: the process stops.
 	cmdDrain
 )
@@ -78,6 +82,9 @@ type effects struct {
 	// claim: claim the document although there is nothing to log. The core hears
 	// of it by cmdCommitted.
 	claim bool
+	// release: end the claim of this epoch, 0 for none, and report with
+	// cmdReleased. Nothing is logged after it.
+	release *persistence.Epoch
 	// hurry: somebody waits for the commit of what the log was given.
 	hurry bool
 	// quarantine: keep these refused updates.

@@ -282,7 +282,7 @@ func (c *committer) claim(d *document, seen persistence.Record, seed string) {
 		}
 		c.failing(err)
 		h.opt.Logger.Error("the document could not be claimed", zap.String("document", d.name), zap.Error(err))
-		if !c.pause(h.ctx, min(firstDelay<<min(try, 10), lastDelay)) {
+		if !c.pause(h.ctx, backOff(try)) {
 			return
 		}
 	}
@@ -328,6 +328,9 @@ func (c *committer) pause(ctx context.Context, wait time.Duration) bool {
 		return false
 	}
 }
+
+// backOff is how long to wait after a failed try, counted from 0.
+func backOff(try int) time.Duration { return min(firstDelay<<min(try, 10), lastDelay) }
 
 // run is the loop.
 func (c *committer) run() {

@@ -102,6 +102,10 @@ type core struct {
 
 	// draining: the process stops; nothing more is taken in.
 	draining bool
+	// releases wait until the document is given up; nothing more is taken in.
+	// released: the log was asked to end the claim.
+	releases []*request
+	released bool
 	// discarding: updates are set aside unread.
 	discarding bool
 	// over is why the document was dropped; nil while it lives.
@@ -218,6 +222,11 @@ func (c *core) handle(cmd *command) {
 		c.inspect(cmd.request)
 	case cmdChange:
 		c.change(cmd.request)
+	case cmdRelease:
+		c.releases = append(c.releases, cmd.request)
+		c.discarding = true
+	case cmdReleased:
+		c.drop(endHandedOver)
 	case cmdDrain:
 		c.draining, c.discarding = true, true
 	case cmdTick:
@@ -315,6 +324,10 @@ func (c *core) drop(why *EndError) {
 	}
 	c.stored.fail(c, why)
 	c.failChanges(why)
+	for _, r := range c.releases {
+		c.fx.answers = append(c.fx.answers, answer{r, nil})
+	}
+	c.releases = nil
 	c.fx.log, c.fx.out = c.fx.log[:0], c.fx.out[:0]
 	c.fx.drop, c.over = why, why
 }
@@ -324,6 +337,8 @@ func (c *core) turnAway(cmd *command) {
 	switch {
 	case cmd.kind == cmdSubscribe:
 		c.fx.ends = append(c.fx.ends, ending{cmd.sub, c.over})
+	case cmd.kind == cmdRelease:
+		c.fx.answers = append(c.fx.answers, answer{cmd.request, nil})
 	case cmd.request != nil:
 		c.fx.answers = append(c.fx.answers, answer{cmd.request, c.over})
 	}

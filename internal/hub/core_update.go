@@ -15,7 +15,7 @@ const maxGarbled = 3
 
 // windowClosed tells whether too much is applied and not committed.
 func (c *core) windowClosed() bool {
-	return c.draining || len(c.open) > 0 && (c.openBytes >= c.limits.DocumentUncommittedBytes ||
+	return c.draining || len(c.releases) > 0 || len(c.open) > 0 && (c.openBytes >= c.limits.DocumentUncommittedBytes ||
 		c.now.Sub(c.open[0].at) >= c.limits.UncommittedTime)
 }
 

@@ -63,18 +63,20 @@ func (e *EndError) Error() string { return fmt.Sprintf("subscription ended: %d %
 
 // Is makes every EndError an ErrEnded, and one that tells of a move an ErrMoved.
 func (e *EndError) Is(target error) bool {
-	return target == ErrEnded || target == ErrMoved && e == endMoved
+	return target == ErrEnded || target == ErrMoved && (e == endMoved || e == endHandedOver)
 }
 
 var (
 	endClosed  = &EndError{Code: 1000, Reason: "closed"}
 	endRestart = &EndError{Code: CodeRestart, Reason: "restarting"}
 	endMoved   = &EndError{Code: CodeRestart, Reason: "the document has moved"}
-	endErased  = &EndError{Code: CodeErased, Reason: "the document was erased"}
-	endLoad    = &EndError{Code: CodeUnavailable, Reason: "the document could not be loaded"}
-	endSlow    = &EndError{Code: CodeSlow, Reason: "nothing was read for too long"}
-	endGarbled = &EndError{Code: CodeMalformed, Reason: "malformed updates"}
-	endLarge   = &EndError{Code: CodeTooLarge, Reason: "the document is at its size limit"}
-	endRefused = &EndError{Code: CodeRefused, Reason: "the update breaks a limit"}
-	endPending = &EndError{Code: CodeRefused, Reason: "too much waits for what is missing"}
+	// endHandedOver is the same, when it was this node's will.
+	endHandedOver = &EndError{Code: CodeRestart, Reason: "the document moves"}
+	endErased     = &EndError{Code: CodeErased, Reason: "the document was erased"}
+	endLoad       = &EndError{Code: CodeUnavailable, Reason: "the document could not be loaded"}
+	endSlow       = &EndError{Code: CodeSlow, Reason: "nothing was read for too long"}
+	endGarbled    = &EndError{Code: CodeMalformed, Reason: "malformed updates"}
+	endLarge      = &EndError{Code: CodeTooLarge, Reason: "the document is at its size limit"}
+	endRefused    = &EndError{Code: CodeRefused, Reason: "the update breaks a limit"}
+	endPending    = &EndError{Code: CodeRefused, Reason: "too much waits for what is missing"}
 )

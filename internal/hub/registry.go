@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"ysync/crdt"
 	"ysync/internal/metrics"
 	"ysync/persistence"
 )
@@ -148,6 +149,14 @@ func (h *Hub) each(f func(*document)) {
 	}
 }
 
+// bring asks whether the document may be opened here, and loads it.
+func (h *Hub) bring(name string) (*crdt.Doc, persistence.Record, persistence.Tail, error) {
+	if err := h.opt.Placement.Open(h.ctx, name); err != nil {
+		return nil, persistence.Record{}, persistence.Tail{}, err
+	}
+	return h.opt.Snapshots.Load(h.ctx, name)
+}
+
 // load brings a document up. It runs in a goroutine of its own.
 func (h *Hub) load(d *document) {
 	select {
@@ -157,7 +166,7 @@ func (h *Hub) load(d *document) {
 		return
 	}
 	start := h.opt.Now()
-	doc, rec, tail, err := h.opt.Snapshots.Load(h.ctx, d.name)
+	doc, rec, tail, err := h.bring(d.name)
 	<-h.loads
 	if err == nil && !rec.Tombstone.IsZero() {
 		err = persistence.ErrErased
@@ -168,6 +177,8 @@ func (h *Hub) load(d *document) {
 		switch {
 		case errors.Is(err, persistence.ErrErased):
 			why = endErased
+		case errors.Is(err, persistence.ErrFenced):
+			why = endMoved
 		case h.ctx.Err() != nil:
 			why = endRestart
 		default:

@@ -128,6 +128,10 @@ func (r *runner) apply(d *document, now time.Time) {
 	if fx.job != nil {
 		h.startJob(d, fx.job)
 	}
+	if fx.release != nil {
+		epoch := *fx.release
+		h.work.Go(func() { h.endClaim(d, epoch) })
+	}
 	switch {
 	case fx.drop != nil:
 		r.drop(d, fx.drop)
@@ -147,8 +151,11 @@ func (r *runner) drop(d *document, why *EndError) {
 		h.opt.Metrics.FencedTotal.Inc()
 	}
 	log := h.opt.Logger.Error
-	if why == endErased {
+	switch why {
+	case endErased:
 		log = h.opt.Logger.Info
+	case endHandedOver:
+		log = h.opt.Logger.Debug
 	}
 	log("the document was dropped", zap.String("document", d.name), zap.String("reason", why.Reason))
 }

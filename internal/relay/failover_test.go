@@ -76,7 +76,7 @@ func TestDocumentMovesRound(t *testing.T) {
 	for round := range 4 {
 		for i, c := range cs {
 			c.write(fmt.Sprint(round, i, " "))
-			length += 3
+			length += len(fmt.Sprint(round, i, " "))
 			if i == 2 {
 				w.own("d", w.nodes[(round+1)%3])
 				w.release("d", w.nodes[round%3])

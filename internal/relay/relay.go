@@ -23,15 +23,15 @@ import (
 	"ysync/internal/metrics"
 )
 
-// Options configure a Relay. Hub, Directory, Secret, Logger and Metrics are
-// required.
+// Options configure a Relay. Hub, Directory, Logger and Metrics are required.
 type Options struct {
 	// Hub has the documents of this node.
 	Hub *hub.Hub
 	// Directory knows which node has a document.
 	Directory cluster.Directory
 	// Secret is shared by all nodes; who does not have it is turned away. It
-	// never goes over the network.
+	// never goes over the network. Without it, and without TLS that asks for
+	// certificates, whoever reaches the port is let in.
 	Secret []byte
 	// TLS protects the links when it is not nil: it is used for both ends, and
 	// should ask for certificates of both.
@@ -75,8 +75,6 @@ func New(opt Options) (*Relay, error) {
 	switch {
 	case opt.Hub == nil || opt.Directory == nil:
 		return nil, errors.New("relay: no hub or no directory given")
-	case len(opt.Secret) == 0:
-		return nil, errors.New("relay: no secret given")
 	case opt.Logger == nil || opt.Metrics == nil:
 		return nil, errors.New("relay: no logger or no metrics given")
 	}

@@ -50,6 +50,7 @@ var places = map[string]place{
 	"internal/cluster":   {1, map[string]string{module + "/internal/hub": "where a document is must be known before one is opened", module + "/internal/gateway": noSockets}},
 	"persistence":        {0, map[string]string{"net": noSockets}},
 
+	"internal/teststores":      {1, nil},
 	"internal/vectors":         {1, nil},
 	"internal/vectors/replica": {2, nil},
 	"crdt/differential":        {2, nil},
@@ -206,7 +207,7 @@ func TestNoBoolParameters(t *testing.T) {
 
 var (
 	mdLink  = regexp.MustCompile(`\]\(([^)#\s]+)(?:#[^)]*)?\)`)
-	mdFence = regexp.MustCompile("(?s)```sh\n(.*?)```")
+	mdFence = regexp.MustCompile("(?s)```sh(?: [a-z]+)?\n(.*?)```")
 	target  = regexp.MustCompile(`(?m)^([a-z-]+):`)
 )
 

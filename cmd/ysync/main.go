@@ -43,6 +43,7 @@ type cli struct {
 	Doc      docCmd      `cmd:"" help:"Look at documents and change them, at a running server (--server) or on the stores."`
 	Snapshot snapshotCmd `cmd:"" help:"The past of documents: stored states, restoring, differences, retention."`
 	Migrate  migrateCmd  `cmd:"" help:"Import the documents of another server: y-websocket, Hocuspocus, y-sweet."`
+	Token    tokenCmd    `cmd:"" help:"Tokens and keys for development; in production your own service makes the tokens."`
 	Version  versionCmd  `cmd:"" help:"Print the version of this program."`
 }
 

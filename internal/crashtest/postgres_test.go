@@ -120,22 +120,3 @@ func TestPostgresRestarts(t *testing.T) {
 	}
 	t.Log(r)
 }
-
-// The server is killed, its database is not.
-func TestKillWithPostgres(t *testing.T) {
-	database := testpg.Start(t)
-	cfg := smoke(buildServer(t), t.TempDir(), uint64(time.Now().UnixNano()))
-	cfg.env = []string{"YSYNC_LOG=" + database.Database(t)}
-	t.Logf("seed %d", cfg.seed)
-	r, err := run(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range r.faults {
-		t.Error(f)
-	}
-	t.Log(r)
-	if r.crashes < 5 || r.acked < 100 {
-		t.Errorf("the run did too little: %v", r)
-	}
-}

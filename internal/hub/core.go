@@ -100,6 +100,11 @@ type core struct {
 
 	stored storedState
 
+	// retired are the clients of the generations before, ascending; none in the
+	// first. resetting is an order to begin the next one.
+	retired   []crdt.ClientID
+	resetting *resetOrder
+
 	// draining: the process stops; nothing more is taken in.
 	draining bool
 	// releases wait until the document is given up; nothing more is taken in.
@@ -161,7 +166,7 @@ func newCore(opt coreOptions, doc *crdt.Doc, rec persistence.Record, tail persis
 // of their fields before the next step.
 func (c *core) step(in input, fx *effects) {
 	c.now, c.fx = in.now, fx
-	c.discarding = in.readOnly || in.full || c.windowClosed()
+	c.discarding = in.readOnly || in.full || c.windowClosed() || c.resetting != nil
 	fx.logFrom = c.version
 	c.batch.begin(c, in.commands)
 	for i := range in.commands {
@@ -227,6 +232,8 @@ func (c *core) handle(cmd *command) {
 		c.discarding = true
 	case cmdReleased:
 		c.drop(endHandedOver)
+	case cmdReset:
+		c.reset(cmd.request)
 	case cmdDrain:
 		c.draining, c.discarding = true, true
 	case cmdTick:
@@ -251,8 +258,12 @@ func (c *core) message(s *Subscription, kind syncproto.Kind, payload []byte) {
 // subscribe makes s a member, asks for what its client has and shows it who is
 // there. vector comes with one that stands for a group.
 func (c *core) subscribe(s *Subscription, vector []byte) {
-	if c.draining {
+	switch {
+	case c.draining || c.resetting != nil && c.resetting.begun:
 		c.fx.ends = append(c.fx.ends, ending{s, endRestart})
+		return
+	case c.otherGeneration(&s.peer):
+		c.fx.ends = append(c.fx.ends, ending{s, endReset})
 		return
 	}
 	s.at.index = int32(len(c.subs))
@@ -328,6 +339,10 @@ func (c *core) drop(why *EndError) {
 		c.fx.answers = append(c.fx.answers, answer{r, nil})
 	}
 	c.releases = nil
+	if o := c.resetting; o != nil {
+		c.resetting = nil
+		c.fx.answers = append(c.fx.answers, answer{o.request, why})
+	}
 	c.fx.log, c.fx.out = c.fx.log[:0], c.fx.out[:0]
 	c.fx.drop, c.over = why, why
 }
@@ -336,7 +351,7 @@ func (c *core) drop(why *EndError) {
 func (c *core) turnAway(cmd *command) {
 	switch {
 	case cmd.kind == cmdSubscribe:
-		c.fx.ends = append(c.fx.ends, ending{cmd.sub, c.over})
+		c.fx.ends = append(c.fx.ends, ending{cmd.sub, c.over.toNewcomers()})
 	case cmd.kind == cmdRelease:
 		c.fx.answers = append(c.fx.answers, answer{cmd.request, nil})
 	case cmd.request != nil:

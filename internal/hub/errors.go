@@ -14,6 +14,8 @@ const (
 	CodeMalformed = 4400
 	// CodeErased: the document was erased.
 	CodeErased = 4404
+	// CodeReset: the document was reset, and the client holds what was before.
+	CodeReset = 4409
 	// CodeTooLarge: the update would grow a document over its size limit.
 	CodeTooLarge = 4413
 	// CodeRefused: the update is valid but breaks a limit other than size.
@@ -47,6 +49,8 @@ var (
 	// ErrTooLarge: the document is at its size limit, or too much of it waits
 	// for what is missing.
 	ErrTooLarge = errors.New("the document is at its size limit")
+	// ErrRetired: the update is of a generation of the document that is over.
+	ErrRetired = errors.New("the update is of what the document was before it was reset")
 	// ErrInvalidKey: the log can't hold such an idempotency key.
 	ErrInvalidKey = errors.New("invalid idempotency key")
 )
@@ -66,6 +70,15 @@ func (e *EndError) Is(target error) bool {
 	return target == ErrEnded || target == ErrMoved && (e == endMoved || e == endHandedOver)
 }
 
+// toNewcomers is what the end of a document means to those who have not seen
+// anything of it yet: after a reset they may come at once.
+func (e *EndError) toNewcomers() *EndError {
+	if e == endReset {
+		return endRestart
+	}
+	return e
+}
+
 var (
 	endClosed  = &EndError{Code: 1000, Reason: "closed"}
 	endRestart = &EndError{Code: CodeRestart, Reason: "restarting"}
@@ -73,6 +86,7 @@ var (
 	// endHandedOver is the same, when it was this node's will.
 	endHandedOver = &EndError{Code: CodeRestart, Reason: "the document moves"}
 	endErased     = &EndError{Code: CodeErased, Reason: "the document was erased"}
+	endReset      = &EndError{Code: CodeReset, Reason: "the document was reset: reload it, what you have is of before"}
 	endLoad       = &EndError{Code: CodeUnavailable, Reason: "the document could not be loaded"}
 	endSlow       = &EndError{Code: CodeSlow, Reason: "nothing was read for too long"}
 	endGarbled    = &EndError{Code: CodeMalformed, Reason: "malformed updates"}

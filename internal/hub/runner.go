@@ -146,13 +146,13 @@ func (r *runner) apply(d *document, now time.Time) {
 func (r *runner) drop(d *document, why *EndError) {
 	h := r.hub
 	h.forget(d)
-	h.remove(d, why, always)
+	h.remove(d, why.toNewcomers(), always)
 	if why == endMoved {
 		h.opt.Metrics.FencedTotal.Inc()
 	}
 	log := h.opt.Logger.Error
 	switch why {
-	case endErased:
+	case endErased, endReset:
 		log = h.opt.Logger.Info
 	case endHandedOver:
 		log = h.opt.Logger.Debug

@@ -157,9 +157,18 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 	if err != nil {
 		return errors.Join(err, h.Close(ctx))
 	}
+	failed := make(chan error, 3)
+	documents, links, err := c.link(ports, h, nodes, m, logger, failed)
+	if err != nil {
+		return errors.Join(err, h.Close(ctx))
+	}
+	if links != nil {
+		defer links.Close()
+	}
 	server, err := gateway.New(gateway.Options{
 		API:            operations,
 		Hub:            h,
+		Documents:      documents,
 		Auth:           access,
 		Sites:          sites,
 		Metrics:        m,
@@ -174,7 +183,6 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 	if err != nil {
 		return errors.Join(err, h.Close(ctx))
 	}
-	failed := make(chan error, 2)
 	if ports.operations != nil {
 		ops := gateway.OperationsServer(server.Operations(registry, thisBuild().Version))
 		defer ops.Close()

@@ -18,6 +18,8 @@ import (
 type Options struct {
 	// Hub owns the documents. Required.
 	Hub *hub.Hub
+	// Documents is where sessions find them; nil when Hub owns them all.
+	Documents Documents
 	// Auth grants access. Required.
 	Auth auth.Authorizer
 	// Sites are the web sites whose pages may connect. The zero value is
@@ -62,6 +64,9 @@ func (o Options) withDefaults() (Options, error) {
 		return o, errors.New("gateway: no authoriser")
 	case o.Metrics == nil || o.Logger == nil:
 		return o, errors.New("gateway: no metrics or no logger")
+	}
+	if o.Documents == nil {
+		o.Documents = here{o.Hub}
 	}
 	o.Session = o.Session.WithDefaults()
 	if o.MaxConnections <= 0 {

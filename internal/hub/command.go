@@ -21,6 +21,8 @@ const (
 	// cmdDrained: sub's outbox, of which the core was told that it is full or
 	// that holds a stream, is empty.
 	cmdDrained
+	// cmdLag: sub's queue at another node is full.
+	cmdLag
 	// cmdSlow: sub's client takes nothing.
 	cmdSlow
 	// cmdCommitted: the log holds everything up to record.Head, under the
@@ -112,6 +114,8 @@ type effects struct {
 type delivery struct {
 	sub  *Subscription
 	item item
+	// but does not get it, if sub stands for a group.
+	but *except
 }
 
 type ending struct {

@@ -306,13 +306,13 @@ func (c *core) release() {
 		n++
 		if h.sub != nil {
 			if !h.sub.gone() {
-				c.fx.out = append(c.fx.out, delivery{h.sub, h.item})
+				c.fx.out = append(c.fx.out, delivery{sub: h.sub, item: h.item})
 			}
 			continue
 		}
 		for _, s := range c.subs {
 			if s.peer.Echo && s.at.ready && h.version > s.at.from && (s.at.lag == nil || h.version <= s.at.lag.version) {
-				c.fx.out = append(c.fx.out, delivery{s, h.item})
+				c.fx.out = append(c.fx.out, delivery{sub: s, item: h.item})
 			}
 		}
 	}

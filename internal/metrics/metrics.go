@@ -87,6 +87,24 @@ type Metrics struct {
 	// LogStalled is 1 while commits fail or the log is read-only.
 	LogStalled prometheus.Gauge
 
+	// Links to other nodes.
+
+	// RelayLinks is how many links there are.
+	RelayLinks prometheus.Gauge
+	// RelayCastsTotal counts update frames for everybody at another node that
+	// were put on a link: one for each node and edit, or batch of edits.
+	RelayCastsTotal prometheus.Counter
+	// RelayDeliveriesTotal counts frames that came over a link and were put into
+	// outboxes here.
+	RelayDeliveriesTotal prometheus.Counter
+	// RelayMessagesTotal counts messages of clients that came over a link.
+	RelayMessagesTotal prometheus.Counter
+	// RelayRefusedTotal counts channels refused because the document is not here.
+	RelayRefusedTotal prometheus.Counter
+	// RelayReattachTotal counts documents whose owner here has to be found again.
+	RelayReattachTotal          prometheus.Counter
+	RelayBytesIn, RelayBytesOut prometheus.Counter
+
 	// The cluster.
 
 	// Members are the live nodes that this one knows of.
@@ -172,6 +190,15 @@ func New(r prometheus.Registerer) *Metrics {
 		CommitEntries:    f.histogram("log_commit_entries", "Entries in one commit.", counts),
 		FencedTotal:      f.counter("log_fenced_total", "Documents dropped because of a newer claim."),
 		LogStalled:       f.gauge("log_stalled", "1 while commits fail or the log is read-only."),
+
+		RelayLinks:           f.gauge("relay_links", "Links to other nodes."),
+		RelayCastsTotal:      f.counter("relay_casts_total", "Update frames for everybody at another node."),
+		RelayDeliveriesTotal: f.counter("relay_deliveries_total", "Frames from other nodes put into outboxes."),
+		RelayMessagesTotal:   f.counter("relay_messages_total", "Messages of clients of other nodes."),
+		RelayRefusedTotal:    f.counter("relay_refused_total", "Channels refused because the document is not here."),
+		RelayReattachTotal:   f.counter("relay_reattach_total", "Documents elsewhere that lost their owner."),
+		RelayBytesIn:         f.counter("relay_bytes_in_total", "Bytes received from other nodes."),
+		RelayBytesOut:        f.counter("relay_bytes_out_total", "Bytes sent to other nodes."),
 
 		Members:         f.gauge("cluster_members", "Live nodes that this one knows of, itself among them."),
 		Lease:           f.gauge("cluster_lease", "1 while others can know that this node lives."),

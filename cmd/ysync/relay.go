@@ -1,0 +1,53 @@
+package main
+
+import (
+	"go.uber.org/zap"
+
+	"ysync/internal/cluster"
+	"ysync/internal/gateway"
+	"ysync/internal/hub"
+	"ysync/internal/metrics"
+	"ysync/internal/relay"
+)
+
+// anywhere are the documents of all nodes.
+type anywhere struct{ relay *relay.Relay }
+
+// Subscribe implements gateway.Documents.
+func (a anywhere) Subscribe(document string, p hub.Peer, wake func()) (gateway.Subscription, error) {
+	s, err := a.relay.Subscribe(document, p, wake)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// link connects this node with the others. A node that is alone has all
+// documents, so that there is nothing to connect: both results are nil.
+func (c *clusterFlags) link(
+	p *ports, h *hub.Hub, nodes cluster.Directory, m *metrics.Metrics, logger *zap.Logger, failed chan<- error,
+) (gateway.Documents, *relay.Relay, error) {
+	if p.nodes == nil {
+		return nil, nil, nil
+	}
+	secret, err := c.secret()
+	if err != nil {
+		return nil, nil, err
+	}
+	config, err := c.tls()
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := relay.New(relay.Options{
+		Hub: h, Directory: nodes, Secret: []byte(secret), TLS: config, Logger: logger, Metrics: m,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	go func() {
+		if err := r.Serve(p.nodes); err != nil {
+			failed <- err
+		}
+	}()
+	return anywhere{r}, r, nil
+}

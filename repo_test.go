@@ -44,8 +44,10 @@ var places = map[string]place{
 	"internal/fault":     {0, nil},
 	"internal/metrics":   {0, nil},
 	"internal/testpg":    {0, nil},
+	"internal/testredis": {0, nil},
 	"internal/s3test":    {0, nil},
 	"internal/auth":      {0, nil},
+	"internal/cluster":   {1, map[string]string{module + "/internal/hub": "where a document is must be known before one is opened", module + "/internal/gateway": noSockets}},
 	"persistence":        {0, map[string]string{"net": noSockets}},
 
 	"internal/teststores":      {1, nil},

@@ -1,0 +1,2 @@
+// Package relay connects sessions with documents at other nodes.
+package relay

@@ -139,25 +139,38 @@ func (c *clusterFlags) join(ctx context.Context, self cluster.Node, data *folder
 	return member, nil
 }
 
-// listen opens the port for the other nodes and returns it with the address
-// that they are told; nil for a node that is alone.
-func (c *clusterFlags) listen(ctx context.Context) (net.Listener, string, error) {
+// relayPort is where the other nodes come in.
+type relayPort struct {
+	listener  net.Listener // nil for a node that is alone
+	advertise string       // what the others are told
+	secret    string       // empty for none
+	tls       *tls.Config  // nil for none
+}
+
+// listen opens the port for the other nodes.
+func (c *clusterFlags) listen(ctx context.Context) (p relayPort, err error) {
 	if c.Cluster == "" {
-		return nil, "", nil
+		return p, nil
+	}
+	if p.secret, err = c.secret(); err != nil {
+		return p, err
+	}
+	if p.tls, err = c.tls(); err != nil {
+		return p, err
 	}
 	var config net.ListenConfig
-	l, err := config.Listen(ctx, "tcp", c.RelayListen)
-	if err != nil {
-		return nil, "", fmt.Errorf("--relay-listen: %w", err)
+	if p.listener, err = config.Listen(ctx, "tcp", c.RelayListen); err != nil {
+		return p, fmt.Errorf("--relay-listen: %w", err)
 	}
-	if c.RelayAdvertise != "" {
-		return l, c.RelayAdvertise, nil
+	at := p.listener.Addr().(*net.TCPAddr)
+	p.advertise = at.String()
+	switch {
+	case c.RelayAdvertise != "":
+		p.advertise = c.RelayAdvertise
+	case at.IP.IsUnspecified():
+		err = &exitError{exitUsage, errors.New("--relay-listen is every address of the machine: tell the other nodes which one with --relay-advertise")}
 	}
-	at := l.Addr().(*net.TCPAddr)
-	if at.IP.IsUnspecified() {
-		return nil, "", errors.Join(l.Close(), &exitError{exitUsage, errors.New("--relay-listen is every address of the machine: tell the other nodes which one with --relay-advertise")})
-	}
-	return l, at.String(), nil
+	return p, err
 }
 
 // name is the node's name.

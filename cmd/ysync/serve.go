@@ -262,8 +262,7 @@ func (c *serveCmd) shutdown(ctx context.Context, server *gateway.Server, nodes m
 type ports struct {
 	clients    net.Listener
 	operations net.Listener // nil for none
-	nodes      net.Listener // nil for a node that is alone
-	relay      string       // where other nodes reach it
+	relay      relayPort
 }
 
 // open opens the ports.
@@ -282,13 +281,13 @@ func (c *serveCmd) open(ctx context.Context) (p *ports, err error) {
 			return p, fmt.Errorf("--ops: %w", err)
 		}
 	}
-	p.nodes, p.relay, err = c.listen(ctx)
+	p.relay, err = c.listen(ctx)
 	return p, err
 }
 
 // close closes what is open; servers have closed theirs already.
 func (p *ports) close() {
-	for _, l := range []net.Listener{p.clients, p.operations, p.nodes} {
+	for _, l := range []net.Listener{p.clients, p.operations, p.relay.listener} {
 		if l != nil {
 			_ = l.Close()
 		}
@@ -300,8 +299,8 @@ func (p *ports) about() (fields []zap.Field) {
 	if p.operations != nil {
 		fields = append(fields, zap.String("ops", p.operations.Addr().String()))
 	}
-	if p.nodes != nil {
-		fields = append(fields, zap.String("relay", p.relay))
+	if p.relay.listener != nil {
+		fields = append(fields, zap.String("relay", p.relay.advertise))
 	}
 	return fields
 }
@@ -309,7 +308,7 @@ func (p *ports) about() (fields []zap.Field) {
 // node describes this process to others.
 func (c *serveCmd) node(p *ports) cluster.Node {
 	n := cluster.Node{
-		Boot: bootID(), Name: c.name(), Relay: p.relay, Weight: c.NodeWeight,
+		Boot: bootID(), Name: c.name(), Relay: p.relay.advertise, Weight: c.NodeWeight,
 		Version: thisBuild().Version, Client: p.clients.Addr().String(),
 	}
 	if p.operations != nil {

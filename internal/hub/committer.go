@@ -329,9 +329,6 @@ func (c *committer) pause(ctx context.Context, wait time.Duration) bool {
 	}
 }
 
-// backOff is how long to wait after a failed try, counted from 0.
-func backOff(try int) time.Duration { return min(firstDelay<<min(try, 10), lastDelay) }
-
 // run is the loop.
 func (c *committer) run() {
 	h := c.hub

@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"errors"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -51,6 +52,9 @@ func (h *Hub) Release(ctx context.Context, document string) error {
 
 // Lost closes a document at once, with ErrMoved: another node has claimed it.
 func (h *Hub) Lost(document string) { h.find(document, command{kind: cmdFenced}) }
+
+// backOff is how long to wait after a failed try, counted from 0.
+func backOff(try int) time.Duration { return min(firstDelay<<min(try, 10), lastDelay) }
 
 // endClaim ends the claim of a document that is given up, trying until the log
 // answers. A claim that is not the newest any more has ended.

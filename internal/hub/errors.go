@@ -20,7 +20,7 @@ const (
 	CodeRefused = 4422
 	// CodeInternal: a fault of the server.
 	CodeInternal = 4500
-	// CodeUnavailable: the document could not be loaded.
+	// CodeUnavailable: the document could not be loaded, or is quarantined.
 	CodeUnavailable = 4503
 	// CodeSlow: the reader drained nothing for too long.
 	CodeSlow = 4508
@@ -62,14 +62,15 @@ func (e *EndError) Error() string { return fmt.Sprintf("subscription ended: %d %
 func (e *EndError) Is(target error) bool { return target == ErrEnded }
 
 var (
-	endClosed  = &EndError{Code: 1000, Reason: "closed"}
-	endRestart = &EndError{Code: CodeRestart, Reason: "restarting"}
-	endFenced  = &EndError{Code: CodeRestart, Reason: "the document has moved"}
-	endErased  = &EndError{Code: CodeErased, Reason: "the document was erased"}
-	endLoad    = &EndError{Code: CodeUnavailable, Reason: "the document could not be loaded"}
-	endSlow    = &EndError{Code: CodeSlow, Reason: "nothing was read for too long"}
-	endGarbled = &EndError{Code: CodeMalformed, Reason: "malformed updates"}
-	endLarge   = &EndError{Code: CodeTooLarge, Reason: "the document is at its size limit"}
-	endRefused = &EndError{Code: CodeRefused, Reason: "the update breaks a limit"}
-	endPending = &EndError{Code: CodeRefused, Reason: "too much waits for what is missing"}
+	endClosed      = &EndError{Code: 1000, Reason: "closed"}
+	endRestart     = &EndError{Code: CodeRestart, Reason: "restarting"}
+	endFenced      = &EndError{Code: CodeRestart, Reason: "the document has moved"}
+	endErased      = &EndError{Code: CodeErased, Reason: "the document was erased"}
+	endLoad        = &EndError{Code: CodeUnavailable, Reason: "the document could not be loaded"}
+	endQuarantined = &EndError{Code: CodeUnavailable, Reason: "the document is quarantined: it is damaged"}
+	endSlow        = &EndError{Code: CodeSlow, Reason: "nothing was read for too long"}
+	endGarbled     = &EndError{Code: CodeMalformed, Reason: "malformed updates"}
+	endLarge       = &EndError{Code: CodeTooLarge, Reason: "the document is at its size limit"}
+	endRefused     = &EndError{Code: CodeRefused, Reason: "the update breaks a limit"}
+	endPending     = &EndError{Code: CodeRefused, Reason: "too much waits for what is missing"}
 )

@@ -67,6 +67,14 @@ type Metrics struct {
 	SlowReadersTotal prometheus.Counter
 	// QuarantinedTotal counts refused but valid updates that were set aside.
 	QuarantinedTotal prometheus.Counter
+	// QuarantinedDocuments are damaged and not loaded any more; QuarantinesTotal
+	// counts how often that began.
+	QuarantinedDocuments prometheus.Gauge
+	QuarantinesTotal     prometheus.Counter
+	// LargeDocuments are in memory and past the mark of their size;
+	// WornDocuments past that of the units deleted for each that lives.
+	LargeDocuments prometheus.Gauge
+	WornDocuments  prometheus.Gauge
 
 	// The way to the log.
 
@@ -142,6 +150,11 @@ func New(r prometheus.Registerer) *Metrics {
 		CatchUpsTotal:     f.counter("hub_catch_ups_total", "Diffs computed for readers that fell behind."),
 		SlowReadersTotal:  f.counter("hub_slow_readers_total", "Subscriptions ended because nothing was read."),
 		QuarantinedTotal:  f.counter("hub_quarantined_total", "Refused but valid updates that were set aside."),
+
+		QuarantinedDocuments: f.gauge("hub_quarantined_documents", "Damaged documents that are not loaded any more."),
+		QuarantinesTotal:     f.counter("hub_quarantines_total", "Documents quarantined after loads that showed damage."),
+		LargeDocuments:       f.gauge("hub_large_documents", "Documents in memory past the mark of their size."),
+		WornDocuments:        f.gauge("hub_worn_documents", "Documents in memory with more units deleted for each that lives than the mark."),
 
 		UncommittedBytes: f.gauge("log_uncommitted_bytes", "Bytes of updates applied but not yet committed."),
 		CommitSeconds:    f.histograms("log_commit_seconds", "Time of one commit.", fast, "result"),

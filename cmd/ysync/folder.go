@@ -24,6 +24,8 @@ import (
 //	LOG         says that the update log is in PostgreSQL, when it is
 //	SNAPSHOTS   names the bucket that the snapshots are in, when they are
 //	snapshots/  stored states and history segments, when they are not
+//	SCRUB       how far the scrub is
+//	aside/      damaged bytes that repairs have replaced
 const (
 	formatFile     = "FORMAT"
 	elsewhereFile  = "LOG"
@@ -31,6 +33,8 @@ const (
 	formatVersion  = 1
 	logFolder      = "log"
 	snapshotFolder = "snapshots"
+	scrubName      = "SCRUB"
+	asideFolder    = "aside"
 )
 
 // folder is an open data folder, with the update log in it or elsewhere.
@@ -38,6 +42,8 @@ type folder struct {
 	log    persistence.Log
 	store  snapshots.Store
 	keeper *snapshots.Keeper
+	// aside is where damaged bytes go.
+	aside aside
 	// about tells an operator of a log that is elsewhere.
 	about []zap.Field
 	// status is the same for /status, with the state of now; nil for none.
@@ -110,6 +116,11 @@ func writeMark(path, name, line string) error {
 	if err := os.Rename(temporary, filepath.Join(path, name)); err != nil {
 		return fmt.Errorf("data folder: %w", err)
 	}
+	return syncFolder(path)
+}
+
+// syncFolder makes the entries of a folder durable.
+func syncFolder(path string) error {
 	parent, err := vfs.Default.OpenDir(path)
 	if err != nil {
 		return fmt.Errorf("data folder: %w", err)

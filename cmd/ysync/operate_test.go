@@ -32,6 +32,8 @@ type site struct {
 	t    *testing.T
 	data string
 	env  func(*exec.Cmd) *exec.Cmd
+	// bucket is where the snapshots are; empty for the data folder.
+	bucket string
 	// lose makes the update log forget everything, and returns a site on what is
 	// left.
 	lose func() *site
@@ -52,7 +54,7 @@ func elsewhere(t *testing.T) *site {
 	store, database := s3test.Start(t), testpg.Start(t)
 	location := "s3://" + store.Bucket(t, "history") + "/ysync?endpoint=" + store.Endpoint
 	in := func(url string) *site {
-		return &site{t: t, data: filepath.Join(t.TempDir(), "data"), env: func(c *exec.Cmd) *exec.Cmd {
+		return &site{t: t, bucket: location, data: filepath.Join(t.TempDir(), "data"), env: func(c *exec.Cmd) *exec.Cmd {
 			return withBucket(withLog(c, url), location)
 		}}
 	}

@@ -43,9 +43,9 @@ func (c *docRepairCmd) Run(ctx context.Context, s streams) error {
 		}
 		for _, f := range report.Findings {
 			out.row(nil, f.What, found(f), f.Damage)
-			out.row(nil, "", "", f.Remedy)
+			out.row(nil, " ", " ", f.Remedy)
 			if f.Aside != "" {
-				out.row(nil, "", "", "the damaged bytes are in "+f.Aside)
+				out.row(nil, " ", " ", "the damaged bytes are in "+f.Aside)
 			}
 		}
 		if report.Lost > 0 {

@@ -12,7 +12,7 @@ type Units struct {
 func (d *Doc) Units() Units {
 	var all, deleted uint64
 	for c := 1; c < len(d.clients); c++ {
-		cl := &d.clients[c]
+		cl := d.clients[c]
 		all += uint64(cl.state)
 		for _, s := range cl.deleted.settled() {
 			deleted += uint64(s.to - s.from)

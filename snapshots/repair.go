@@ -314,9 +314,9 @@ func (r *repairer) findUnstored() {
 	if len(r.damaged) > 0 {
 		to = r.rec.Head
 	}
-	for _, c := range append(covered, keyRange{r.rec.Generation, to, to}) {
+	for _, c := range append(covered, keyRange{generation: r.rec.Generation, from: to, to: to}) {
 		if c.from > at && at < to {
-			gap := keyRange{r.rec.Generation, at, min(c.from, to)}
+			gap := keyRange{generation: r.rec.Generation, from: at, to: min(c.from, to)}
 			r.unstored = append(r.unstored, gap)
 			if gap.from < r.rec.Segmented {
 				r.findGap(gap)

@@ -17,6 +17,7 @@ import (
 	"github.com/coder/websocket"
 
 	"ysync/internal/gateway"
+	"ysync/internal/s3test"
 	"ysync/snapshots"
 	"ysync/snapshots/dir"
 	"ysync/snapshots/s3"
@@ -52,11 +53,14 @@ func (s *site) spoil(t *testing.T, document string) {
 	t.Helper()
 	var store snapshots.Store
 	var err error
-	if s.bucket == "" {
+	if s.stores.Snapshots == "" {
 		store, err = dir.Open(vfs.Default, filepath.Join(s.data, snapshotFolder))
 	} else {
+		for name, value := range s3test.Environment() {
+			t.Setenv(name, value)
+		}
 		var o s3.Options
-		if o, err = s3.Parse(s.bucket); err == nil {
+		if o, err = s3.Parse(s.stores.Snapshots); err == nil {
 			store, err = s3.Open(t.Context(), o)
 		}
 	}

@@ -28,6 +28,11 @@
 //	GET    /refused                          updates that broke a limit, ?document
 //	POST   /verify                           read everything that is stored, ?prefix, ?document
 //	POST   /prune                            apply the retention, ?prefix, ?document
+//	POST   /backup                           back the data folder up, {"to": …}
+//	GET    /stores/records                   the records of the log, ?after, ?document
+//	GET    /stores/entries                   its entries, ?document, ?after, ?to
+//	GET    /stores/objects                   the stored files, ?prefix
+//	GET    /stores/object                    the bytes of one, ?key, ?first
 //	GET    /openapi.json                     the description of all this
 //
 // What changes something takes ?dry_run=true where a rehearsal tells more than
@@ -41,7 +46,7 @@
 //
 // Lists and long work are lines of JSON (application/x-ndjson), each an object
 // with one member that says what it is: "document", "stint", "snapshot",
-// "file", "entry", "unreadable", "refused", "plan", "progress". The last one is "end" or "error"; without it the
+// "file", "entry", "unreadable", "refused", "plan", "record", "object", "progress". The last one is "end" or "error"; without it the
 // answer was cut off. All other answers are one JSON value, content and updates
 // excepted.
 //

@@ -160,6 +160,27 @@ func (a *API) routes() []route {
 			query: []parameter{onlyDocument, onlyPrefix, dryRun}, body: PruneOrder{},
 			answer: lineSet{"plan": snapshots.Plan{}, "end": Pruned{}}.with(progressAndError),
 		},
+		{
+			method: "POST", path: "/backup", serve: a.backup, summary: "Back the data folder up.",
+			body: BackupOrder{}, answer: lineSet{"end": BackedUp{}}.with(progressAndError),
+		},
+		{
+			method: "GET", path: "/stores/records", serve: a.storedRecords, summary: "The records of the log, as they are.",
+			query: []parameter{onlyDocument, text("after", "only names greater than this")}, answer: lineSet{"record": StoredRecord{}, "end": count{}, "error": Problem{}},
+		},
+		{
+			method: "GET", path: "/stores/entries", serve: a.storedEntries, summary: "Entries of the log, as they are.",
+			query:  []parameter{needed(text("document", "of this document")), integer("after", "position"), integer("to", "position")},
+			answer: lineSet{"entry": StoredEntry{}, "end": count{}, "error": Problem{}},
+		},
+		{
+			method: "GET", path: "/stores/objects", serve: a.storedObjects, summary: "The stored files.",
+			query: []parameter{text("prefix", "of their keys")}, answer: lineSet{"object": StoredObject{}, "end": count{}, "error": Problem{}},
+		},
+		{
+			method: "GET", path: "/stores/object", serve: a.storedObject, summary: "The bytes of a stored file.",
+			query: []parameter{needed(text("key", "of the file")), integer("first", "so many bytes from its front")}, answer: rawBody{},
+		},
 		{method: "GET", path: "/openapi.json", serve: a.openAPI, summary: "This description.", answer: map[string]any{}},
 	}
 }

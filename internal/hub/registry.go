@@ -3,8 +3,11 @@ package hub
 import (
 	"errors"
 	"hash/maphash"
+	"slices"
 	"sync"
 
+
+	"ysync/crdt"
 	"ysync/internal/metrics"
 	"ysync/persistence"
 )
@@ -159,11 +162,8 @@ func (h *Hub) load(d *document) {
 		return
 	}
 	start := h.opt.Now()
-	doc, rec, tail, err := h.opt.Snapshots.Load(h.ctx, d.name)
+	doc, rec, tail, retired, err := h.read(d.name)
 	<-h.loads
-	if err == nil && !rec.Tombstone.IsZero() {
-		err = persistence.ErrErased
-	}
 	if err != nil {
 		h.opt.Metrics.LoadSeconds.WithLabelValues(metrics.Failed).Observe(h.opt.Now().Sub(start).Seconds())
 		why := endLoad
@@ -184,6 +184,7 @@ func (h *Hub) load(d *document) {
 	h.commit.loaded(d, rec)
 	d.noteSize(doc)
 	c := newCore(h.coreOptions(), doc, rec, tail, now)
+	c.retired = retired
 	d.mu.Lock()
 	if d.phase == gone {
 		// Close has given it up.
@@ -195,5 +196,23 @@ func (h *Hub) load(d *document) {
 	d.mu.Unlock()
 	if queue {
 		h.queue.push(d)
+	}
+}
+
+// read loads a document, and whom it must not let in.
+func (h *Hub) read(name string) (*crdt.Doc, persistence.Record, persistence.Tail, []crdt.ClientID, error) {
+	for {
+		doc, rec, tail, err := h.opt.Snapshots.Load(h.ctx, name)
+		if err == nil && !rec.Tombstone.IsZero() {
+			err = persistence.ErrErased
+		}
+		if err != nil || rec.Generation <= 1 {
+			return doc, rec, tail, nil, err
+		}
+		retired, err := h.opt.Snapshots.Retired(h.ctx, rec)
+		if _, taken := slices.BinarySearch(retired, doc.ClientID()); taken && err == nil {
+			continue // the client that the server's own edits are made by is drawn anew
+		}
+		return doc, rec, tail, retired, err
 	}
 }

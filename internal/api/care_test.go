@@ -45,7 +45,7 @@ func TestQuarantineShows(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	b, err := New(Options{Hub: h, Log: r.log, Keeper: r.opt.Keeper, Auth: r.opt.Auth, Logger: r.opt.Logger})
+	b, err := New(Options{Hub: h, Log: r.log, Keeper: r.opt.Keeper, Files: r.opt.Files, Auth: r.opt.Auth, Logger: r.opt.Logger})
 	if err != nil {
 		t.Fatal(err)
 	}

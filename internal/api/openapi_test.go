@@ -163,6 +163,7 @@ func TestOpenAPI(t *testing.T) {
 		{"GET", doc + "/diff", "?from=%230", "", nil, 200},
 		{"GET", doc + "/authors", "", "", nil, 200},
 		{"POST", doc + "/restore", "", `{"at": "#1", "in_place": true}`, nil, 200},
+		{"POST", doc + "/reset", "?dry_run=true", "", nil, 200},
 		{"POST", doc + "/retry", "", "", nil, 200},
 		{"POST", doc + "/repair", "", "", nil, 200},
 		{"GET", "/refused", "", "", nil, 200},

@@ -139,6 +139,10 @@ func (a *API) routes() []route {
 			query: []parameter{dryRun}, header: []parameter{ifMatch}, body: RestoreOrder{}, answer: Restored{},
 		},
 		{
+			method: "POST", path: document + "/reset", serve: a.reset, summary: "Begin anew, with clients of before refused.",
+			query: []parameter{dryRun}, body: ResetOrder{}, answer: ResetReport{},
+		},
+		{
 			method: "POST", path: document + "/retry", serve: a.retry, summary: "End the quarantine of a document and load it.",
 			answer: Retried{},
 		},

@@ -81,7 +81,7 @@ func (t target) connect(ctx context.Context, s streams, what use) (*client, erro
 func newInner(data *folder, logger *zap.Logger) (*client, error) {
 	h, err := hub.New(hub.Options{
 		Log: data.log, Snapshots: data.keeper, Boot: bootID(), Logger: logger,
-		Metrics: metrics.New(prometheus.NewRegistry()),
+		Damaged: snapshots.Damaged, Metrics: metrics.New(prometheus.NewRegistry()),
 	})
 	if err != nil {
 		return nil, err
@@ -110,7 +110,7 @@ func newInner(data *folder, logger *zap.Logger) (*client, error) {
 func newAPI(h *hub.Hub, data *folder, access auth.Authorizer, policy snapshots.Policy, logger *zap.Logger) (*api.API, error) {
 	return api.New(api.Options{
 		Hub: h, Log: data.log, Keeper: data.keeper, Files: data.store, Auth: access, CheckName: session.CheckName,
-		Policy: policy, Backup: backupOf(data), Logger: logger,
+		Policy: policy, Backup: backupOf(data), Logger: logger, Aside: data.aside.keep,
 	})
 }
 
@@ -216,7 +216,7 @@ func (c *client) do(ctx context.Context, r request) (*http.Response, error) {
 // exitCodes are those of what the API refuses.
 var exitCodes = map[api.Code]int{
 	api.CodeInvalid: exitUsage, api.CodeNotFound: exitNotFound, api.CodeNoMoment: exitNotFound,
-	api.CodeErased: exitNotFound, api.CodeThinned: exitNotFound, api.CodeExists: exitConflict,
+	api.CodeErased: exitNotFound, api.CodeThinned: exitNotFound, api.CodeExists: exitConflict, api.CodeRetired: exitConflict,
 	api.CodeChanged: exitConflict, api.CodeDamaged: exitData, api.CodeNewerFormat: exitData,
 	api.CodeNotCommitting: exitUnavailable, api.CodeUnavailable: exitUnavailable, api.CodeDenied: exitDenied,
 }

@@ -51,7 +51,6 @@ type node struct {
 	relay   *Relay
 	metrics *metrics.Metrics
 	values  *prometheus.Registry
-	options func(*Options)
 	// cut are the connections that were made to this node.
 	mu    sync.Mutex
 	conns []*cuttable

@@ -234,7 +234,11 @@ func (e *encoderV1) finish() []byte { return e.buf }
 func (e *encoderV1) bytes(b []byte) {
 	e.buf = lib0.AppendBytes(e.buf, b)
 }
-func (e *encoderV1) any(b []byte) { e.buf = append(e.buf, b...) }
+
+func (e *encoderV1) any(b []byte) {
+	e.buf = append(e.buf, b...)
+	wireValues(e.buf[len(e.buf)-len(b):])
+}
 
 // json writes one value, given in the Any encoding, as JSON text.
 func (e *encoderV1) json(b []byte) {
@@ -255,7 +259,7 @@ func (e *encoderV1) json(b []byte) {
 			return
 		}
 	}
-	r := lib0.NewReader(b)
+	r := lib0.NewWTF8Reader(b)
 	s := appendStringify(nil, readAny(&r))
 	e.text(s, 0)
 }

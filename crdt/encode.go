@@ -131,7 +131,7 @@ func (d *Doc) writeContent(e updateEncoder, it *item, offset, to uint32) {
 		e.length(uint64(to - offset))
 	case kindJSON:
 		e.length(uint64(to - offset))
-		r := lib0.NewReader(d.valuesFrom(it, offset))
+		r := lib0.NewWTF8Reader(d.valuesFrom(it, offset))
 		for range to - offset {
 			if v := readAny(&r); v.IsUndefined() {
 				e.str("undefined")
@@ -215,7 +215,7 @@ func skipValues(b []byte, n uint32) []byte {
 	if n == 0 {
 		return b
 	}
-	r := lib0.NewReader(b)
+	r := lib0.NewWTF8Reader(b)
 	for range n {
 		r.SkipAny(maxAnyDepth + 1)
 	}

@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"math"
@@ -259,10 +260,15 @@ func (d *Doc) heldUp(b *rawBlock) (ClientID, uint64, bool) {
 	return c, uint64(d.state(c)), lacks
 }
 
-// clone copies what aliases an update.
+// clone copies what aliases an update. Blocks wait as V2, which has no lone surrogates (Yjs:
+// readUpdateV2).
 func (b *rawBlock) clone() *rawBlock {
 	out := new(rawBlock)
 	*out = *b
+	if b.jsonText && bytes.IndexByte(b.data, '\\') >= 0 {
+		out.data, out.jsonText = appendEmbedded(nil, b), false
+		wireValues(out.data)
+	}
 	buf := make([]byte, 0, len(b.root)+len(b.key)+len(b.name)+len(b.data))
 	for _, f := range []*[]byte{&out.root, &out.key, &out.name, &out.data} {
 		start := len(buf)

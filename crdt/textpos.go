@@ -116,7 +116,7 @@ func (d *Doc) format(it *item) (key string, v Value) {
 	case len(enc) == 1 && enc[0] == byte(lib0.TagTrue):
 		return key, Bool(true)
 	}
-	r := lib0.NewReader(enc)
+	r := lib0.NewWTF8Reader(enc)
 	v = readAny(&r)
 	if v.isJSObject() {
 		v.num = d.formatToken(it.id())

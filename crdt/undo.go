@@ -12,8 +12,8 @@ import (
 const DefaultCaptureWindow = 500
 
 // Scope is what an UndoManager watches: a shared type with everything below it, or a whole *Doc. With
-// the document, transactions that changed nothing become steps too, even Undo with nothing to undo, as
-// in Yjs; Undo passes over such steps.
+// the document, transactions that changed nothing become steps too, as in Yjs: Undo with nothing to undo,
+// and the one that follows when a subdocument was deleted. Undo passes over such steps.
 type Scope interface {
 	undoScope() (*Doc, branchRef)
 }
@@ -110,9 +110,10 @@ func NewUndoManager(d *Doc, opts UndoOptions, scope ...Scope) (*UndoManager, err
 	return u, nil
 }
 
-// Close ends the watching. What was kept stays kept: Clear first to allow its collection
-// (Yjs: destroy).
+// Close ends the watching and forgets the observers. What was kept stays kept: Clear first to allow its
+// collection (Yjs: destroy).
 func (u *UndoManager) Close() {
+	u.observers = nil
 	u.RemoveTrackedOrigin(u)
 	u.stop()
 	w := u.doc.watch
@@ -269,6 +270,7 @@ func (u *UndoManager) Redo() (*Commit, error) { return u.pop(RedoStack) }
 func (u *UndoManager) pop(k StackKind) (*Commit, error) {
 	u.busy[k] = true
 	c, err := u.doc.Transact(u, func(tx *Txn) {
+		tx.trackFromHere() // a closed manager has the changed types not tracked
 		for u.current == nil && len(u.stacks[k]) > 0 {
 			last := len(u.stacks[k]) - 1
 			s := u.stacks[k][last]

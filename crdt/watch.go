@@ -84,7 +84,8 @@ func (tx *Txn) callObservers() {
 		}
 	}
 	tx.observed = true
-	if d.watch != nil && len(d.watch.subdocs) > 0 && tx.subdocs != nil {
+	// Deleted references make transactions of their own, which undo managers see.
+	if w := d.watch; w != nil && len(w.subdocs)+len(w.after) > 0 && tx.subdocs != nil {
 		tx.subdocs.note(tx)
 	}
 }

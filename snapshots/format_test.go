@@ -306,7 +306,7 @@ func TestKeys(t *testing.T) {
 	var sum [32]byte
 	h := SegmentHeader{Document: "d", Generation: 1<<64 - 1, From: 5, To: 1<<64 - 1, Epoch: 3}
 	key := SegmentKey(h, sum)
-	want := keyRange{h.Generation, h.From, h.To}
+	want := keyRange{h.Generation, h.From, h.To, h.Epoch}
 	if got, ok := segmentRange(key); !ok || got != want {
 		t.Errorf("segmentRange(%s) = %v, %v", key, got, ok)
 	}

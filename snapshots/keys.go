@@ -63,6 +63,7 @@ func SegmentKey(h SegmentHeader, sum [sha256.Size]byte) string {
 type keyRange struct {
 	generation persistence.Generation
 	from, to   persistence.Position
+	epoch      persistence.Epoch
 }
 
 // segmentRange reads the range out of a key; ok is false for other files.
@@ -75,7 +76,7 @@ func segmentRange(key string) (r keyRange, ok bool) {
 	if !keyNumbers(name, n[:]) {
 		return keyRange{}, false
 	}
-	return keyRange{persistence.Generation(n[0]), persistence.Position(n[1]), persistence.Position(n[2])}, true
+	return keyRange{persistence.Generation(n[0]), persistence.Position(n[1]), persistence.Position(n[2]), persistence.Epoch(n[3])}, true
 }
 
 // keyPlace is what a snapshot's key tells without opening the file.

@@ -11,19 +11,22 @@ import (
 )
 
 // idleFigures are what idle shows of a server.
-type idleFigures struct{ connectsPerSecond, connectsPerCPUSecond, bytesEach float64 }
+// idleFigures say what idle connections cost. clientBusy is the share of its core
+// that the client program used while they connected: near 1, it is what limits
+// the rate.
+type idleFigures struct{ connectsPerSecond, connectsPerCPUSecond, clientBusy, bytesEach float64 }
 
 // idle holds n connections with presence over 100 documents for a minute.
 func idle(srv *server, n int) (idleFigures, error) {
 	before, _ := srv.memory()
-	cpu := srv.cpu()
+	cpu, own := srv.cpu(), ownCPU()
 	run := time.Now().UnixNano()
 	clients, took, err := crowd(srv.addr, n, 64, func(i int) string { return fmt.Sprintf("idle-%d-%d", run, i%100) })
 	defer func() { closeCrowd(clients) }()
 	if err != nil {
 		return idleFigures{}, err
 	}
-	cpu = srv.cpu() - cpu
+	cpu, own = srv.cpu()-cpu, ownCPU()-own
 	// Every client renews its presence every 15 s, at its own moment.
 	for begin := time.Now(); time.Since(begin) < time.Minute; {
 		round := time.Now()
@@ -46,6 +49,7 @@ func idle(srv *server, n int) (idleFigures, error) {
 	return idleFigures{
 		connectsPerSecond:    float64(n) / took.Seconds(),
 		connectsPerCPUSecond: float64(n) / cpu.Seconds(),
+		clientBusy:           own.Seconds() / took.Seconds(),
 		bytesEach:            float64(after-before) / float64(n),
 	}, nil
 }

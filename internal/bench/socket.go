@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -33,11 +34,12 @@ const (
 // maxFrame bounds a received frame, in bytes: more than the largest document.
 const maxFrame = 64 << 20
 
-// dialer leaves out what costs system calls and serves nobody here.
-var dialer = net.Dialer{Timeout: 30 * time.Second, KeepAlive: -1}
-
 func dial(addr, document string, readBuffer int) (*socket, error) {
-	conn, err := dialer.Dial("tcp", addr)
+	to, err := netip.ParseAddrPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := net.DialTCP("tcp", nil, net.TCPAddrFromAddrPort(to))
 	if err != nil {
 		return nil, err
 	}

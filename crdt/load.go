@@ -8,7 +8,8 @@ import "sync"
 // one pass. What is out of the ordinary gives up, and Apply goes the long way.
 
 const (
-	// loadFrom is how many bytes an update has that is worth the short way.
+	// loadFrom is how many bytes an update has, and on average for a client, that is
+	// worth the short way.
 	loadFrom = 1024
 	// bytesPerLoaded is how many bytes an update must have for each of its
 	// blocks, so that what it makes the document allocate before it turns out to
@@ -75,6 +76,9 @@ func (d *Doc) load(origin any, v Version, update []byte) *Commit {
 	l := loaders.Get().(*loader)
 	defer l.release()
 	if l.r.start(v, update, d.limits.BlocksPerUpdate) != nil {
+		return nil
+	}
+	if l.r.sections > uint64(smallUpdate+len(update)/loadFrom) {
 		return nil
 	}
 	l.r.maxBlocks = min(l.r.maxBlocks, smallUpdate+len(update)/bytesPerLoaded)

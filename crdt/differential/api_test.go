@@ -165,8 +165,13 @@ func (a *api) manage() error {
 	u.Observe(func(e *crdt.StackEvent) { u.note(e, a) })
 	a.managers = append(a.managers, u)
 	args := []arg{
-		{"doc", m.name()}, {"um", u.name}, {"scopes", list(paths)}, {"origins", list(tracked)},
-		{"window", o.CaptureWindow}, {"overwrite", o.OverwriteRemote}, {"filter", filter},
+		{"doc", m.name()},
+		{"um", u.name},
+		{"scopes", list(paths)},
+		{"origins", list(tracked)},
+		{"window", o.CaptureWindow},
+		{"overwrite", o.OverwriteRemote},
+		{"filter", filter},
 	}
 	a.managed = append(a.managed, fmt.Sprintf("  %s\n", args))
 	_, err = a.peer.call("undoNew", args...)

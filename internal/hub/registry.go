@@ -6,7 +6,6 @@ import (
 	"slices"
 	"sync"
 
-
 	"ysync/crdt"
 	"ysync/internal/metrics"
 	"ysync/persistence"

@@ -86,18 +86,17 @@ func (s *site) spoil(t *testing.T, document string) {
 	}
 }
 
-// status reads /status.
-func (s *server) status(t *testing.T) (status gateway.Status) {
-	t.Helper()
+// readStatus reads /status.
+func (s *server) readStatus(into any) {
+	s.t.Helper()
 	answer, err := http.Get("http://" + s.ops() + "/status")
 	if err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	defer answer.Body.Close()
-	if err := json.NewDecoder(answer.Body).Decode(&status); err != nil {
-		t.Fatal(err)
+	if err := json.NewDecoder(answer.Body).Decode(into); err != nil {
+		s.t.Fatal(err)
 	}
-	return status
 }
 
 // closedWith opens a document and returns the close code and reason that come.
@@ -147,7 +146,8 @@ func TestQuarantineAndRepair(t *testing.T) {
 	if got := live.join("well").text(); got != "x" {
 		t.Errorf("another document holds %q", got)
 	}
-	if st := live.status(t); st.QuarantinedCount != 1 || len(st.Quarantined) != 1 || st.Quarantined[0].Document != "sick" || len(st.Largest) == 0 {
+	var st gateway.Status
+	if live.readStatus(&st); st.QuarantinedCount != 1 || len(st.Quarantined) != 1 || st.Quarantined[0].Document != "sick" || len(st.Largest) == 0 {
 		t.Errorf("status %+v", st)
 	}
 	for args, want := range map[string]string{
@@ -178,7 +178,8 @@ func TestQuarantineAndRepair(t *testing.T) {
 	if got := live.join("sick").text(); !strings.Contains(got, "one") || !strings.Contains(got, "three") || strings.Contains(got, "two") {
 		t.Errorf("the repaired document holds %q", got)
 	}
-	if st := live.status(t); st.QuarantinedCount != 0 {
+	st = gateway.Status{}
+	if live.readStatus(&st); st.QuarantinedCount != 0 {
 		t.Errorf("status %+v", st)
 	}
 	if out := s.must(live, "snapshot", "verify"); !strings.Contains(out, "0 damaged") {

@@ -37,6 +37,11 @@ type dataFlag struct {
 // open opens the stores. Damage is told on w, one line each.
 func (d dataFlag) open(ctx context.Context, s streams, what use) (*folder, error) {
 	logger, _ := newLoggers("warn", s.err)
+	if what == own {
+		if err := ownFolder(d.Data); err != nil {
+			return nil, err
+		}
+	}
 	data, err := d.storeFlags.open(ctx, d.Data, what, logger)
 	if exit, ok := errors.AsType[*exitError](err); ok && exit.code == exitInUse {
 		return nil, &exitError{exitInUse, fmt.Errorf("%w: stop the server first, or name it with --server", exit.err)}

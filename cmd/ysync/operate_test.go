@@ -37,6 +37,9 @@ func newSite(t *testing.T, stores teststores.Stores) *site {
 	return &site{t: t, data: filepath.Join(t.TempDir(), "data"), stores: stores}
 }
 
+func embedded(t *testing.T) *site  { return newSite(t, teststores.Stores{}) }
+func elsewhere(t *testing.T) *site { return newSite(t, teststores.External(t)) }
+
 // on runs f on the embedded stores, and on PostgreSQL with a bucket.
 func on(t *testing.T, f func(t *testing.T, s *site)) {
 	teststores.Each(t, func(t *testing.T, stores teststores.Stores) { f(t, newSite(t, stores)) })

@@ -65,7 +65,7 @@ func newRig(t *testing.T, change func(*Options)) *rig {
 			t.Error(err)
 		}
 	})
-	o := Options{Hub: h, Log: log, Keeper: keeper, Auth: auth.Open{}, Policy: snapshots.DefaultPolicy(), Logger: zap.NewNop()}
+	o := Options{Hub: h, Log: log, Keeper: keeper, Files: files, Auth: auth.Open{}, Policy: snapshots.DefaultPolicy(), Logger: zap.NewNop()}
 	if change != nil {
 		change(&o)
 	}
@@ -116,6 +116,19 @@ func hello(t *testing.T) string {
 	return update(t, func(doc *crdt.Doc, tx *crdt.Txn) { doc.Text("t").Insert(tx, 0, "hello") })
 }
 
+// wide are the routes that need a grant for all documents.
+var wide = [][2]string{
+	{"GET", "/documents"},
+	{"POST", "/verify"},
+	{"POST", "/prune"},
+	{"POST", "/backup"},
+	{"GET", "/stores/records"},
+	{"GET", "/stores/records?document=team/a"},
+	{"GET", "/stores/entries?document=team/a"},
+	{"GET", "/stores/objects"},
+	{"GET", "/stores/object?key=a/b"},
+}
+
 // routes are all routes, for a document.
 func routes(document string) [][2]string {
 	at := "/documents/" + document
@@ -138,7 +151,7 @@ func TestOnlyAdmins(t *testing.T) {
 	r := newRig(t, func(o *Options) {
 		o.Auth = keys{"reads": auth.Read, "writes": auth.Write, "rules": auth.Admin}
 	})
-	all := append(routes("team%2Fa"), [2]string{"GET", "/documents"}, [2]string{"POST", "/verify"}, [2]string{"POST", "/prune"})
+	all := append(routes("team%2Fa"), wide...)
 	for _, route := range all {
 		for token, status := range map[string]int{"": 401, "none": 401, "reads": 403, "writes": 403} {
 			r.token = token
@@ -146,7 +159,7 @@ func TestOnlyAdmins(t *testing.T) {
 		}
 	}
 	r.token = "rules"
-	for _, route := range append(routes("other"), [2]string{"GET", "/documents"}, [2]string{"POST", "/verify"}, [2]string{"POST", "/prune"}) {
+	for _, route := range append(routes("other"), wide...) {
 		r.problem(r.do(route[0], route[1], ""), 403, CodeDenied)
 	}
 	if w := r.do("POST", "/documents/team%2Fa/updates", hello(t)); w.Code != 200 {

@@ -22,6 +22,11 @@
 //	DELETE /documents/{document}             erase for good
 //	POST   /verify                           read all stored files, ?prefix, ?document
 //	POST   /prune                            apply the retention, ?prefix, ?document
+//	POST   /backup                           back the data folder up, {"to": …}
+//	GET    /stores/records                   the records of the log, ?after, ?document
+//	GET    /stores/entries                   its entries, ?document, ?after, ?to
+//	GET    /stores/objects                   the stored files, ?prefix
+//	GET    /stores/object                    the bytes of one, ?key, ?first
 //
 // What changes something takes ?dry_run=true where a rehearsal tells more than
 // the order itself: restore, erase, prune.
@@ -34,7 +39,7 @@
 //
 // Lists and long work are lines of JSON (application/x-ndjson), each an object
 // with one member that says what it is: "document", "stint", "snapshot",
-// "file", "plan", "progress". The last one is "end" or "error"; without it the
+// "file", "plan", "record", "entry", "object", "progress". The last one is "end" or "error"; without it the
 // answer was cut off. All other answers are one JSON value, content and updates
 // excepted.
 //

@@ -102,6 +102,9 @@ var classes = []struct {
 	{snapshots.ErrNoLog, http.StatusServiceUnavailable, CodeUnavailable},
 	{context.Canceled, http.StatusServiceUnavailable, CodeUnavailable},
 	{context.DeadlineExceeded, http.StatusServiceUnavailable, CodeUnavailable},
+	{persistence.ErrTrimmed, http.StatusGone, CodeThinned},
+	{persistence.ErrInvalid, http.StatusBadRequest, CodeInvalid},
+	{snapshots.ErrNotFound, http.StatusNotFound, CodeNotFound},
 }
 
 // problemOf turns an error into what a caller is told.

@@ -151,9 +151,14 @@ const resetRow = `UPDATE ysync.documents SET stamp = $1, generation = $2, epoch 
 	previous_position = $11, previous_key = $12, previous_sha256 = $13, updated_ms = NULL
 	WHERE id = $14 AND stamp = $15 AND head = $16 RETURNING ` + columns
 
+// queryer is a connection, or a transaction on one.
+type queryer interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
 // store writes a record in the place of the row that it was made from. It
 // reports whether it did: not when somebody else has changed the row since.
-func store(ctx context.Context, conn *pgxpool.Conn, before row, after persistence.Record, stamp int64) (row, bool, error) {
+func store(ctx context.Context, conn queryer, before row, after persistence.Record, stamp int64) (row, bool, error) {
 	var answer pgx.Row
 	switch {
 	case before.id == 0:

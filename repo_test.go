@@ -48,6 +48,7 @@ var places = map[string]place{
 	"internal/auth":      {0, nil},
 	"persistence":        {0, map[string]string{"net": noSockets}},
 
+	"internal/teststores":      {1, nil},
 	"internal/vectors":         {1, nil},
 	"internal/vectors/replica": {2, nil},
 	"crdt/differential":        {2, nil},
@@ -204,7 +205,7 @@ func TestNoBoolParameters(t *testing.T) {
 
 var (
 	mdLink  = regexp.MustCompile(`\]\(([^)#\s]+)(?:#[^)]*)?\)`)
-	mdFence = regexp.MustCompile("(?s)```sh\n(.*?)```")
+	mdFence = regexp.MustCompile("(?s)```sh(?: [a-z]+)?\n(.*?)```")
 	target  = regexp.MustCompile(`(?m)^([a-z-]+):`)
 )
 

@@ -8,7 +8,8 @@ import (
 // values recurse, and a Go stack overflow cannot be caught.
 const maxValueDepth = 100
 
-// appendAny appends v in the Any encoding (lib0 encoding.js writeAny). v must be plain data.
+// appendAny appends v in the Any encoding (lib0 encoding.js writeAny), but for lone surrogates, which
+// strings keep until they are sent (wireValues). v must be plain data.
 func appendAny(dst []byte, v Value) []byte {
 	switch v.kind {
 	case ValueNull:
@@ -23,7 +24,7 @@ func appendAny(dst []byte, v Value) []byte {
 	case ValueBigInt:
 		return lib0.AppendAnyBigInt(dst, int64(v.num))
 	case ValueString:
-		return lib0.AppendAnyString(dst, v.str)
+		return lib0.AppendBytes(lib0.AppendTag(dst, lib0.TagString), v.str)
 	case ValueBytes:
 		return lib0.AppendAnyBytes(dst, v.str)
 	case ValueList:
@@ -35,11 +36,43 @@ func appendAny(dst []byte, v Value) []byte {
 	case ValueObject:
 		dst = lib0.AppendAnyObject(dst, len(v.ref.vals))
 		for i, k := range v.ref.keys {
-			dst = appendAny(lib0.AppendString(dst, k), v.ref.vals[i])
+			dst = appendAny(lib0.AppendBytes(dst, k), v.ref.vals[i])
 		}
 		return dst
 	}
 	return lib0.AppendTag(dst, lib0.TagUndefined)
+}
+
+// wireValues turns the lone surrogates in encoded values into U+FFFD, which has the same size.
+func wireValues(b []byte) {
+	if !hasSurrogate(b) {
+		return
+	}
+	for r := lib0.NewWTF8Reader(b); r.Len() > 0; {
+		wireValue(&r)
+	}
+}
+
+func wireValue(r *lib0.Reader) {
+	switch t := r.Tag(); t {
+	case lib0.TagString:
+		replaceSurrogates(r.Bytes())
+	case lib0.TagBytes:
+		r.Bytes()
+	case lib0.TagBigInt:
+		r.BigUint64()
+	case lib0.TagInteger, lib0.TagFloat32, lib0.TagFloat64:
+		r.Number(t)
+	case lib0.TagArray:
+		for n := r.Count(lib0.MinArrayElement); n > 0; n-- {
+			wireValue(r)
+		}
+	case lib0.TagObject:
+		for n := r.Count(lib0.MinObjectEntry); n > 0; n-- {
+			replaceSurrogates(r.Bytes())
+			wireValue(r)
+		}
+	}
 }
 
 // readAny reads one value in the Any encoding (lib0 decoding.js readAny). Failures, among them

@@ -25,7 +25,7 @@ func (d *Doc) Apply(origin any, v Version, update []byte) (*Commit, error) {
 func (d *Doc) take(origin any, v Version, update []byte) (*Commit, error) {
 	in := incomings.Get().(*incoming)
 	defer in.release()
-	if err := in.read(v, update, &d.limits); err != nil {
+	if err := in.read(v, update, d.limits); err != nil {
 		return nil, err
 	}
 	if err := d.admit(v, update, in); err != nil {
@@ -62,7 +62,7 @@ func (d *Doc) take(origin any, v Version, update []byte) (*Commit, error) {
 	tx.commit.relayable = whole && !ap.known && !ap.retried && !tx.commit.leftPending
 	d.tx = nil
 	d.finish(tx)
-	if fresh && len(d.cleanups) == 0 {
+	if fresh && len(d.work.cleanups) == 0 {
 		d.settleDown()
 	}
 	return &tx.commit, nil
@@ -71,9 +71,9 @@ func (d *Doc) take(origin any, v Version, update []byte) (*Commit, error) {
 // settleDown gives back what a document took for loading: many are only read
 // afterwards.
 func (d *Doc) settleDown() {
-	d.spare, d.cleanups = nil, nil
-	for i := range d.clients {
-		d.clients[i].deleted.clip()
+	d.work = nil
+	for _, c := range d.clients[1:] {
+		c.deleted.clip()
 	}
 	d.chains, d.branches, d.keys = fit(d.chains), fit(d.branches), fit(d.keys)
 }
@@ -95,37 +95,44 @@ func (d *Doc) fresh() bool { return d.slab.next == 0 && d.pending.empty() }
 func (d *Doc) reset() {
 	tx := d.tx
 	d.slab, d.arena, d.seam = slab{}, arena{}, seam{}
-	d.clients, d.clientIndex, d.lastClient = d.clients[:1], nil, 0
-	d.chains, d.chainIndex = d.chains[:1], nil
-	kept := d.rootOrder[:0]
-	last := branchRef(0)
-	for _, b := range d.rootOrder {
-		if b < tx.firstBranch {
-			kept, last = append(kept, b), b
-			br := &d.branches[b]
-			*br = branch{kind: br.kind, flags: br.flags & branchIndexed, name: br.name}
-		} else {
-			delete(d.roots, d.branches[b].name)
-		}
+	clear(d.clients[1:])
+	d.clients, d.lastClient = d.clients[:1], 0
+	d.chains = d.chains[:1]
+	if x := d.index; x != nil {
+		x.chains = refTable{}
 	}
-	d.rootOrder, d.branches = kept, d.branches[:max(tx.firstBranch, last+1)]
-	d.siblings, d.stamps, d.stampNext, d.maxDepth = nil, nil, 0, 0
-	d.pending = pending{}
-	d.tx, d.cleanups = nil, d.cleanups[:0]
+	b := d.firstRoot
+	d.firstRoot, d.lastRoot = 0, 0
+	for b != 0 {
+		br := &d.branches[b]
+		next := br.nextRoot
+		if b < tx.firstBranch {
+			*br = branch{kind: br.kind, flags: br.flags & branchIndexed, name: br.name}
+			d.linkRoot(b)
+		} else if x := d.index; x != nil && x.roots.built() {
+			x.roots.remove(uint32(b), d.hashRoot)
+		}
+		b = next
+	}
+	d.branches = d.branches[:tx.firstBranch]
+	d.conflicts, d.maxDepth = nil, 0
+	d.pending = &nothingWaits
+	d.tx, d.work.cleanups = nil, d.work.cleanups[:0]
 }
 
 // rehearse applies an update that may exceed a limit to a copy of the document,
 // and tells whether it does. What the document holds already is not held against
 // the update.
 func (d *Doc) rehearse(v Version, update []byte) error {
-	lim := d.limits
-	lim.TypeDepth, lim.PendingBytes = max(lim.TypeDepth, d.maxDepth), math.MaxInt
-	copied := New(Options{KeepDeleted: d.opts.KeepDeleted, NoFormatCleanup: true, Limits: lim})
+	lim := *d.limits
+	lim.TypeDepth, lim.PendingBytes = max(lim.TypeDepth, int(d.maxDepth)), math.MaxInt
+	copied := New(Options{KeepDeleted: d.keepDeleted, NoFormatCleanup: true, Limits: lim})
 	copied.rehearsal = true
 	if _, err := copied.Apply(nil, V1, d.AppendStored(nil, V1)); err != nil {
 		return err
 	}
-	copied.limits.PendingBytes = max(d.limits.PendingBytes, copied.pending.bytes)
+	lim.PendingBytes = max(d.limits.PendingBytes, copied.pending.bytes)
+	copied.SetLimits(lim)
 	_, err := copied.Apply(nil, v, update)
 	return err
 }
@@ -193,12 +200,12 @@ func (ap *applier) integrate() bool {
 		}
 	}
 	if ap.rest != nil {
-		d.pending.merge(ap.rest)
+		d.waits().merge(ap.rest)
 	}
 	return true
 }
 
-func (ap *applier) tooDeep() bool { return ap.mayStop && ap.d.maxDepth > ap.d.limits.TypeDepth }
+func (ap *applier) tooDeep() bool { return ap.mayStop && int(ap.d.maxDepth) > ap.d.limits.TypeDepth }
 
 // step integrates b, the last block read of section at, or goes to what it
 // needs. It returns the next block to try: that one, or what waits for b; nil
@@ -208,7 +215,7 @@ func (ap *applier) step(b *rawBlock, at int) (*rawBlock, int) {
 	if b.kind != kindSkip {
 		state := uint64(d.state(b.client))
 		if state < b.clock {
-			d.pending.wait(b.client, b.clock-1)
+			d.waits().wait(b.client, b.clock-1)
 			ap.giveUp(b, at)
 		} else if c, lacks := d.lacks(b); lacks {
 			if i := ap.find(c); i >= 0 {
@@ -216,7 +223,7 @@ func (ap *applier) step(b *rawBlock, at int) (*rawBlock, int) {
 				ap.stack = append(ap.stack, waiting{at, *b})
 				return in.next(i), i
 			}
-			d.pending.wait(c, uint64(d.state(c)))
+			d.waits().wait(c, uint64(d.state(c)))
 			ap.giveUp(b, at)
 		} else if state < b.end() {
 			ap.known = ap.known || state > b.clock
@@ -430,7 +437,7 @@ func (ap *applier) keepDeletes() {
 	if !ap.restDeletes.Empty() {
 		ap.leftDeletes = true
 		ap.restDeletes.normalise()
-		ap.d.pending.addDeletes(&ap.restDeletes)
+		ap.d.waits().addDeletes(&ap.restDeletes)
 	}
 }
 
@@ -438,7 +445,7 @@ func (ap *applier) keepDeletes() {
 func (ap *applier) delete(run deleteRun) Range {
 	d, tx := ap.d, ap.tx
 	c := d.findClient(run.client)
-	cl := &d.clients[c]
+	cl := d.clients[c]
 	if run.From >= Clock(cl.state) {
 		return run.Range
 	}
@@ -473,13 +480,13 @@ func (ap *applier) delete(run deleteRun) Range {
 // clients that got blocks, in descending order.
 func (ap *applier) retryDeletes() {
 	d := ap.d
-	p := &d.pending
+	p := d.pending
 	if len(p.deletes) == 0 {
 		return
 	}
 	var grown []ClientID
 	for _, t := range ap.tx.touched {
-		c := &d.clients[t.client]
+		c := d.clients[t.client]
 		if rs := p.deletes[c.id]; len(rs) > 0 && rs[0].From < Clock(c.state) {
 			grown = append(grown, c.id)
 		}
@@ -503,7 +510,7 @@ func (ap *applier) retryDeletes() {
 func (ap *applier) due() bool {
 	d := ap.d
 	for _, t := range ap.tx.touched {
-		c := &d.clients[t.client]
+		c := d.clients[t.client]
 		if clock, ok := d.pending.missing[c.id]; ok && clock < uint64(c.state) {
 			return true
 		}
@@ -516,7 +523,7 @@ func (ap *applier) due() bool {
 // came. Yjs takes all of them into a new update whenever a client that is
 // waited for makes progress, which costs the square of their number.
 func (ap *applier) retryBlocks() {
-	p := &ap.d.pending
+	p := ap.d.pending
 	work := make([]ClientID, 0, len(p.clients))
 	for c := range p.clients {
 		work = append(work, c)
@@ -541,7 +548,7 @@ func (ap *applier) retryBlocks() {
 // retryClient integrates the pending blocks of a client up to one that is held
 // up, and tells which client that one waits for.
 func (ap *applier) retryClient(c ClientID) (on ClientID, held, advanced bool) {
-	d, p := ap.d, &ap.d.pending
+	d, p := ap.d, ap.d.pending
 	list := p.clients[c]
 	for len(list) > 0 {
 		b := list[0]

@@ -14,7 +14,7 @@ type slab struct {
 	chunks [][]item
 	next   itemRef // number of the next fresh item; item 0 is never used
 	free   itemRef // head of the free list, linked by item.right
-	live   int
+	live   uint32
 }
 
 // at returns the item. The pointer is valid until the next allocation:

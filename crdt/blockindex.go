@@ -12,7 +12,8 @@ import (
 type blockIndex struct {
 	full [][]blockEntry // the chunks before the last
 	tail []blockEntry   // the last chunk: all that a short index has
-	hint blockPos       // of the block found last; may be out of date
+	// hintChunk and hintAt are where the block found last is; may be out of date.
+	hintChunk, hintAt uint32
 }
 
 // blockEntry repeats the item's clock, so that a search stays in the index.
@@ -109,7 +110,7 @@ func (x *blockIndex) find(clock uint32) blockPos {
 	}
 	c := len(x.full)
 	if c > 0 && clock < x.tail[0].clock {
-		if h := x.hint.chunk; h < c && x.full[h][0].clock <= clock && clock < x.chunk(h + 1)[0].clock {
+		if h := int(x.hintChunk); h < c && x.full[h][0].clock <= clock && clock < x.chunk(h + 1)[0].clock {
 			c = h
 		} else {
 			c = x.findChunk(clock)
@@ -117,20 +118,20 @@ func (x *blockIndex) find(clock uint32) blockPos {
 	}
 	b := x.chunk(c)
 	lo, hi := 0, len(b) // b[lo].clock <= clock < b[hi].clock, as far as there are these
-	if h := x.hint.at; c == x.hint.chunk && h < len(b) {
+	if h := int(x.hintAt); c == int(x.hintChunk) && h < len(b) {
 		if b[h].clock <= clock {
 			if lo = h; h+1 == len(b) || clock < b[h+1].clock {
-				return x.hint
+				return blockPos{c, h}
 			}
 			// Neighbours of the last hit are the common case.
 			if h+2 == len(b) || clock < b[h+2].clock {
-				x.hint.at++
-				return x.hint
+				x.hintAt++
+				return blockPos{c, h + 1}
 			}
 		} else {
 			if hi = h; h > 0 && b[h-1].clock <= clock {
-				x.hint.at--
-				return x.hint
+				x.hintAt--
+				return blockPos{c, h - 1}
 			}
 		}
 	}
@@ -142,8 +143,8 @@ func (x *blockIndex) find(clock uint32) blockPos {
 			hi = mid
 		}
 	}
-	x.hint = blockPos{c, lo}
-	return x.hint
+	x.setHint(blockPos{c, lo})
+	return blockPos{c, lo}
 }
 
 // findChunk returns the chunk of a clock that is before the last one.
@@ -219,9 +220,11 @@ func (x *blockIndex) remove(p blockPos) blockPos {
 		}
 	}
 	p, _ = x.prev(p)
-	x.hint = p
+	x.setHint(p)
 	return p
 }
+
+func (x *blockIndex) setHint(p blockPos) { x.hintChunk, x.hintAt = uint32(p.chunk), uint32(p.at) }
 
 // joinChunks moves the entries of chunk c+1 to chunk c.
 func (x *blockIndex) joinChunks(c int) {

@@ -6,16 +6,17 @@ type client struct {
 	blocks blockIndex
 	// state is the clock after the last block: exclusive, it names the next
 	// block, never an existing one.
-	state uint32
+	state     uint32
+	touchedAt uint32 // place in Txn.touched of the newest transaction, if the client is there
 	// deleted are the deleted clocks.
 	deleted growingRanges
-	// before is the state before the transaction numbered touched.
-	before  uint32
-	touched uint64
-	// name is the varuint of id: its bytes, the first one lowest, and how many.
-	name    uint64
-	nameLen uint8
+	// name is the varuint of id, the first byte lowest.
+	name uint64
 }
+
+// noClient stands for those that are not known. It is shared and must not be
+// written to.
+var noClient client
 
 // clientFor returns the number of a client, giving it one as needed.
 func (d *Doc) clientFor(id ClientID) clientRef {
@@ -23,28 +24,32 @@ func (d *Doc) clientFor(id ClientID) clientRef {
 		return c
 	}
 	c := clientRef(len(d.clients))
-	d.clients = append(d.clients, client{id: id})
-	d.clients[c].setName()
+	cl := &client{id: id}
+	cl.setName()
+	d.clients = append(d.clients, cl)
 	d.lastClient = c
 	switch {
-	case d.clientIndex != nil:
-		d.clientIndex[id] = c
+	case c > few+1:
+		d.index.clients.add(uint32(c), d.hashClient)
 	case c > few:
-		d.clientIndex = make(map[ClientID]clientRef, 2*few)
-		for i := range d.clients[1:] {
-			d.clientIndex[d.clients[i+1].id] = clientRef(i + 1)
+		x := d.indexed()
+		x.clients = refTable{}
+		for c := 1; c < len(d.clients); c++ {
+			x.clients.add(uint32(c), d.hashClient)
 		}
 	}
 	return c
 }
+
+func (d *Doc) hashClient(c uint32) uint64 { return hashNumber(uint64(d.clients[c].id)) }
 
 // findClient returns the number of a client; 0 when it has none.
 func (d *Doc) findClient(id ClientID) clientRef {
 	if c := d.lastClient; c != 0 && d.clients[c].id == id {
 		return c
 	}
-	if d.clientIndex != nil {
-		c := d.clientIndex[id]
+	if len(d.clients) > few+1 {
+		c := clientRef(d.index.clients.find(hashNumber(uint64(id)), func(c uint32) bool { return d.clients[c].id == id }))
 		if c != 0 {
 			d.lastClient = c
 		}
@@ -78,7 +83,7 @@ func (d *Doc) publicID(u unitID) ID {
 // appendBlock adds a block at the end of its client (Yjs: addStruct).
 func (d *Doc) appendBlock(r itemRef) {
 	it := d.item(r)
-	c := &d.clients[it.client]
+	c := d.clients[it.client]
 	c.blocks.append(blockEntry{it.clock, r})
 	c.state = it.clock + it.length
 }

@@ -1,6 +1,12 @@
 package crdt
 
-import "slices"
+import (
+	"hash/maphash"
+	"iter"
+	"slices"
+
+	"ysync/internal/lib0"
+)
 
 // branchRef numbers a shared type in its Doc; 0 is none. Numbers are never
 // used again while the Doc lives, so a handle on a deleted type stays safe.
@@ -9,7 +15,9 @@ type branchRef uint32
 // chainRef numbers a chain; 0 is none.
 type chainRef uint32
 
-// keyRef numbers an interned string; 0 is none.
+// keyRef is an interned string: the place in Doc.keys where its length, as a
+// varuint, and then its bytes are; 0 is none. What stands there never moves
+// within the slice and never changes.
 type keyRef uint32
 
 // TypeKind says what a shared type is. The values 0 to 6 are those of the wire
@@ -56,7 +64,9 @@ const (
 type branch struct {
 	kind  TypeKind
 	flags branchFlags
-	depth uint32 // 0 for a root
+	// keyChains is how many keys there are, up to one more than few.
+	keyChains uint8
+	depth     uint32 // 0 for a root
 
 	// name is the name of a root, or the tag or hook name of a nested type.
 	name keyRef
@@ -66,12 +76,13 @@ type branch struct {
 
 	length uint32 // units of countable items that are not deleted
 
-	seq       chainRef // the sequence; 0 until its first item
-	firstKey  chainRef // chains of keys in order of creation, linked by nextKey
-	lastKey   chainRef
-	keyChains uint32
+	seq      chainRef // the sequence; 0 until its first item
+	firstKey chainRef // chains of keys in order of creation, linked by nextKey
+	lastKey  chainRef
 
 	changedAt uint32 // place in Txn.changed, if the type is there
+
+	nextRoot branchRef // of a root: the one made after it
 }
 
 // chain is a place for items: the sequence of a type or one of its keys.
@@ -83,8 +94,6 @@ type chain struct {
 	// (Yjs: AbstractType._map).
 	last    itemRef
 	nextKey chainRef
-
-	changedAt uint32 // place in changedType.keys, if the key is there
 }
 
 func (d *Doc) branch(b branchRef) *branch { return &d.branches[b] }
@@ -112,33 +121,66 @@ func (d *Doc) internBytes(s []byte) keyRef {
 
 func (d *Doc) newKey(s string) keyRef {
 	k := keyRef(len(d.keys))
-	d.keys = append(roomier(d.keys), s)
-	d.keyBytes += len(s)
-	switch {
-	case d.keyIndex != nil:
-		d.keyIndex[s] = k
-	case k > few:
-		d.keyIndex = make(map[string]keyRef, 2*few)
-		for i, s := range d.keys[1:] {
-			d.keyIndex[s] = keyRef(i + 1)
+	d.keys = append(lib0.AppendUvarint(roomier(d.keys), uint64(len(s))), s...)
+	if x := d.index; x != nil && x.keys.built() {
+		x.keys.add(uint32(k), d.hashKey)
+		return k
+	}
+	n := 0
+	for range d.allKeys() {
+		n++
+	}
+	if n > few {
+		x := d.indexed()
+		for k := range d.allKeys() {
+			x.keys.add(uint32(k), d.hashKey)
 		}
 	}
 	return k
 }
 
-// key returns an interned string.
-func (d *Doc) key(k keyRef) string { return d.keys[k] }
+// key returns an interned string. It shares the bytes of Doc.keys, which are only
+// appended to.
+func (d *Doc) key(k keyRef) string {
+	s, _ := d.keyAt(k)
+	return s
+}
+
+// keyAt returns an interned string, and the one after it.
+func (d *Doc) keyAt(k keyRef) (string, keyRef) {
+	n, w := uvarint(d.keys[k:])
+	from := int(k) + w
+	to := from + int(n)
+	return view(d.keys[from:to]), keyRef(to)
+}
+
+// allKeys yields the interned strings.
+func (d *Doc) allKeys() iter.Seq2[keyRef, string] {
+	return func(yield func(keyRef, string) bool) {
+		for k := keyRef(1); int(k) < len(d.keys); {
+			s, next := d.keyAt(k)
+			if !yield(k, s) {
+				return
+			}
+			k = next
+		}
+	}
+}
+
+func (d *Doc) hashKey(k uint32) uint64 { return maphash.String(hashSeed, d.key(keyRef(k))) }
 
 // lookupKey finds an interned string without interning it.
 func (d *Doc) lookupKey(s string) (keyRef, bool) {
-	if d.keyIndex != nil {
-		k, ok := d.keyIndex[s]
-		return k, ok
+	if x := d.index; x != nil && x.keys.built() {
+		k := x.keys.find(maphash.String(hashSeed, s), func(k uint32) bool { return d.key(keyRef(k)) == s })
+		return keyRef(k), k != 0
 	}
-	for k := 1; k < len(d.keys); k++ {
-		if d.keys[k] == s {
-			return keyRef(k), true
+	for k := keyRef(1); int(k) < len(d.keys); {
+		have, next := d.keyAt(k)
+		if have == s {
+			return k, true
 		}
+		k = next
 	}
 	return 0, false
 }
@@ -163,25 +205,51 @@ func (d *Doc) rootByKey(k keyRef, kind TypeKind) branchRef {
 		return b
 	}
 	b := d.newBranch(kind, k)
-	d.rootOrder = append(d.rootOrder, b)
-	switch {
-	case d.roots != nil:
-		d.roots[k] = b
-	case len(d.rootOrder) > few:
-		d.roots = make(map[keyRef]branchRef, 2*few)
-		for _, b := range d.rootOrder {
-			d.roots[d.branches[b].name] = b
+	d.linkRoot(b)
+	if x := d.index; x != nil && x.roots.built() {
+		x.roots.add(uint32(b), d.hashRoot)
+		return b
+	}
+	n := 0
+	for range d.roots() {
+		n++
+	}
+	if n > few {
+		x := d.indexed()
+		for b := range d.roots() {
+			x.roots.add(uint32(b), d.hashRoot)
 		}
 	}
 	return b
 }
 
+// linkRoot makes a root the last one.
+func (d *Doc) linkRoot(b branchRef) {
+	d.branches[b].nextRoot = 0
+	if d.lastRoot == 0 {
+		d.firstRoot = b
+	} else {
+		d.branches[d.lastRoot].nextRoot = b
+	}
+	d.lastRoot = b
+}
+
+// roots yields the roots in order; new ones that come meanwhile as well.
+func (d *Doc) roots() iter.Seq[branchRef] {
+	return func(yield func(branchRef) bool) {
+		for b := d.firstRoot; b != 0 && yield(b); b = d.branches[b].nextRoot {
+		}
+	}
+}
+
+func (d *Doc) hashRoot(b uint32) uint64 { return hashNumber(uint64(d.branches[b].name)) }
+
 // findRoot returns the root with a name; 0 when there is none.
 func (d *Doc) findRoot(k keyRef) branchRef {
-	if d.roots != nil {
-		return d.roots[k]
+	if x := d.index; x != nil && x.roots.built() {
+		return branchRef(x.roots.find(hashNumber(uint64(k)), func(b uint32) bool { return d.branches[b].name == k }))
 	}
-	for _, b := range d.rootOrder {
+	for b := d.firstRoot; b != 0; b = d.branches[b].nextRoot {
 		if d.branches[b].name == k {
 			return b
 		}
@@ -219,7 +287,9 @@ func chainKey(b branchRef, k keyRef) uint64 { return uint64(b)<<32 | uint64(k) }
 // findChain returns the chain of a key; 0 when there is none.
 func (d *Doc) findChain(b branchRef, k keyRef) chainRef {
 	if d.branches[b].keyChains > few {
-		return d.chainIndex[chainKey(b, k)]
+		return chainRef(d.index.chains.find(hashNumber(chainKey(b, k)), func(c uint32) bool {
+			return d.chains[c].branch == b && d.chains[c].key == k
+		}))
 	}
 	for c := d.branches[b].firstKey; c != 0; c = d.chains[c].nextKey {
 		if d.chains[c].key == k {
@@ -242,25 +312,19 @@ func (d *Doc) keyChain(b branchRef, k keyRef) chainRef {
 		d.chains[br.lastKey].nextKey = c
 	}
 	br.lastKey = c
-	if br.keyChains++; br.keyChains > few {
-		d.indexChains(br, c)
+	if br.keyChains > few {
+		d.index.chains.add(uint32(c), d.hashChain)
+	} else if br.keyChains++; br.keyChains > few {
+		x := d.indexed()
+		for c := br.firstKey; c != 0; c = d.chains[c].nextKey {
+			x.chains.add(uint32(c), d.hashChain)
+		}
 	}
 	return c
 }
 
-// indexChains puts the newest chain of a type's keys into the map, and all of
-// them when there came to be more than few.
-func (d *Doc) indexChains(br *branch, newest chainRef) {
-	if d.chainIndex == nil {
-		d.chainIndex = make(map[uint64]chainRef)
-	}
-	c := newest
-	if br.keyChains == few+1 {
-		c = br.firstKey
-	}
-	for ; c != 0; c = d.chains[c].nextKey {
-		d.chainIndex[chainKey(d.chains[c].branch, d.chains[c].key)] = c
-	}
+func (d *Doc) hashChain(c uint32) uint64 {
+	return hashNumber(chainKey(d.chains[c].branch, d.chains[c].key))
 }
 
 // start is the first item of a type's sequence; 0 when it has none

@@ -8,6 +8,9 @@ import (
 // check verifies the position indexes. Markers are not looked at: they are where they
 // are in Yjs, which after some steps of undoing is not where it should be.
 func (s *typeState) check(d *Doc) error {
+	if s == nil {
+		return nil
+	}
 	for b, m := range s.marks {
 		if d.branch(b).flags&branchIndexed == 0 {
 			return fmt.Errorf("type %d is not told to keep its positions", b)

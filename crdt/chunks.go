@@ -21,7 +21,7 @@ func (d *Doc) Chunks(sv StateVector, maxBytes int) iter.Seq[[]byte] {
 		c.part = make([]int, len(d.clients))
 		order := make([]from, 0, len(d.clients))
 		for i := 1; i < len(d.clients); i++ {
-			cl := &d.clients[i]
+			cl := d.clients[i]
 			c.sent[i] = uint32(min(sv.Get(cl.id), Clock(cl.state)))
 			order = append(order, from{client: clientRef(i)})
 		}
@@ -246,7 +246,7 @@ func (d *Doc) cutContent(it *item, offset uint32, room int) uint32 {
 		return offset + uint32(lib0.UTF16Len(b[:at]))
 	case kindAny:
 		b := skipValues(data, offset)
-		r := lib0.NewReader(b)
+		r := lib0.NewWTF8Reader(b)
 		for n := offset; n < it.length; n++ {
 			r.SkipAny(maxAnyDepth + 1)
 			if len(b)-r.Len() > room {

@@ -76,7 +76,7 @@ func sameDocument(a, b *Doc) error {
 func TestChunks(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 7))
 	goldenStates(t, func(name string, d *Doc) {
-		fresh := New(Options{KeepDeleted: d.opts.KeepDeleted, NoFormatCleanup: true})
+		fresh := New(Options{KeepDeleted: d.keepDeleted, NoFormatCleanup: true})
 		size := 256 + r.IntN(2000)
 		if err := drawChunks(t, d, fresh, size); err != nil {
 			t.Errorf("%s, %d bytes: %v", name, size, err)
@@ -95,7 +95,7 @@ func TestChunks(t *testing.T) {
 // reloaded is the document after one transaction with everything.
 func reloaded(t *testing.T, d *Doc) *Doc {
 	t.Helper()
-	out := New(Options{KeepDeleted: d.opts.KeepDeleted, NoFormatCleanup: true})
+	out := New(Options{KeepDeleted: d.keepDeleted, NoFormatCleanup: true})
 	if _, err := out.Apply(nil, V1, d.AppendDiff(nil, V1, StateVector{})); err != nil {
 		t.Fatal(err)
 	}

@@ -138,7 +138,7 @@ func (d *decoderV1) text() ([]byte, int) {
 
 func (d *decoderV1) leftID() ID {
 	p := d.pos
-	if d.usualLen > 0 && len(d.b)-p >= 16 && binary.LittleEndian.Uint64(d.b[p:])&d.usualMask == d.usualName {
+	if left := len(d.b) - p; d.usualLen > 0 && left >= max(8, d.usualLen+4) && binary.LittleEndian.Uint64(d.b[p:])&d.usualMask == d.usualName {
 		p += d.usualLen
 		v := binary.LittleEndian.Uint32(d.b[p:])
 		if ends := ^v & 0x80808080; ends != 0 {
@@ -234,7 +234,11 @@ func (e *encoderV1) finish() []byte { return e.buf }
 func (e *encoderV1) bytes(b []byte) {
 	e.buf = lib0.AppendBytes(e.buf, b)
 }
-func (e *encoderV1) any(b []byte) { e.buf = append(e.buf, b...) }
+
+func (e *encoderV1) any(b []byte) {
+	e.buf = append(e.buf, b...)
+	wireValues(e.buf[len(e.buf)-len(b):])
+}
 
 // json writes one value, given in the Any encoding, as JSON text.
 func (e *encoderV1) json(b []byte) {
@@ -255,7 +259,7 @@ func (e *encoderV1) json(b []byte) {
 			return
 		}
 	}
-	r := lib0.NewReader(b)
+	r := lib0.NewWTF8Reader(b)
 	s := appendStringify(nil, readAny(&r))
 	e.text(s, 0)
 }

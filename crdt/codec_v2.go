@@ -173,8 +173,11 @@ func (e *encoderV2) key(s []byte) {
 	e.strings.Write(view(s))
 }
 func (e *encoderV2) bytes(b []byte) { e.rest = lib0.AppendBytes(e.rest, b) }
-func (e *encoderV2) any(b []byte)   { e.rest = append(e.rest, b...) }
-func (e *encoderV2) json(b []byte)  { e.rest = append(e.rest, b...) }
+func (e *encoderV2) json(b []byte)  { e.any(b) }
+func (e *encoderV2) any(b []byte) {
+	e.rest = append(e.rest, b...)
+	wireValues(e.rest[len(e.rest)-len(b):])
+}
 func (e *encoderV2) resetDeletes()  { e.delCur = 0 }
 func (e *encoderV2) deleteClock(v uint64) {
 	e.uvarint(v - e.delCur)

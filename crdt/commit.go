@@ -30,11 +30,16 @@ func (d *Doc) begin(origin any) *Txn {
 		d.watch.current.freeze()
 	}
 	d.epoch++
-	tx := d.spare
-	if tx == nil || len(d.cleanups) > 0 {
+	w := d.work
+	if w == nil {
+		w = new(work)
+		d.work = w
+	}
+	tx := w.spare
+	if tx == nil || len(w.cleanups) > 0 {
 		tx = new(Txn)
-		if len(d.cleanups) == 0 {
-			d.spare = tx
+		if len(w.cleanups) == 0 {
+			w.spare = tx
 		}
 	}
 	*tx = Txn{
@@ -45,9 +50,9 @@ func (d *Doc) begin(origin any) *Txn {
 		firstBranch: branchRef(len(d.branches)),
 	}
 	tx.commit.tx = tx
-	tx.tracked = !d.opts.NoFormatCleanup || d.types.tracks() || d.watch.tracks()
+	tx.tracked = !d.noFormatCleanup || d.types.tracks() || d.watch.tracks()
 	d.tx = tx
-	d.cleanups = append(d.cleanups, tx)
+	w.cleanups = append(w.cleanups, tx)
 	return tx
 }
 
@@ -72,23 +77,24 @@ func (d *Doc) followUp(origin any, fn func(*Txn)) {
 // finish runs the commits of tx and of the transactions that follow from it, in
 // order. A transaction made by an observer waits in line.
 func (d *Doc) finish(tx *Txn) {
-	if d.cleanups[0] != tx {
+	w := d.work
+	if w.cleanups[0] != tx {
 		return
 	}
-	for i := 0; i < len(d.cleanups); i++ {
-		t := d.cleanups[i]
+	for i := 0; i < len(w.cleanups); i++ {
+		t := w.cleanups[i]
 		t.cleanup()
 		if d.watch != nil {
 			d.watch.committed(t)
 		}
-		if i+1 < len(d.cleanups) {
-			t.commit.next = &d.cleanups[i+1].commit
+		if i+1 < len(w.cleanups) {
+			t.commit.next = &w.cleanups[i+1].commit
 			t.commit.freeze()
 		}
 	}
-	clear(d.cleanups)
-	d.cleanups = d.cleanups[:0]
-	if a := &d.arena; a.dead > compactAt && a.dead > len(a.buf)/2 {
+	clear(w.cleanups)
+	w.cleanups = w.cleanups[:0]
+	if a := &d.arena; a.dead > compactAt && int(a.dead) > len(a.buf)/2 {
 		d.compact()
 	}
 }
@@ -120,7 +126,7 @@ func (tx *Txn) cleanup() {
 		}
 	}
 	if !tx.tidy {
-		if !d.opts.KeepDeleted {
+		if !d.keepDeleted {
 			tx.collect()
 		}
 		tx.mergeDeleted()

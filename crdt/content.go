@@ -26,7 +26,7 @@ import (
 //	Type, Deleted, GC  nothing
 type arena struct {
 	buf  []byte
-	dead int // bytes that no item uses
+	dead uint32 // bytes that no item uses
 	// surrogates says that a lone surrogate was stored at some time.
 	surrogates bool
 }
@@ -66,7 +66,7 @@ func (it *item) capacity() uint32 {
 // dropContent forgets the bytes of an item.
 func (d *Doc) dropContent(it *item) {
 	if it.kind != kindType {
-		d.arena.dead += int(it.capacity())
+		d.arena.dead += it.capacity()
 	}
 	it.off, it.size = 0, 0
 	it.flags &^= flagPadded
@@ -99,7 +99,7 @@ func (d *Doc) splitContent(left, right *item, diff uint32) {
 	default:
 		invariant.Assert(false, "content of one unit is split")
 	}
-	d.arena.dead += int(left.capacity() - left.size)
+	d.arena.dead += left.capacity() - left.size
 	left.flags &^= flagPadded
 	right.off, right.size = left.off+uint32(at), left.size-uint32(at)
 	left.size = uint32(at)
@@ -366,14 +366,14 @@ func (d *Doc) mergeContent(left, right *item) {
 	switch {
 	case left.off+left.size == right.off && leftCap == left.size:
 		left.flags &^= flagPadded
-		a.dead += int(rightCap - right.size)
+		a.dead += rightCap - right.size
 	case total <= leftCap:
 		copy(a.buf[left.off+left.size:], d.data(right))
-		a.dead += int(rightCap)
+		a.dead += rightCap
 	case left.off+leftCap == end:
 		a.buf = append(a.buf[:left.off+left.size], d.data(right)...)
 		left.flags &^= flagPadded
-		a.dead += int(rightCap)
+		a.dead += rightCap
 	default:
 		// Neither side can grow: move, with room for as much again, so that two
 		// authors typing in turn cost a constant a character.
@@ -381,7 +381,7 @@ func (d *Doc) mergeContent(left, right *item) {
 		off := a.put(d.data(left))
 		a.buf = append(a.buf, d.data(right)...)
 		a.buf = append(a.buf, make([]byte, room-total)...)
-		a.dead += int(leftCap + rightCap)
+		a.dead += leftCap + rightCap
 		left.off = off
 		left.flags |= flagPadded
 	}
@@ -396,7 +396,7 @@ func (k contentKind) mergeable() bool {
 // compact drops the bytes that no item uses.
 func (d *Doc) compact() {
 	a := &d.arena
-	buf := make([]byte, 0, len(a.buf)-a.dead)
+	buf := make([]byte, 0, len(a.buf)-int(a.dead))
 	for c := range d.clients {
 		for e := range d.clients[c].blocks.all() {
 			it := d.item(e.ref)

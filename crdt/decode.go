@@ -121,6 +121,15 @@ func (r *updateReader) start(v Version, update []byte, maxBlocks int) error {
 	return nil
 }
 
+// again is start for a reader of V1 that read an update of V1 before. It leaves
+// the count of blocks to the caller.
+func (r *updateReader) again(update []byte) {
+	r.v1.b, r.v1.pos, r.v1.bad = update, 0, nil
+	r.err, r.deletesOpen, r.deleteRuns = nil, false, 0
+	r.blocks, r.total, r.maxBlocks = 0, 0, len(update)
+	r.sections = r.v1.uvarint()
+}
+
 // forget drops what leads to the update.
 func (r *updateReader) forget() {
 	r.v1 = decoderV1{}

@@ -25,52 +25,66 @@ type Options struct {
 // Doc is one document. It is confined to one goroutine.
 type Doc struct {
 	// static after New
-	opts   Options
-	limits Limits
+	guid            string
+	limits          *Limits // not written to: documents share the defaults
+	keepDeleted     bool
+	noFormatCleanup bool
 	// rehearsal says that this is a copy on which a doubtful update is tried.
 	rehearsal bool
 
 	// blocks
-	slab        slab
-	arena       arena
-	seam        seam
-	clients     []client // by clientRef; 0 is never used
-	clientIndex map[ClientID]clientRef
-	lastClient  clientRef // the client last looked up
+	lastClient clientRef // the client last looked up
+	slab       slab
+	arena      arena
+	seam       seam
+	clients    []*client // by clientRef; 0 is noClient
 
 	// types
-	branches   []branch // by branchRef; 0 is never used
-	chains     []chain  // by chainRef; 0 is never used
-	chainIndex map[uint64]chainRef
-	roots      map[keyRef]branchRef
-	rootOrder  []branchRef
-	keys       []string // by keyRef; 0 is never used
-	keyIndex   map[string]keyRef
-	keyBytes   int
+	branches []branch // by branchRef; 0 is never used
+	chains   []chain  // by chainRef; 0 is never used
+	keys     []byte   // see keyRef
+	// The roots are linked by branch.nextRoot.
+	firstRoot, lastRoot branchRef
+	maxDepth            uint32 // of all types ever integrated
 
-	// conflict resolution scratch, see integrate.go
-	stamps    []uint32
-	stampNext uint32
-	siblings  map[siblingKey]*siblings
-
-	maxDepth int // of all types ever integrated
-
+	// Most documents that are open are small and idle. What these do not need is
+	// made when it is first needed.
+	index     *indexes   // nil while all is few
+	conflicts *conflicts // nil until items conflict
+	types     *typeState // nil until a position is looked for
+	watch     *watchers  // nil while nobody watches
+	pending   *pending   // nothingWaits until something does
 	// redone leads from an item to the one that redid it (Yjs: Item.redone).
 	redone map[itemRef]ID
-	undo   []*UndoManager
-
-	pending pending
 
 	// self is the client that local blocks are made by.
 	self ClientID
-	// tx is the open transaction; cleanups are those not yet cleaned up.
-	tx       *Txn
-	cleanups []*Txn
-	epoch    uint64 // number of the newest transaction
-	spare    *Txn   // used again by the next transaction
+	// tx is the open transaction.
+	tx    *Txn
+	work  *work  // nil until the first transaction, and after a large first update
+	epoch uint64 // number of the newest transaction
+}
 
-	types typeState
-	watch *watchers // nil while nobody watches
+// work are the transactions of a document.
+type work struct {
+	cleanups []*Txn // not yet cleaned up
+	spare    *Txn   // used again by the next transaction
+}
+
+// indexes find what there are more than few of.
+type indexes struct {
+	clients refTable // by ID
+	chains  refTable // by type and key
+	roots   refTable // by name
+	keys    refTable // by their bytes
+}
+
+// indexed returns the indexes of the document, making them as needed.
+func (d *Doc) indexed() *indexes {
+	if d.index == nil {
+		d.index = new(indexes)
+	}
+	return d.index
 }
 
 // New returns an empty document.
@@ -80,13 +94,16 @@ func New(opts Options) *Doc {
 		self = newClientID()
 	}
 	return &Doc{
-		opts:     opts,
-		limits:   opts.Limits.withDefaults(),
-		clients:  make([]client, 1, 2),
-		branches: make([]branch, 1, 4),
-		chains:   make([]chain, 1, 4),
-		keys:     make([]string, 1, 4),
-		self:     self,
+		guid:            opts.GUID,
+		limits:          opts.Limits.withDefaults(),
+		keepDeleted:     opts.KeepDeleted,
+		noFormatCleanup: opts.NoFormatCleanup,
+		clients:         append(make([]*client, 0, 2), &noClient),
+		branches:        make([]branch, 1, 4),
+		chains:          make([]chain, 1, 4),
+		keys:            make([]byte, 1, 32),
+		pending:         &nothingWaits,
+		self:            self,
 	}
 }
 
@@ -104,15 +121,15 @@ func newClientID() ClientID {
 func (d *Doc) ClientID() ClientID { return d.self }
 
 // GUID is the name given in Options.
-func (d *Doc) GUID() string { return d.opts.GUID }
+func (d *Doc) GUID() string { return d.guid }
 
 // item returns an item; see slab.at for how long the pointer lives.
 func (d *Doc) item(r itemRef) *item { return d.slab.at(r) }
 
 // Bytes is about how much memory the document takes. It costs nothing to ask.
 func (d *Doc) Bytes() int {
-	const entry, perBranch, perChain, perKey, perClient = 8, 48, 40, 48, 120
-	return d.slab.bytes() + cap(d.arena.buf) + d.slab.live*entry +
+	const entry, perBranch, perChain, perClient = 8, 48, 40, 120
+	return d.slab.bytes() + cap(d.arena.buf) + int(d.slab.live)*entry +
 		len(d.branches)*perBranch + len(d.chains)*perChain +
-		len(d.keys)*perKey + d.keyBytes + len(d.clients)*perClient + d.pending.bytes
+		2*len(d.keys) + len(d.clients)*perClient + d.pending.bytes
 }

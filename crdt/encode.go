@@ -131,7 +131,7 @@ func (d *Doc) writeContent(e updateEncoder, it *item, offset, to uint32) {
 		e.length(uint64(to - offset))
 	case kindJSON:
 		e.length(uint64(to - offset))
-		r := lib0.NewReader(d.valuesFrom(it, offset))
+		r := lib0.NewWTF8Reader(d.valuesFrom(it, offset))
 		for range to - offset {
 			if v := readAny(&r); v.IsUndefined() {
 				e.str("undefined")
@@ -215,7 +215,7 @@ func skipValues(b []byte, n uint32) []byte {
 	if n == 0 {
 		return b
 	}
-	r := lib0.NewReader(b)
+	r := lib0.NewWTF8Reader(b)
 	for range n {
 		r.SkipAny(maxAnyDepth + 1)
 	}
@@ -233,7 +233,7 @@ type from struct {
 func (d *Doc) missingFrom(sv StateVector) []from {
 	out := make([]from, 0, len(d.clients))
 	for c := 1; c < len(d.clients); c++ {
-		cl := &d.clients[c]
+		cl := d.clients[c]
 		if known := sv.Get(cl.id); Clock(cl.state) > known {
 			out = append(out, from{clientRef(c), uint32(known)})
 		}
@@ -256,7 +256,7 @@ func (d *Doc) sortDescending(fs []from) {
 func (d *Doc) writeFrom(e updateEncoder, fs []from) {
 	e.uvarint(uint64(len(fs)))
 	for _, f := range fs {
-		cl := &d.clients[f.client]
+		cl := d.clients[f.client]
 		p := cl.blocks.find(f.clock)
 		e.uvarint(uint64(cl.blocks.lenFrom(p)))
 		e.client(cl.id)
@@ -292,11 +292,11 @@ func (d *Doc) writeAllDeletes(e updateEncoder) {
 	d.sortDescending(fs)
 	e.uvarint(uint64(len(fs)))
 	for _, f := range fs {
-		cl := &d.clients[f.client]
+		cl := d.clients[f.client]
 		e.resetDeletes()
 		e.uvarint(uint64(cl.id))
-		e.uvarint(uint64(len(cl.deleted.sorted)))
-		for _, s := range cl.deleted.sorted {
+		e.uvarint(uint64(len(cl.deleted.list)))
+		for _, s := range cl.deleted.list {
 			e.deleteClock(uint64(s.from))
 			e.deleteLength(uint64(s.to - s.from))
 		}
@@ -364,9 +364,9 @@ func (d *Doc) AppendDiff(dst []byte, v Version, sv StateVector) []byte {
 func (d *Doc) roomV1(fs []from) int {
 	n := 64
 	for _, f := range fs {
-		cl := &d.clients[f.client]
+		cl := d.clients[f.client]
 		if blocks := cl.blocks.lenFrom(cl.blocks.find(f.clock)); blocks == cl.blocks.len() {
-			n += 15*blocks + (len(d.arena.buf)-d.arena.dead)/len(d.clients)
+			n += 15*blocks + (len(d.arena.buf)-int(d.arena.dead))/len(d.clients)
 		} else {
 			n += 32 * blocks
 		}
@@ -431,7 +431,7 @@ func (d *Doc) StateVector() StateVector {
 func (d *Doc) Deletes() IDSet {
 	var s IDSet
 	for i := range d.clients[1:] {
-		c := &d.clients[1+i]
+		c := d.clients[1+i]
 		deleted := c.deleted.settled()
 		if len(deleted) == 0 {
 			continue

@@ -2,6 +2,7 @@ package crdt
 
 import (
 	"encoding/binary"
+	"math/bits"
 
 	"ysync/internal/lib0"
 )
@@ -14,7 +15,7 @@ import (
 func (d *Doc) appendFromV1(dst []byte, fs []from) []byte {
 	dst = lib0.AppendUvarint(dst, uint64(len(fs)))
 	for _, f := range fs {
-		cl := &d.clients[f.client]
+		cl := d.clients[f.client]
 		x := &cl.blocks
 		p := x.find(f.clock)
 		dst = lib0.AppendUvarint(dst, uint64(x.lenFrom(p)))
@@ -97,13 +98,14 @@ func (d *Doc) appendID(dst []byte, u unitID) []byte {
 
 // appendName appends the client's ID.
 func (c *client) appendName(dst []byte) []byte {
-	return binary.LittleEndian.AppendUint64(dst, c.name)[:len(dst)+int(c.nameLen)]
+	n := max(1, (bits.Len64(c.name)+7)/8) // the last byte is only 0 for client 0
+	return binary.LittleEndian.AppendUint64(dst, c.name)[:len(dst)+n]
 }
 
 // setName keeps the varuint of the client's ID, of at most eight bytes.
 func (c *client) setName() {
 	var b [8]byte
-	c.nameLen = uint8(len(lib0.AppendUvarint(b[:0], uint64(c.id))))
+	lib0.AppendUvarint(b[:0], uint64(c.id))
 	c.name = binary.LittleEndian.Uint64(b[:])
 }
 

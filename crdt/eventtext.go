@@ -187,7 +187,7 @@ func (w *deltaReader) format(r itemRef) {
 // redundant deletes a format that has no effect.
 func (w *deltaReader) redundant(r itemRef) {
 	d := w.e.doc
-	if d.opts.NoFormatCleanup {
+	if d.noFormatCleanup {
 		return
 	}
 	tx := d.tx

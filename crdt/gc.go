@@ -43,7 +43,9 @@ func (d *Doc) collectBranch(b branchRef) {
 		}
 		for c := br.firstKey; c != 0; {
 			stack = d.collectChain(c, stack)
-			delete(d.chainIndex, chainKey(b, d.chains[c].key))
+			if br.keyChains > few {
+				d.index.chains.remove(uint32(c), d.hashChain)
+			}
 			c = d.chains[c].nextKey
 		}
 		br.seq, br.firstKey, br.lastKey, br.keyChains = 0, 0, 0, 0

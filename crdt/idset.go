@@ -240,7 +240,19 @@ func (s *IDSet) push(run deleteRun) {
 		s.clients = append(s.clients, idSetClient{client: run.client})
 		n++
 	}
-	s.clients[n-1].ranges = append(s.clients[n-1].ranges, run.Range)
+	c := &s.clients[n-1]
+	if k := len(c.ranges); k > 0 {
+		// Who types on or deletes backwards says many that touch.
+		switch last := &c.ranges[k-1]; {
+		case last.To == run.From:
+			last.To = run.To
+			return
+		case last.From == run.To:
+			last.From = run.From
+			return
+		}
+	}
+	c.ranges = append(c.ranges, run.Range)
 }
 
 // normalise sorts and merges what was appended in any order.

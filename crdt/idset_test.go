@@ -124,11 +124,11 @@ func TestGrowingRangesAgainstTwin(t *testing.T) {
 			g.add(from, to)
 			want.add(from, to)
 			if r.IntN(100) == 0 && !slices.Equal(g.settled(), want) {
-				t.Fatalf("round %d: %v, want %v", round, g.sorted, want)
+				t.Fatalf("round %d: %v, want %v", round, g.list, want)
 			}
 		}
 		if !slices.Equal(g.settled(), want) {
-			t.Fatalf("round %d: %v, want %v", round, g.sorted, want)
+			t.Fatalf("round %d: %v, want %v", round, g.list, want)
 		}
 	}
 }

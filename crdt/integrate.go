@@ -68,7 +68,7 @@ func (tx *Txn) integrateContent(r itemRef, it *item) {
 		b := d.branch(it.branch())
 		b.item = r
 		b.depth = d.branches[d.parentOf(it)].depth + 1
-		d.maxDepth = max(d.maxDepth, int(b.depth))
+		d.maxDepth = max(d.maxDepth, b.depth)
 	case kindDoc:
 		tx.subdocsOf().add(r)
 	}
@@ -83,42 +83,46 @@ func (tx *Txn) integrateContent(r itemRef, it *item) {
 // c are conflicting items, b are items between the origin and o; each c is a b.
 func (d *Doc) resolve(it *item, o itemRef) itemRef {
 	first := o
-	if d.siblings != nil {
+	if d.conflicts == nil {
+		d.conflicts = new(conflicts)
+	}
+	cs := d.conflicts
+	if cs.siblings != nil {
 		o = d.scanFrom(it, o)
 	}
 	left := it.left
 	steps := 0
 	thisClient := d.clients[it.client].id
-	base := d.stampBase()
+	base := cs.stampBase()
 	conflicting := base // stamps from here on are of conflicting items
 	for o != 0 && o != it.right {
 		ot := d.item(o)
-		d.stamp(o)
+		cs.stamp(o, d.slab.next)
 		steps++
 		if it.origin == ot.origin {
 			if d.clients[ot.client].id < thisClient {
 				left = o
-				conflicting = d.stampNext
+				conflicting = cs.stampNext
 			} else if it.rightOrigin == ot.rightOrigin {
 				// Both want the same place; the lower client ID comes first.
 				break
 			}
 			// Otherwise o may be followed by an item that decides.
 		} else if ot.origin.client != 0 {
-			s := d.stampOf(d.blockAt(ot.origin))
+			s := cs.stampOf(d.blockAt(ot.origin))
 			if s < base {
 				break
 			}
 			if s < conflicting {
 				left = o
-				conflicting = d.stampNext
+				conflicting = cs.stampNext
 			}
 		} else {
 			break
 		}
 		o = ot.right
 	}
-	if steps > longScan && d.siblings[it.siblingKey()] == nil {
+	if steps > longScan && cs.siblings[it.siblingKey()] == nil {
 		d.indexSiblings(it, first)
 	}
 	return left
@@ -127,30 +131,38 @@ func (d *Doc) resolve(it *item, o itemRef) itemRef {
 // Stamps replace the two sets of Yjs's scan: each visited item gets the next
 // number, so "visited in this scan" and "conflicting" are comparisons.
 
-func (d *Doc) stampBase() uint32 {
-	if d.stampNext >= 1<<31 {
-		clear(d.stamps)
-		d.stampNext = 0
-	}
-	if d.stampNext == 0 {
-		d.stampNext = 1
-	}
-	return d.stampNext
+// conflicts is what resolve needs.
+type conflicts struct {
+	stamps    []uint32 // by item
+	stampNext uint32
+	siblings  map[siblingKey]*siblings
 }
 
-func (d *Doc) stamp(r itemRef) {
-	if int(r) >= len(d.stamps) {
-		d.stamps = append(d.stamps, make([]uint32, int(d.slab.next)-len(d.stamps))...)
+func (cs *conflicts) stampBase() uint32 {
+	if cs.stampNext >= 1<<31 {
+		clear(cs.stamps)
+		cs.stampNext = 0
 	}
-	d.stamps[r] = d.stampNext
-	d.stampNext++
+	if cs.stampNext == 0 {
+		cs.stampNext = 1
+	}
+	return cs.stampNext
 }
 
-func (d *Doc) stampOf(r itemRef) uint32 {
-	if int(r) >= len(d.stamps) {
+// stamp stamps an item; end is the number after the last item.
+func (cs *conflicts) stamp(r, end itemRef) {
+	if int(r) >= len(cs.stamps) {
+		cs.stamps = append(cs.stamps, make([]uint32, int(end)-len(cs.stamps))...)
+	}
+	cs.stamps[r] = cs.stampNext
+	cs.stampNext++
+}
+
+func (cs *conflicts) stampOf(r itemRef) uint32 {
+	if int(r) >= len(cs.stamps) {
 		return 0
 	}
-	return d.stamps[r]
+	return cs.stamps[r]
 }
 
 // deleting is a type on the way through what is below a deleted item.

@@ -39,6 +39,9 @@ type Limits struct {
 // send.
 func (d *Doc) SetLimits(l Limits) { d.limits = l.withDefaults() }
 
+// defaultLimits are those of documents for which nothing else was said.
+var defaultLimits = Limits{TypeDepth: defaultTypeDepth, PendingBytes: defaultPendingBytes}
+
 // blocksPerUpdate is the default of Limits.BlocksPerUpdate in V2. Real updates
 // have less than one block a byte.
 func blocksPerUpdate(size int) int { return 4096 + 4*size }
@@ -54,19 +57,22 @@ const (
 	maxAnyDepth = 100
 )
 
-func (l Limits) withDefaults() Limits {
+func (l Limits) withDefaults() *Limits {
+	if l == (Limits{}) {
+		return &defaultLimits
+	}
 	if l.TypeDepth <= 0 {
 		l.TypeDepth = defaultTypeDepth
 	}
 	if l.PendingBytes <= 0 {
 		l.PendingBytes = defaultPendingBytes
 	}
-	return l
+	return &l
 }
 
 // admit checks a valid update against the limits of the document.
 func (d *Doc) admit(v Version, update []byte, in *incoming) error {
-	if len(d.arena.buf)+4*in.payload+d.pending.bytes > maxArena {
+	if len(d.arena.buf)+4*in.payload+d.pending.bytes > maxArena || len(d.keys)+2*len(update) > maxArena {
 		return &UpdateError{-1, fmt.Errorf("%w: document beyond %d bytes", ErrLimit, maxArena)}
 	}
 	if most := d.limits.ClockAdvance; most > 0 {
@@ -85,7 +91,7 @@ func (d *Doc) admit(v Version, update []byte, in *incoming) error {
 		types += d.pending.types
 	}
 	waiting := in.total*rawBytes + in.payload + len(update) + in.ranges*clientBytes
-	if d.maxDepth+types > d.limits.TypeDepth || d.pending.bytes+waiting > d.limits.PendingBytes {
+	if int(d.maxDepth)+types > d.limits.TypeDepth || d.pending.bytes+waiting > d.limits.PendingBytes {
 		return d.rehearse(v, update)
 	}
 	return nil
@@ -109,7 +115,7 @@ func errDepth(limit int) error {
 // tooMuch tells what a document that was fresh before an update, or is a copy of
 // one, holds too much of after it.
 func (d *Doc) tooMuch() error {
-	if d.maxDepth > d.limits.TypeDepth {
+	if int(d.maxDepth) > d.limits.TypeDepth {
 		return errDepth(d.limits.TypeDepth)
 	}
 	if n := d.pending.bytes; n > d.limits.PendingBytes {

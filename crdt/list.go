@@ -19,7 +19,7 @@ func (d *Doc) eachValue(it *item, yield func(Value) bool) bool {
 func (d *Doc) valuesOf(it *item, n uint32, data []byte, yield func(Value) bool) bool {
 	switch it.kind {
 	case kindAny, kindJSON:
-		r := lib0.NewReader(data)
+		r := lib0.NewWTF8Reader(data)
 		for range n {
 			if !yield(readAny(&r)) {
 				return false
@@ -45,7 +45,7 @@ func (d *Doc) singleValue(it *item) Value {
 	case kindBinary:
 		return Value{kind: ValueBytes, str: string(d.data(it))}
 	case kindEmbed:
-		r := lib0.NewReader(d.data(it))
+		r := lib0.NewWTF8Reader(d.data(it))
 		return readAny(&r)
 	case kindType:
 		return d.typeValue(it.branch())
@@ -63,7 +63,7 @@ func (d *Doc) typeValue(b branchRef) Value {
 func (d *Doc) valueAt(it *item, unit uint32) Value {
 	switch it.kind {
 	case kindAny, kindJSON:
-		r := lib0.NewReader(d.valuesFrom(it, unit))
+		r := lib0.NewWTF8Reader(d.valuesFrom(it, unit))
 		return readAny(&r)
 	case kindString:
 		return StringUTF16(lib0.AppendUTF16(nil, string(d.data(it)))[unit:][:1])
@@ -229,7 +229,7 @@ func (tx *Txn) insertSingle(b branchRef, key keyRef, left, right itemRef, v Valu
 		sub := v.ref.sub
 		r := tx.insertItem(b, key, left, right, contentDoc(sub.GUID, appendAny(nil, sub.options())))
 		if r != 0 {
-			tx.doc.types.setLoad(tx.doc.item(r).id(), sub.ShouldLoad)
+			tx.doc.typed().setLoad(tx.doc.item(r).id(), sub.ShouldLoad)
 		}
 		return r
 	case ValueType:

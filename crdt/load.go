@@ -62,7 +62,7 @@ func (l *loader) release() {
 // load applies an update to an empty document. It returns nil, and leaves the
 // document empty, if the update is refused or has to go the long way.
 func (d *Doc) load(origin any, v Version, update []byte) *Commit {
-	if len(update) > maxArena/8 || !d.fresh() || len(d.cleanups) > 0 {
+	if len(update) > maxArena/8 || !d.fresh() || d.work != nil && len(d.work.cleanups) > 0 {
 		return nil
 	}
 	l := loaders.Get().(*loader)
@@ -87,7 +87,7 @@ func (d *Doc) load(origin any, v Version, update []byte) *Commit {
 	tx.tidy = !tx.condemned && len(tx.mergeIDs) == 0 && len(tx.touched) == 1 && !l.runsOn()
 	d.tx = nil
 	d.finish(tx)
-	if len(d.cleanups) == 0 {
+	if len(d.work.cleanups) == 0 {
 		d.settleDown()
 	}
 	return &tx.commit
@@ -99,7 +99,7 @@ func (l *loader) settle() {
 	gone := &d.clients[l.first].deleted
 	l.text, d.arena.buf = d.arena.buf, exact(d.arena.buf)
 	l.deletes, tx.deletes = tx.deletes, exact(tx.deletes)
-	l.gone, gone.sorted = gone.sorted, exact(gone.sorted)
+	l.gone, gone.list = gone.list, exact(gone.list)
 }
 
 func exact[S ~[]T, T any](s S) S { return append(make(S, 0, len(s)), s...) }
@@ -140,7 +140,7 @@ func (l *loader) take(b *rawBlock) bool {
 	}
 	l.tx.integrateRaw(b, 0)
 	l.placed(b)
-	return d.maxDepth <= d.limits.TypeDepth
+	return int(d.maxDepth) <= d.limits.TypeDepth
 }
 
 // begin prepares for n blocks of a client.
@@ -152,7 +152,7 @@ func (l *loader) begin(client ClientID, n int) {
 	if l.direct {
 		l.items = d.slab.reserve(n)
 		d.clients[l.c].blocks.reserve(n)
-		d.clients[l.c].deleted.sorted = l.gone
+		d.clients[l.c].deleted.list = l.gone
 		l.first = l.c
 		l.index.limit, l.index.shift = cap(l.text)/8, loadShift
 	}

@@ -164,7 +164,7 @@ func (l *loader) place(p *placing) bool {
 	if left == r-1 && lt.kind == p.kind && lt.rightOrigin == rightOrigin {
 		l.joints = append(l.joints, r)
 	}
-	cl := &d.clients[l.c]
+	cl := d.clients[l.c]
 	cl.blocks.append(blockEntry{p.clock, r})
 	cl.state = p.clock + p.length
 	l.index.add(r, cl.state)

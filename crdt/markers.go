@@ -209,7 +209,7 @@ func (m *markers) limit() int {
 
 // jump is the rest of seek by the index.
 func (m *markers) jump(d *Doc, r itemRef, at, index, length int) (itemRef, int) {
-	x, s := m.index, &d.types
+	x, s := m.index, d.types
 	switch {
 	case at < index && index > length:
 		r = x.last(d)

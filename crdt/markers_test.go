@@ -144,7 +144,7 @@ func TestIndexStaysRight(t *testing.T) {
 							text.Delete(tx, at, 1+rng.IntN(5))
 						}
 						if step < 250 && m != nil && m.index != nil {
-							if err := m.index.check(&doc.types, doc, text.b); err != nil {
+							if err := m.index.check(doc.types, doc, text.b); err != nil {
 								t.Fatalf("seed %d, step %d: %v", seed, step, err)
 							}
 						}
@@ -219,7 +219,7 @@ func TestLargeIndex(t *testing.T) {
 				}
 				updates[i] = c.AppendUpdate(nil, V1)
 				if m := doc.types.of(text.b); m != nil && m.index != nil && step%250 == 0 {
-					if err := m.index.check(&doc.types, doc, text.b); err != nil {
+					if err := m.index.check(doc.types, doc, text.b); err != nil {
 						t.Fatalf("step %d: %v", step, err)
 					}
 				}

@@ -170,17 +170,24 @@ func (w *rawWriter) finish() {
 // insertCounts rebuilds buf with the number of sections first and before each
 // mark its count.
 func insertCounts(buf []byte, marks []int, counts []uint64) []byte {
-	out := make([]byte, 0, len(buf)+8+3*len(marks))
-	out = lib0.AppendUvarint(out, uint64(len(marks)))
-	for i, m := range marks {
-		end := len(buf)
-		if i+1 < len(marks) {
-			end = marks[i+1]
-		}
-		out = lib0.AppendUvarint(out, counts[i])
-		out = append(out, buf[m:end]...)
+	var word [10]byte
+	size := func(n uint64) int { return len(lib0.AppendUvarint(word[:0], n)) }
+	grow := size(uint64(len(marks)))
+	for _, n := range counts {
+		grow += size(n)
 	}
-	return out
+	end := len(buf)
+	buf = slices.Grow(buf, grow)[:end+grow]
+	to := len(buf)
+	for i, m := range slices.Backward(marks) {
+		to -= end - m
+		copy(buf[to:], buf[m:end])
+		end = m
+		to -= size(counts[i])
+		lib0.AppendUvarint(buf[:to], counts[i])
+	}
+	lib0.AppendUvarint(buf[:0], uint64(len(marks)))
+	return buf
 }
 
 func (e *encoderV1) restLen() int { return len(e.buf) }
@@ -229,7 +236,7 @@ func (r *updateReader) drain() error {
 // Waiting blocks are left out as far as known has them.
 func (d *Doc) appendWithPending(dst []byte, v Version, sv, known StateVector) []byte {
 	parts := [][]byte{d.AppendDiff(nil, v, sv)}
-	p := &d.pending
+	p := d.pending
 	if len(p.deletes) > 0 {
 		e := newEncoder(v, nil)
 		e.uvarint(0)

@@ -54,6 +54,7 @@ type merger struct {
 	// Yjs sorts them differently.
 	sources []*source
 	spare   *source
+	short   updateReader // of updates that need no source
 	// stays says that the source that was first is not at its end and may have
 	// to move.
 	stays bool
@@ -61,6 +62,7 @@ type merger struct {
 	w       rawWriter
 	cur     rawBlock // read, not yet written
 	has     bool
+	next    rawBlock // typesOn: read, not yet current
 	deletes IDSet
 	err     error
 }
@@ -69,7 +71,8 @@ type merger struct {
 type firstBlock struct {
 	client ClientID
 	clock  uint64
-	update int
+	update uint32
+	at     uint32 // in V1: where the block is
 }
 
 // queue reads where each update starts, and sorts.
@@ -78,6 +81,12 @@ func (m *merger) queue(updates [][]byte) error {
 	sorted := true
 	m.updates = updates
 	for i, u := range updates {
+		if m.v == V1 && len(u) > 0 && u[0] == 0 {
+			if err := m.onlyDeletes(u); err != nil {
+				return err
+			}
+			continue
+		}
 		f, ok := startV1(m.v, u)
 		if !ok {
 			s, err := m.start(u)
@@ -93,7 +102,7 @@ func (m *merger) queue(updates [][]byte) error {
 			f = firstBlock{client: s.head.client, clock: s.head.clock}
 			m.spare = s
 		}
-		f.update = i
+		f.update = uint32(i)
 		if n := len(m.closed); n > 0 && compareFirst(m.closed[n-1], f) > 0 {
 			sorted = false
 		}
@@ -114,8 +123,22 @@ func startV1(v Version, update []byte) (firstBlock, bool) {
 	d := decoderV1{b: update}
 	sections, n := d.uvarint(), d.uvarint()
 	f := firstBlock{client: ClientID(d.uvarint()), clock: d.uvarint()}
+	f.at = uint32(d.pos)
 	info := contentKind(d.info() & 0x1f)
 	return f, d.bad == nil && sections > 0 && n > 0 && info != kindSkip
+}
+
+// onlyDeletes takes the deletes of an update in V1 that has nothing else.
+func (m *merger) onlyDeletes(update []byte) error {
+	r := &m.short
+	if !r.isV1 {
+		if err := r.start(V1, update, 0); err != nil {
+			return err
+		}
+	} else {
+		r.again(update)
+	}
+	return m.takeDeletes(r)
 }
 
 // start opens an update.
@@ -142,12 +165,16 @@ func (m *merger) openFirst() *source {
 
 // end takes the deletes of an update whose blocks are read.
 func (m *merger) end(s *source) error {
+	m.spare = s
+	return m.takeDeletes(&s.r)
+}
+
+func (m *merger) takeDeletes(r *updateReader) error {
 	var run deleteRun
-	for s.r.nextDelete(&run) {
+	for r.nextDelete(&run) {
 		m.deletes.push(run)
 	}
-	m.spare = s
-	return s.r.check()
+	return r.check()
 }
 
 func (m *merger) fail(err error) {
@@ -306,7 +333,13 @@ func (m *merger) flush() {
 // run writes all blocks. The order of the steps decides about the bytes and
 // follows Yjs.
 func (m *merger) run() {
-	for s := m.first(); s != nil; s = m.first() {
+	for {
+		for m.typesOn() {
+		}
+		s := m.first()
+		if s == nil {
+			break
+		}
 		client := s.head.client
 		alive := true
 		if m.has {
@@ -341,6 +374,45 @@ func (m *merger) run() {
 		m.settle(s, alive)
 	}
 	m.flush()
+}
+
+// typesOn takes the first of the closed updates if it is a keystroke in V1 that
+// follows the current block: its one block is of the same client, starts where
+// that one ends, and is of a kind that never joins with it. Then the steps of
+// run come to writing that one and going on with this, whatever the others are;
+// so nothing has to be opened.
+func (m *merger) typesOn() bool {
+	if !m.has || m.v != V1 || m.sources != nil || len(m.open) > 0 || len(m.closed) < fewSources ||
+		m.closed[0].client != m.cur.client || m.closed[0].clock != m.cur.end() {
+		return false
+	}
+	r := &m.short
+	update := m.updates[m.closed[0].update]
+	if !r.isV1 {
+		if r.start(V1, update, 0) != nil {
+			return false
+		}
+	} else {
+		r.again(update)
+	}
+	if r.sections != 1 || update[1] != 1 {
+		return false
+	}
+	r.v1.pos = int(m.closed[0].at)
+	r.client, r.clock = m.cur.client, m.closed[0].clock
+	if r.v1.usual != r.client || r.v1.usualLen == 0 {
+		r.v1.expect(r.client)
+	}
+	if !r.read(&m.next) || m.next.kind == kindGC || m.next.kind == kindSkip {
+		return false
+	}
+	if err := m.takeDeletes(r); err != nil {
+		return false // the same error is found again
+	}
+	m.closed = m.closed[1:]
+	m.w.write(&m.cur)
+	m.cur = m.next
+	return true
 }
 
 // take makes the head of a source the current block.

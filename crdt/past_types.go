@@ -83,7 +83,7 @@ func (d *Doc) JSONAt(s Snapshot, kinds map[string]TypeKind) Value { return roots
 // takes the time of writing and reading what was known; a view of one type is cheaper: see the
 // methods that take a snapshot. The document stays as it is.
 func (d *Doc) At(s Snapshot, opts Options) (*Doc, error) {
-	if !d.opts.KeepDeleted {
+	if !d.keepDeleted {
 		return nil, fmt.Errorf("%w: the document does not keep what is deleted", ErrCollected)
 	}
 	for c, clock := range s.State.All() {
@@ -97,14 +97,16 @@ func (d *Doc) At(s Snapshot, opts Options) (*Doc, error) {
 	past := New(opts)
 	// What this document holds was judged when it came in.
 	limits := past.limits
-	past.limits.BlocksPerUpdate = max(blocks, 1)
-	past.limits.TypeDepth = max(limits.TypeDepth, d.maxDepth)
+	wide := *limits
+	wide.BlocksPerUpdate = max(blocks, 1)
+	wide.TypeDepth = max(limits.TypeDepth, int(d.maxDepth))
+	past.limits = &wide
 	if _, err := past.Apply(nil, V2, e.finish()); err != nil {
 		return nil, fmt.Errorf("snapshot: %w", err)
 	}
 	past.limits = limits
-	order := make([]branchRef, 0, len(d.rootOrder))
-	for _, b := range d.rootOrder {
+	var order []branchRef
+	for b := range d.roots() {
 		br := d.branch(b)
 		k, known := past.lookupKey(d.key(br.name))
 		if r := past.findRoot(k); known && r != 0 {
@@ -114,7 +116,10 @@ func (d *Doc) At(s Snapshot, opts Options) (*Doc, error) {
 			order = append(order, past.root(d.key(br.name), br.kind))
 		}
 	}
-	past.rootOrder = order
+	past.firstRoot, past.lastRoot = 0, 0
+	for _, b := range order {
+		past.linkRoot(b)
+	}
 	return past, nil
 }
 
@@ -122,7 +127,7 @@ func (d *Doc) At(s Snapshot, opts Options) (*Doc, error) {
 func (d *Doc) writeUpTo(e updateEncoder, sv StateVector) (blocks int) {
 	e.uvarint(uint64(sv.Len()))
 	for id, clock := range sv.All() {
-		cl := &d.clients[d.findClient(id)]
+		cl := d.clients[d.findClient(id)]
 		last := cl.blocks.find(uint32(clock) - 1)
 		n := cl.blocks.len() - cl.blocks.lenFrom(last) + 1
 		blocks += n

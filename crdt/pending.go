@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"math"
@@ -40,7 +41,7 @@ func (p Pending) Empty() bool { return p.Blocks == 0 && p.Deletes == 0 }
 
 // Pending describes the blocks and deletes that wait for a dependency.
 func (d *Doc) Pending() Pending {
-	p := &d.pending
+	p := d.pending
 	out := Pending{Blocks: p.blocks, Bytes: p.bytes}
 	for _, rs := range p.deletes {
 		out.Deletes += len(rs)
@@ -51,6 +52,17 @@ func (d *Doc) Pending() Pending {
 	}
 	out.Missing = newStateVector(cs)
 	return out
+}
+
+// nothingWaits is shared and must not be written to.
+var nothingWaits pending
+
+// waits is what waits, for writing.
+func (d *Doc) waits() *pending {
+	if d.pending == &nothingWaits {
+		d.pending = new(pending)
+	}
+	return d.pending
 }
 
 func (p *pending) empty() bool { return p.blocks == 0 && len(p.deletes) == 0 }
@@ -248,10 +260,15 @@ func (d *Doc) heldUp(b *rawBlock) (ClientID, uint64, bool) {
 	return c, uint64(d.state(c)), lacks
 }
 
-// clone copies what aliases an update.
+// clone copies what aliases an update. Blocks wait as V2, which has no lone surrogates (Yjs:
+// readUpdateV2).
 func (b *rawBlock) clone() *rawBlock {
 	out := new(rawBlock)
 	*out = *b
+	if b.jsonText && bytes.IndexByte(b.data, '\\') >= 0 {
+		out.data, out.jsonText = appendEmbedded(nil, b), false
+		wireValues(out.data)
+	}
 	buf := make([]byte, 0, len(b.root)+len(b.key)+len(b.name)+len(b.data))
 	for _, f := range []*[]byte{&out.root, &out.key, &out.name, &out.data} {
 		start := len(buf)

@@ -66,14 +66,17 @@ func (rs ranges) covers(r span) bool {
 // growingRanges are ranges that get many additions between two readings. What
 // comes out of order waits, so that an addition does not move all that follow.
 type growingRanges struct {
-	sorted  ranges
-	waiting []span // disjoint from sorted only as far as the additions were
+	// list are ranges in order, then waiting ones, disjoint only as far as the
+	// additions were.
+	list    ranges
+	waiting int
 }
 
 // add adds a range that is not empty.
 func (g *growingRanges) add(from, to uint32) {
-	if n := len(g.waiting); n > 0 {
-		switch last := &g.waiting[n-1]; {
+	n := len(g.list)
+	if g.waiting > 0 {
+		switch last := &g.list[n-1]; {
 		case last.to == from:
 			last.to = to
 			return
@@ -81,27 +84,28 @@ func (g *growingRanges) add(from, to uint32) {
 			last.from = from
 			return
 		}
-		if n >= 64+len(g.sorted)/4 {
+		if g.waiting >= 64+(n-g.waiting)/4 {
 			g.settled()
 		}
-	} else if n := len(g.sorted); n == 0 || g.sorted[n-1].to < from {
-		g.sorted = append(g.sorted, span{from, to})
+	} else if n == 0 || g.list[n-1].to < from {
+		g.list = append(g.list, span{from, to})
 		return
-	} else if g.sorted[n-1].to == from {
-		g.sorted[n-1].to = to
+	} else if g.list[n-1].to == from {
+		g.list[n-1].to = to
 		return
 	}
-	g.waiting = append(g.waiting, span{from, to})
+	g.list = append(g.list, span{from, to})
+	g.waiting++
 }
 
 // settled are the ranges.
 func (g *growingRanges) settled() ranges {
-	w := g.waiting
-	if len(w) == 0 {
-		return g.sorted
+	if g.waiting == 0 {
+		return g.list
 	}
+	s := g.list[:len(g.list)-g.waiting]
+	w := g.list[len(s):]
 	slices.SortFunc(w, func(a, b span) int { return cmp.Compare(a.from, b.from) })
-	s := g.sorted
 	out := make(ranges, 0, len(s)+len(w))
 	for len(s) > 0 || len(w) > 0 {
 		var next span
@@ -116,9 +120,9 @@ func (g *growingRanges) settled() ranges {
 			out = append(out, next)
 		}
 	}
-	g.sorted, g.waiting = out, g.waiting[:0]
+	g.list, g.waiting = out, 0
 	return out
 }
 
 // clip gives back memory that is not used.
-func (g *growingRanges) clip() { g.sorted, g.waiting = fit(g.settled()), nil }
+func (g *growingRanges) clip() { g.list = fit(g.settled()) }

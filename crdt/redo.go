@@ -1,6 +1,9 @@
 package crdt
 
-import "ysync/internal/lib0"
+import (
+	"ysync/internal/invariant"
+	"ysync/internal/lib0"
+)
 
 // This file inserts deleted items again and leads from an item to what became of it (Yjs: Item.js,
 // the functions followRedone, keepItem and redoItem).
@@ -65,6 +68,8 @@ type redoing struct {
 	items []itemRef // in the order in which they come back
 	isIn  map[itemRef]bool
 	last  map[itemRef]lastRedone // by the item that carries the type
+	// steps is how many siblings checkBetween has looked at.
+	steps int
 }
 
 // redo inserts a copy of a deleted item, and of the deleted types above it as far as they come back
@@ -148,7 +153,50 @@ func (s *redoing) between(r, parent itemRef) (left, right itemRef) {
 		}
 	}
 	s.last[parent] = lastRedone{r, left == 0, at}
+	if invariant.Enabled && s.steps < checkedSteps {
+		s.checkBetween(r, parent, left, right)
+	}
 	return left, right
+}
+
+// checkedSteps bounds the work of checkBetween for one stack item, which goes with the square of its
+// size.
+const checkedSteps = 1 << 20
+
+// checkBetween finds the neighbours as Yjs does, by walking left and right until one is there, and
+// asserts that they are the same.
+func (s *redoing) checkBetween(r, parent, left, right itemRef) {
+	d := s.tx.doc
+	same := func(at itemRef, step func(*item) itemRef, found itemRef) bool {
+		for ; at != 0; at = step(d.item(at)) {
+			s.steps++
+			if u, ok := d.redoneThere(d.item(at).id(), parent); ok {
+				return found != 0 && d.item(found).id() == u
+			}
+		}
+		return found == 0
+	}
+	invariant.Assert(same(d.item(r).left, func(it *item) itemRef { return it.left }, left), "another item is left of a copy")
+	invariant.Assert(same(r, func(it *item) itemRef { return it.right }, right), "another item is right of a copy")
+}
+
+// redoneThere is redoneBelow without a cut: the unit where the copy starts.
+func (d *Doc) redoneThere(u unitID, parent itemRef) (unitID, bool) {
+	for {
+		r := d.blockAt(u)
+		it := d.item(r)
+		if it.isGC() {
+			return u, false
+		}
+		if d.parentItem(r) == parent {
+			return u, true
+		}
+		next, ok := d.redoneID(r)
+		if !ok {
+			return u, false
+		}
+		u = unitID{next.client, next.clock + u.clock - it.clock}
+	}
 }
 
 // lastRedone is the item that was last copied into a type, whether nothing left of it was there by
@@ -237,7 +285,7 @@ func (tx *Txn) insertCopy(r itemRef, b branchRef, key keyRef, left, right itemRe
 	}
 	d.keepItem(made, true)
 	if token != 0 {
-		d.types.setToken(d.item(made).id(), token)
+		d.typed().setToken(d.item(made).id(), token)
 	}
 	return made
 }

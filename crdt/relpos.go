@@ -229,7 +229,7 @@ func (d *Doc) unitsBefore(r itemRef) int {
 		return 0 // older values of a key are deleted
 	}
 	if m := d.types.of(ch.branch); m != nil && m.index != nil {
-		return m.index.before(&d.types, d, r)
+		return m.index.before(d.types, d, r)
 	}
 	at, steps := 0, 0
 	for r = d.item(r).left; r != 0; steps++ {

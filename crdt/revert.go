@@ -86,8 +86,8 @@ func (rv *reverting) meetClients() {
 func (rv *reverting) checkLimits() error {
 	d, past := rv.tx.doc, rv.past
 	var units uint64 // not deleted
-	for i := range past.clients {
-		for e := range past.clients[i].blocks.all() {
+	for _, c := range past.clients {
+		for e := range c.blocks.all() {
 			if it := past.item(e.ref); !it.deleted() {
 				units += uint64(it.length)
 			}
@@ -96,7 +96,7 @@ func (rv *reverting) checkLimits() error {
 	if uint64(d.state(d.self))+units > maxClock || len(d.arena.buf)+len(past.arena.buf) > maxArena {
 		return fmt.Errorf("%w: the document is too large to revert", ErrLimit)
 	}
-	if past.maxDepth <= d.limits.TypeDepth {
+	if int(past.maxDepth) <= d.limits.TypeDepth {
 		return nil
 	}
 	for i := range past.branches {
@@ -114,11 +114,11 @@ func (rv *reverting) checkLimits() error {
 
 func (rv *reverting) pairRoots() {
 	d, past := rv.tx.doc, rv.past
-	for _, b := range d.rootOrder {
+	for b := range d.roots() {
 		k, _ := past.lookupKey(d.key(d.branch(b).name))
 		rv.todo = append(rv.todo, revertPair{b, past.findRoot(k)})
 	}
-	for _, pb := range past.rootOrder {
+	for pb := range past.roots() {
 		name := past.key(past.branch(pb).name)
 		if k, known := d.lookupKey(name); known && d.findRoot(k) != 0 || !past.hasContent(pb) {
 			continue

@@ -63,7 +63,7 @@ func FuzzRevert(f *testing.F) {
 func sameLive(a, b *Doc) error {
 	names := map[string]bool{}
 	for _, d := range []*Doc{a, b} {
-		for _, r := range d.rootOrder {
+		for r := range d.roots() {
 			names[d.key(d.branch(r).name)] = true
 		}
 	}

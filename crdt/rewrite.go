@@ -17,14 +17,16 @@ func (d *Doc) Rewrite(opts Options) (*Doc, error) {
 	if d.findClient(fresh.self) != 0 {
 		return nil, fmt.Errorf("%w: the document has blocks of client %d", ErrRange, fresh.self)
 	}
-	for _, b := range d.rootOrder {
+	for b := range d.roots() {
 		if br := d.branch(b); br.kind != KindUndefined || d.hasContent(b) {
 			fresh.root(d.key(br.name), br.kind)
 		}
 	}
 	// What this document holds was judged when it came in.
 	limits := fresh.limits
-	fresh.limits.TypeDepth = max(limits.TypeDepth, d.maxDepth)
+	wide := *limits
+	wide.TypeDepth = max(limits.TypeDepth, int(d.maxDepth))
+	fresh.limits = &wide
 	_, err := fresh.Transact(nil, func(tx *Txn) { tx.Revert(d) })
 	fresh.limits = limits
 	if err != nil {

@@ -29,7 +29,7 @@ func (r Root) Shown() TypeKind {
 // ones meanwhile.
 func (d *Doc) Roots() iter.Seq[Root] {
 	return func(yield func(Root) bool) {
-		for _, b := range d.rootOrder {
+		for b := range d.roots() {
 			br := d.branch(b)
 			if !yield(Root{d.key(br.name), br.kind, inferKinds(d, b)}) {
 				return
@@ -94,7 +94,7 @@ func (d *Doc) JSON(kinds map[string]TypeKind) Value { return rootsJSON(d, kinds)
 func rootsJSON(from reader, kinds map[string]TypeKind) Value {
 	d := from.document()
 	var o objectBuilder
-	for _, b := range slices.Clone(d.rootOrder) {
+	for b := range d.roots() {
 		root := Root{d.key(d.branch(b).name), d.branch(b).kind, inferKinds(from, b)}
 		kind, asked := kinds[root.Name]
 		if !asked {

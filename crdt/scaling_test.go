@@ -105,7 +105,7 @@ func TestSiblingsConverge(t *testing.T) {
 			if !d.Pending().Empty() {
 				t.Fatalf("seed %d: something waits: %+v", seed, d.Pending())
 			}
-			if len(d.siblings) == 0 {
+			if len(d.conflicts.siblings) == 0 {
 				t.Fatalf("seed %d: no siblings were indexed", seed)
 			}
 			got := order(d, "t")

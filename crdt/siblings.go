@@ -68,7 +68,7 @@ func (s *siblings) add(e sibling) {
 // scanFrom is where the scan for the place of a new item may begin: first, or
 // a sibling after it.
 func (d *Doc) scanFrom(it *item, first itemRef) itemRef {
-	s := d.siblings[it.siblingKey()]
+	s := d.conflicts.siblings[it.siblingKey()]
 	if s == nil {
 		return first
 	}
@@ -79,7 +79,7 @@ func (d *Doc) scanFrom(it *item, first itemRef) itemRef {
 		e := s.groups[i][at-1]
 		r := d.blockAt(e.unitID)
 		if o := d.item(r); o.clock != e.clock || o.siblingKey() != it.siblingKey() {
-			delete(d.siblings, it.siblingKey())
+			delete(d.conflicts.siblings, it.siblingKey())
 			return first
 		}
 		start = r
@@ -90,11 +90,11 @@ func (d *Doc) scanFrom(it *item, first itemRef) itemRef {
 
 // indexSiblings indexes the siblings of a new item, which stand from first on.
 func (d *Doc) indexSiblings(it *item, first itemRef) {
-	if len(d.siblings) >= maxSiblings {
-		clear(d.siblings)
+	if len(d.conflicts.siblings) >= maxSiblings {
+		clear(d.conflicts.siblings)
 	}
-	if d.siblings == nil {
-		d.siblings = make(map[siblingKey]*siblings)
+	if d.conflicts.siblings == nil {
+		d.conflicts.siblings = make(map[siblingKey]*siblings)
 	}
 	key := it.siblingKey()
 	s := &siblings{}
@@ -106,5 +106,5 @@ func (d *Doc) indexSiblings(it *item, first itemRef) {
 		o = ot.right
 	}
 	s.add(sibling{d.clients[it.client].id, it.id()})
-	d.siblings[key] = s
+	d.conflicts.siblings[key] = s
 }

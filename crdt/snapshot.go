@@ -84,7 +84,7 @@ func DecodeSnapshot(v Version, b []byte) (Snapshot, error) {
 func (d *Doc) Lost(s Snapshot) IDSet {
 	var lost IDSet
 	for id, clock := range s.State.All() {
-		cl := &d.clients[d.findClient(id)]
+		cl := d.clients[d.findClient(id)]
 		for e := range cl.blocks.all() {
 			it := d.item(e.ref)
 			if Clock(it.clock) >= clock {

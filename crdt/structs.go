@@ -134,6 +134,6 @@ func (b *rawBlock) list(s *Struct) {
 
 // valueOf reads one sound value in the Any encoding.
 func valueOf(enc []byte) Value {
-	r := lib0.NewReader(enc)
+	r := lib0.NewWTF8Reader(enc)
 	return readAny(&r)
 }

@@ -77,9 +77,9 @@ func (v Value) truthy() bool {
 // subdocOf is the reference that an item holds.
 func (d *Doc) subdocOf(it *item) *Subdoc {
 	guid, opts := d.formatParts(it)
-	r := lib0.NewReader(opts)
+	r := lib0.NewWTF8Reader(opts)
 	s := subdocFromOptions(string(guid), readAny(&r))
-	if load, ok := d.types.loads[it.id()]; ok {
+	if load, ok := d.types.load(it.id()); ok {
 		s.ShouldLoad = load
 	}
 	return &s

@@ -59,7 +59,7 @@ func (v Value) LoadSubdoc(tx *Txn) {
 	}
 	d := tx.doc
 	if it := d.item(r); !d.subdocOf(it).ShouldLoad {
-		d.types.setLoad(it.id(), true)
+		d.typed().setLoad(it.id(), true)
 		s := tx.subdocsOf()
 		s.loaded = append(s.loaded, r)
 	}
@@ -78,7 +78,7 @@ func (v Value) ResetSubdoc(tx *Txn) {
 	it := d.item(r)
 	s := tx.subdocsOf()
 	s.removed = append(s.removed, subdocRemoval{r, true, d.subdocValue(it)})
-	d.types.setLoad(it.id(), false)
+	d.typed().setLoad(it.id(), false)
 	s.add(r)
 }
 
@@ -168,7 +168,7 @@ func (s *subdocChanges) note(tx *Txn) {
 }
 
 // forgetSubdocs reports each deleted reference once more, in a transaction of its
-// own.
+// own, whose origin is nil (Yjs: Doc.destroy).
 func (d *Doc) forgetSubdocs(gone []subdocRemoval) {
 	for _, g := range gone {
 		if !g.destroyed {

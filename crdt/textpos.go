@@ -116,7 +116,7 @@ func (d *Doc) format(it *item) (key string, v Value) {
 	case len(enc) == 1 && enc[0] == byte(lib0.TagTrue):
 		return key, Bool(true)
 	}
-	r := lib0.NewReader(enc)
+	r := lib0.NewWTF8Reader(enc)
 	v = readAny(&r)
 	if v.isJSObject() {
 		v.num = d.formatToken(it.id())
@@ -129,7 +129,7 @@ func (d *Doc) format(it *item) (key string, v Value) {
 // between the items that it made itself to end and resume a format. The token of an item is its ID,
 // or that of the item whose value it took over.
 func (d *Doc) formatToken(u unitID) uint64 {
-	if t, ok := d.types.tokens[u]; ok {
+	if t, ok := d.types.token(u); ok {
 		return t
 	}
 	return uint64(u.client)<<32 | uint64(u.clock)
@@ -143,7 +143,7 @@ func (p *textPos) insertFormat(tx *Txn, b branchRef, key string, v Value) {
 		return
 	}
 	if v.isJSObject() && v.num != 0 {
-		d.types.setToken(d.item(r).id(), v.num)
+		d.typed().setToken(d.item(r).id(), v.num)
 	}
 	p.right = r
 	p.forward(d)

@@ -62,6 +62,27 @@ type Txn struct {
 type changedType struct {
 	seq  bool // the sequence
 	keys []keyRef
+	has  map[keyRef]struct{} // the keys, once there are more than few
+}
+
+func (ct *changedType) addKey(k keyRef) {
+	n := len(ct.keys)
+	if n > few {
+		ct.has[k] = struct{}{}
+		if len(ct.has) > n {
+			ct.keys = append(ct.keys, k)
+		}
+		return
+	}
+	if slices.Contains(ct.keys, k) {
+		return
+	}
+	if ct.keys = append(ct.keys, k); n == few {
+		ct.has = make(map[keyRef]struct{}, 2*few)
+		for _, k := range ct.keys {
+			ct.has[k] = struct{}{}
+		}
+	}
 }
 
 // touchedClient is the state of a client before and after a transaction; after
@@ -97,9 +118,9 @@ func (tx *Txn) fail(err error) {
 // before is the state of a client before the transaction
 // (Yjs: transaction.beforeState).
 func (tx *Txn) before(c clientRef) uint32 {
-	cl := &tx.doc.clients[c]
-	if cl.touched == tx.epoch {
-		return cl.before
+	cl := tx.doc.clients[c]
+	if i := int(cl.touchedAt); i < len(tx.touched) && tx.touched[i].client == c {
+		return tx.touched[i].before
 	}
 	if tx.epoch != tx.doc.epoch {
 		return tx.beforeOthers(c)
@@ -111,8 +132,9 @@ func (tx *Txn) before(c clientRef) uint32 {
 // not count.
 func (tx *Txn) beforeOthers(c clientRef) uint32 {
 	d := tx.doc
-	for at := max(0, slices.Index(d.cleanups, tx)); at < len(d.cleanups); at++ {
-		for _, t := range d.cleanups[at].touched {
+	open := d.work.cleanups
+	for at := max(0, slices.Index(open, tx)); at < len(open); at++ {
+		for _, t := range open[at].touched {
 			if t.client == c {
 				return t.before
 			}
@@ -123,9 +145,9 @@ func (tx *Txn) beforeOthers(c clientRef) uint32 {
 
 // touch notes the state of a client before it gets its first block.
 func (tx *Txn) touch(c clientRef) {
-	cl := &tx.doc.clients[c]
-	if cl.touched != tx.epoch {
-		cl.touched, cl.before = tx.epoch, cl.state
+	cl := tx.doc.clients[c]
+	if i := int(cl.touchedAt); i >= len(tx.touched) || tx.touched[i].client != c {
+		cl.touchedAt = uint32(len(tx.touched))
 		tx.touched = append(tx.touched, touchedClient{client: c, before: cl.state})
 	}
 }
@@ -169,10 +191,7 @@ func (tx *Txn) markChanged(ch *chain) {
 		ct.seq = true
 		return
 	}
-	if i := int(ch.changedAt); i >= len(ct.keys) || ct.keys[i] != ch.key {
-		ch.changedAt = uint32(len(ct.keys))
-		ct.keys = append(ct.keys, ch.key)
-	}
+	ct.addKey(ch.key)
 }
 
 // changeOf is what changed of a type; nil if nothing did.
@@ -207,7 +226,7 @@ func (tx *Txn) insertItem(b branchRef, key keyRef, left, right itemRef, ct conte
 	d := tx.doc
 	c := d.clientFor(d.self)
 	clock := d.clients[c].state
-	if uint64(clock)+uint64(ct.length) > maxClock || len(d.arena.buf)+len(ct.data) > maxArena {
+	if uint64(clock)+uint64(ct.length) > maxClock || len(d.arena.buf)+len(ct.data) > maxArena || len(d.keys) > maxArena {
 		tx.fail(ErrLimit)
 		return 0
 	}

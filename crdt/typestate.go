@@ -1,7 +1,7 @@
 package crdt
 
 // typeState is what the shared types keep in a Doc beside the blocks. Its methods are called by the
-// core as blocks change.
+// core as blocks change. Those that only look work on nil too.
 type typeState struct {
 	// marks are the position markers of types that were edited or read by position.
 	marks    map[branchRef]*markers
@@ -15,6 +15,14 @@ type typeState struct {
 	loads map[unitID]bool
 	// tokens leads from a format item to the one whose value object it shares; see Doc.formatToken.
 	tokens map[unitID]uint64
+}
+
+// typed returns the state of the types, making it as needed.
+func (d *Doc) typed() *typeState {
+	if d.types == nil {
+		d.types = new(typeState)
+	}
+	return d.types
 }
 
 func (s *typeState) setLoad(u unitID, load bool) {
@@ -31,8 +39,24 @@ func (s *typeState) setToken(u unitID, token uint64) {
 	s.tokens[u] = token
 }
 
+// load is what setLoad was told of a unit.
+func (s *typeState) load(u unitID) (load, ok bool) {
+	if s != nil {
+		load, ok = s.loads[u]
+	}
+	return load, ok
+}
+
+// token is what setToken was told of a unit.
+func (s *typeState) token(u unitID) (token uint64, ok bool) {
+	if s != nil {
+		token, ok = s.tokens[u]
+	}
+	return token, ok
+}
+
 // tracks tells whether Txn.changed must be filled.
-func (s *typeState) tracks() bool { return len(s.marks) > 0 }
+func (s *typeState) tracks() bool { return s != nil && len(s.marks) > 0 }
 
 // observe runs at phase 2 of a commit for each changed type (Yjs: _callObserver). After a remote
 // change it drops the markers of the type, and asks for the removal of redundant formats if it is a
@@ -43,7 +67,7 @@ func (s *typeState) observe(d *Doc, tx *Txn, b branchRef) {
 	}
 	br := d.branch(b)
 	s.forget(d, b)
-	if !d.opts.NoFormatCleanup && br.flags&branchHasFormat != 0 && (br.kind == KindText || br.kind == KindXMLText) {
+	if !d.noFormatCleanup && br.flags&branchHasFormat != 0 && (br.kind == KindText || br.kind == KindXMLText) {
 		tx.formatCleanup = true
 	}
 }
@@ -110,6 +134,9 @@ func (s *typeState) branchCollected(d *Doc, b branchRef) {
 
 // of returns the markers of a type, nil if it has none.
 func (s *typeState) of(b branchRef) *markers {
+	if s == nil {
+		return nil
+	}
 	if b == s.lastType {
 		return s.lastMark
 	}
@@ -166,7 +193,7 @@ func (s *typeState) find(d *Doc, b branchRef, index int) (r itemRef, at int, ok 
 func (s *typeState) need(d *Doc, b branchRef) *markers {
 	m := s.of(b)
 	if m == nil {
-		m = &markers{}
+		s, m = d.typed(), &markers{}
 		if s.marks == nil {
 			s.marks = make(map[branchRef]*markers)
 		}

@@ -21,7 +21,7 @@ func (p *textPos) extendText(tx *Txn, b branchRef, s string, units int) bool {
 	if it.kind != kindString || it.flags&(flagDeleted|flagKeep|flagRedone) != 0 || it.right != p.right {
 		return false
 	}
-	cl := &d.clients[it.client]
+	cl := d.clients[it.client]
 	if cl.id != d.self || it.end() != cl.state || uint64(cl.state)+uint64(units) > maxClock {
 		return false
 	}
@@ -53,7 +53,7 @@ func (d *Doc) growText(it *item, s string) {
 		a.buf = append(a.buf[:it.off+size], s...)
 		it.flags &^= flagPadded
 	default:
-		a.dead += int(room)
+		a.dead += room
 		padded := uint32(1) << bits.Len32(total-1)
 		off := a.put(a.buf[it.off : it.off+size])
 		a.buf = append(a.buf, s...)
@@ -69,7 +69,7 @@ func (d *Doc) growText(it *item, s string) {
 // it, as typeState.find gives them.
 func (tx *Txn) deleteAtBorder(b branchRef, r itemRef, at, index, n int) bool {
 	d := tx.doc
-	if tx.tracked || d.opts.KeepDeleted || d.arena.surrogates {
+	if tx.tracked || d.keepDeleted || d.arena.surrogates {
 		return false
 	}
 	if r, at = d.types.holding(d, b, r, at, index); r == 0 {
@@ -99,12 +99,12 @@ func (tx *Txn) deleteEnd(b branchRef, r itemRef, index int, n uint32) bool {
 	if gone.kind != kindDeleted || gone.flags&(flagKeep|flagRedone|flagMarked) != 0 || d.types.of(b).pointsUnmarked(it.right) {
 		return false
 	}
-	cl := &d.clients[it.client]
+	cl := d.clients[it.client]
 	p := cl.blocks.find(gone.clock)
 	if next, ok := cl.blocks.next(p); ok && d.merges(it.right, cl.blocks.at(next).ref) {
 		return false
 	}
-	d.arena.dead += int(it.capacity() - it.size + n)
+	d.arena.dead += it.capacity() - it.size + n
 	it.flags &^= flagPadded
 	it.size -= n
 	it.length -= n
@@ -127,7 +127,7 @@ func (tx *Txn) deleteStart(b branchRef, r itemRef, index int, n uint32) bool {
 	if gone.kind != kindDeleted || gone.flags&(flagKeep|flagRedone) != 0 {
 		return false
 	}
-	cl := &d.clients[it.client]
+	cl := d.clients[it.client]
 	p := cl.blocks.find(it.clock)
 	if next, ok := cl.blocks.next(p); ok && d.merges(r, cl.blocks.at(next).ref) {
 		return false
@@ -136,7 +136,7 @@ func (tx *Txn) deleteStart(b branchRef, r itemRef, index int, n uint32) bool {
 	if before, ok := cl.blocks.prev(before); ok && d.merges(cl.blocks.at(before).ref, it.left) {
 		return false
 	}
-	d.arena.dead += int(it.capacity() - it.size + n)
+	d.arena.dead += it.capacity() - it.size + n
 	it.flags &^= flagPadded
 	it.off += n
 	it.size -= n

@@ -12,8 +12,8 @@ import (
 const DefaultCaptureWindow = 500
 
 // Scope is what an UndoManager watches: a shared type with everything below it, or a whole *Doc. With
-// the document, transactions that changed nothing become steps too, even Undo with nothing to undo, as
-// in Yjs; Undo passes over such steps.
+// the document, transactions that changed nothing become steps too, as in Yjs: Undo with nothing to undo,
+// and the one that follows when a subdocument was deleted. Undo passes over such steps.
 type Scope interface {
 	undoScope() (*Doc, branchRef)
 }
@@ -105,8 +105,8 @@ func NewUndoManager(d *Doc, opts UndoOptions, scope ...Scope) (*UndoManager, err
 		return nil, err
 	}
 	u.AddTrackedOrigin(u)
-	d.undo = append(d.undo, u)
 	u.stop = d.afterTransaction(u.capture)
+	d.watch.undo = append(d.watch.undo, u)
 	return u, nil
 }
 
@@ -115,7 +115,8 @@ func NewUndoManager(d *Doc, opts UndoOptions, scope ...Scope) (*UndoManager, err
 func (u *UndoManager) Close() {
 	u.RemoveTrackedOrigin(u)
 	u.stop()
-	u.doc.undo = slices.DeleteFunc(slices.Clone(u.doc.undo), func(o *UndoManager) bool { return o == u })
+	w := u.doc.watch
+	w.undo = slices.DeleteFunc(slices.Clone(w.undo), func(o *UndoManager) bool { return o == u })
 }
 
 // AddToScope watches more parts. An error, which wraps ErrRange, says that one is of another document.

@@ -175,7 +175,10 @@ func (d *Doc) checkUndo(seen map[itemRef]bool) error {
 	if flagged != len(d.redone) {
 		return fmt.Errorf("%d items are redone, %d have the flag", len(d.redone), flagged)
 	}
-	for _, u := range d.undo {
+	if d.watch == nil {
+		return nil
+	}
+	for _, u := range d.watch.undo {
 		for _, stack := range [][]*StackItem{u.stacks[UndoStack], u.stacks[RedoStack]} {
 			for i, s := range stack {
 				if err := s.check(); err != nil {

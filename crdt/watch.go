@@ -15,6 +15,7 @@ type watchers struct {
 	// commits and subdocs are called when all is done for a transaction.
 	commits []*func(*Commit)
 	subdocs []*func(*SubdocsEvent)
+	undo    []*UndoManager
 	// current is the commit that commits are being called for.
 	current *Commit
 }
@@ -83,7 +84,8 @@ func (tx *Txn) callObservers() {
 		}
 	}
 	tx.observed = true
-	if d.watch != nil && len(d.watch.subdocs) > 0 && tx.subdocs != nil {
+	// Deleted references make transactions of their own, which undo managers see.
+	if w := d.watch; w != nil && len(w.subdocs)+len(w.after) > 0 && tx.subdocs != nil {
 		tx.subdocs.note(tx)
 	}
 }
@@ -122,7 +124,7 @@ func (tx *Txn) trackFromHere() {
 	tx.tracked = true
 	d := tx.doc
 	for _, t := range tx.touched {
-		c := &d.clients[t.client]
+		c := d.clients[t.client]
 		for clock := t.before; clock < c.state; {
 			it := d.item(tx.cleanStart(unitID{t.client, clock}))
 			tx.markItem(it)

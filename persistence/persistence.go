@@ -155,6 +155,16 @@ type Log interface {
 	// be durable when it returns.
 	Trim(ctx context.Context, document string, epoch Epoch, upTo Position) error
 
+	// Reset begins the document's next generation: its only content is the
+	// snapshot p, at position FirstOfReset, of which a history segment holds the
+	// same as an entry. Positions go on from there. The entries of the generation
+	// before leave the log; segments must hold them all: ErrTrimTooFar otherwise.
+	// head is where the caller saw it end; ErrInvalid when it ends elsewhere. A
+	// reset is a claim of nobody: the epoch grows by one, the owner is empty, and
+	// whoever wrote before, the caller too, is fenced. The record keeps SeedKey.
+	// Durable when it returns.
+	Reset(ctx context.Context, document string, epoch Epoch, head Position, p Pointer) error
+
 	// Erase removes the entries and pointers of a document and leaves a
 	// tombstone, which refuses every later claim and append, also for a name
 	// that was never written. The record keeps Generation (at least 1), Epoch

@@ -158,6 +158,37 @@ func (r Record) TrimmedTo(e Epoch, upTo Position) (Record, error) {
 	return r, nil
 }
 
+// FirstOfReset is the position of the snapshot with which a generation begins
+// that a reset made: that of the one entry which stands for all before it.
+const FirstOfReset Position = 1
+
+// Renewed is the record after Reset. Updated is zero until the first entry
+// comes.
+func (r Record) Renewed(e Epoch, head Position, p Pointer) (Record, error) {
+	if p.IsZero() || p.Position != FirstOfReset {
+		return r, fmt.Errorf("%w: a generation begins with a snapshot at position %d", ErrInvalid, FirstOfReset)
+	}
+	if err := r.checkWriter(e); err != nil {
+		return r, err
+	}
+	switch {
+	case r.Head != head:
+		return r, fmt.Errorf("%w: the head is %d, not %d", ErrInvalid, r.Head, head)
+	case r.Segmented < r.Head:
+		return r, fmt.Errorf("%w: the head is %d, segments %d", ErrTrimTooFar, r.Head, r.Segmented)
+	}
+	return Record{
+		Document:   r.Document,
+		Generation: r.Generation + 1,
+		Epoch:      r.Epoch + 1,
+		Head:       FirstOfReset,
+		Trimmed:    FirstOfReset,
+		Segmented:  FirstOfReset,
+		Snapshot:   p,
+		SeedKey:    r.SeedKey,
+	}, nil
+}
+
 // ErasedAt is the record after Erase.
 func (r Record) ErasedAt(at time.Time) Record {
 	if !r.Tombstone.IsZero() {

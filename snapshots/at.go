@@ -61,7 +61,7 @@ func (k *Keeper) At(ctx context.Context, document string, m Moment, opts AtOptio
 }
 
 func (k *Keeper) at(ctx context.Context, document string, m Moment, opts AtOptions) (*crdt.Doc, Point, error) {
-	t, err := k.follow(ctx, document, m.generation)
+	t, err := k.trailTo(ctx, document, m)
 	if err != nil {
 		return nil, Point{Document: document}, err
 	}

@@ -33,12 +33,19 @@ func (k *Keeper) Between(ctx context.Context, document string, from, to Moment, 
 }
 
 func (k *Keeper) between(ctx context.Context, document string, from, to Moment, opts AtOptions) (*Span, error) {
-	t, err := k.follow(ctx, document, to.generation)
+	t, err := k.trailTo(ctx, document, to)
 	if err != nil {
 		return nil, err
 	}
+	if from.generation == 0 && from.kind != momentPosition {
+		first, err := k.trailTo(ctx, document, from)
+		if err != nil {
+			return nil, err
+		}
+		from.generation = first.generation
+	}
 	if from.generation != 0 && from.generation != t.generation {
-		return nil, fmt.Errorf("%w: generations %d and %d have no content in common", ErrMoment, from.generation, t.generation)
+		return nil, fmt.Errorf("%w: generations %d and %d, parted by a reset, have no content in common", ErrMoment, from.generation, t.generation)
 	}
 	later, after, err := t.at(ctx, to, AtOptions{Salvage: opts.Salvage})
 	if err != nil {

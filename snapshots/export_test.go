@@ -3,6 +3,10 @@ package snapshots
 import (
 	"sync"
 	"testing"
+	"time"
+
+	"ysync/crdt"
+	"ysync/persistence"
 )
 
 // DropCoders forgets the encoders and decoders that are kept for reuse: those
@@ -20,3 +24,16 @@ func NewerSnapshot(t testing.TB, document string) []byte {
 
 // Update asks for fixtures to be written anew.
 var Update = update
+
+// EncodeRetired and DecodeRetired are the file that names retired clients.
+func EncodeRetired(document string, g persistence.Generation, e persistence.Epoch, at time.Time, clients []crdt.ClientID) ([]byte, error) {
+	return encodeRetired(document, &retirement{retiredPlace: retiredPlace{g, e}, at: at, author: "ann", clients: clients})
+}
+
+func DecodeRetired(file []byte, document string, g persistence.Generation, e persistence.Epoch) ([]crdt.ClientID, error) {
+	r, err := decodeRetired(file, document, retiredPlace{g, e})
+	if err != nil {
+		return nil, err
+	}
+	return r.clients, nil
+}

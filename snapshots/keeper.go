@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"ysync/crdt"
+	"ysync/internal/fault"
 	"ysync/persistence"
 )
 
@@ -86,9 +87,11 @@ func (k *Keeper) save(ctx context.Context, h SnapshotHeader, state []byte) (pers
 		return persistence.Pointer{}, err
 	}
 	p := pointerTo(h, file)
+	fault.Reach(fault.BeforePut)
 	if err := k.store.Put(ctx, p.Key, file); err != nil {
 		return persistence.Pointer{}, err
 	}
+	fault.Reach(fault.AfterPut)
 	if err := k.verifySnapshot(ctx, p, h, want); err != nil {
 		return persistence.Pointer{}, &FileError{p.Key, errors.Join(ErrVerify, err)}
 	}

@@ -50,14 +50,18 @@ func (m Moment) In(g persistence.Generation) Moment {
 	return m
 }
 
-// String is the moment in a form that ParseMoment reads; the generation is
-// left out.
+// String is the moment in a form that ParseMoment reads. A generation shows in
+// positions only.
 func (m Moment) String() string {
 	switch m.kind {
 	case momentTime:
 		return m.at.Format("2006-01-02T15:04:05.999Z07:00")
 	case momentPosition:
-		return "#" + strconv.FormatUint(uint64(m.position), 10)
+		s := "#" + strconv.FormatUint(uint64(m.position), 10)
+		if m.generation != 0 {
+			s += "@" + strconv.FormatUint(uint64(m.generation), 10)
+		}
+		return s
 	case momentLabel:
 		return "label:" + m.label
 	}
@@ -70,7 +74,7 @@ func (m Moment) String() string {
 //	2026-11-17T14:05:00Z, 2026-11-17T14:05:00+01:00   RFC 3339
 //	2026-11-17 14:05, 2026-11-17 14:05:30, 2026-11-17  in the zone of now
 //	2h ago, 90m ago, 3d ago, 1w 2d ago, 1h30m ago
-//	#1234                                             a position
+//	#1234, #1234@1                                    a position, one of generation 1
 //	label:before the import
 func ParseMoment(s string, now time.Time) (Moment, error) {
 	s = strings.TrimSpace(s)
@@ -81,11 +85,16 @@ func ParseMoment(s string, now time.Time) (Moment, error) {
 		return AtLabel(label), nil
 	}
 	if digits, ok := strings.CutPrefix(s, "#"); ok {
+		digits, in, named := strings.Cut(digits, "@")
 		p, err := strconv.ParseUint(digits, 10, 64)
-		if err != nil {
+		var g uint64
+		if err == nil && named {
+			g, err = strconv.ParseUint(in, 10, 64)
+		}
+		if err != nil || named && g == 0 {
 			return Moment{}, fmt.Errorf("%w: %q is no position", ErrMoment, s)
 		}
-		return AtPosition(persistence.Position(p)), nil
+		return AtPosition(persistence.Position(p)).In(persistence.Generation(g)), nil
 	}
 	if amount, ok := strings.CutSuffix(s, "ago"); ok {
 		d, err := parseAgo(amount)

@@ -99,6 +99,7 @@ func TestRetainerRunsOverAllDocuments(t *testing.T) {
 			t.Errorf("Run = %v", err)
 		}
 	})
+	snapshots.DropCoders()
 	if err := y.reachable(y.keeper, ran); err != nil {
 		t.Error(err)
 	}

@@ -29,6 +29,8 @@ type trail struct {
 	segments  []segmentFile  // by position
 	// authorsFiles are in the order of their positions.
 	authorsFiles []authorsFile
+	// retired is the file at the beginning of the generation; none for the first.
+	retired retiredFile
 	// damage are the faults of segments that were passed over.
 	damage []error
 	// newest is the newest segment that was read, which reading backwards
@@ -92,31 +94,37 @@ func (t *trail) openLog(ctx context.Context) (persistence.Record, error) {
 func (t *trail) list(ctx context.Context, rec persistence.Record) error {
 	var snapshots []snapshotFile
 	var segments []segmentFile
+	var retired []retiredFile
 	authors := make(map[persistence.Generation][]authorsFile)
-	newest := rec.Generation
 	for o, err := range t.keeper.store.List(ctx, Folder(t.document)) {
 		if err != nil {
 			return err
 		}
 		if p, ok := snapshotPlace(o.Key); ok {
 			snapshots = append(snapshots, snapshotFile{keyPlace: p, Object: o})
-			newest = max(newest, p.generation)
 		} else if r, ok := segmentRange(o.Key); ok {
 			segments = append(segments, segmentFile{keyRange: r, key: o.Key, size: o.Size})
-			newest = max(newest, r.generation)
 		} else if g, to, ok := authorsPlace(o.Key); ok {
 			authors[g] = append(authors[g], authorsFile{o, to})
+		} else if p, ok := retiredPlaceOf(o.Key); ok {
+			retired = append(retired, retiredFile{p, o})
 		}
 	}
 	if t.generation == 0 {
-		t.generation = newest
-		if rec.Exists() {
-			t.generation = rec.Generation
+		t.generation = rec.Generation
+		if !rec.Exists() {
+			t.generation = newestGeneration(snapshots, segments, retired)
 		}
 	}
 	t.authorsFiles = authors[t.generation]
-	t.snapshots = slices.DeleteFunc(snapshots, func(f snapshotFile) bool { return f.generation != t.generation })
-	t.segments = slices.DeleteFunc(segments, func(f segmentFile) bool { return f.generation != t.generation })
+	t.retired, _ = newestRetired(retired, t.generation)
+	began := t.retired.epoch
+	t.snapshots = slices.DeleteFunc(snapshots, func(f snapshotFile) bool {
+		return f.generation != t.generation || cutOff(f.position, f.epoch, began)
+	})
+	t.segments = slices.DeleteFunc(segments, func(f segmentFile) bool {
+		return f.generation != t.generation || cutOff(f.from+1, f.epoch, began)
+	})
 	sortSnapshots(t.snapshots)
 	return nil
 }

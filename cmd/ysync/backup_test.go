@@ -66,7 +66,7 @@ func TestBackupUnderWriters(t *testing.T) {
 		if run > 0 && report.NewFiles >= report.Files {
 			t.Errorf("run %d took %d files of %d", run, report.NewFiles, report.Files)
 		}
-		copied := &site{t: t, data: dest, env: s.env}
+		copied := &site{t: t, data: dest}
 		for i := range before {
 			text := copied.must(nil, "doc", "get", fmt.Sprint("busy", i), "--text")
 			if got := int64(strings.Count(text, "<")); got < before[i] {
@@ -89,11 +89,11 @@ func TestBackupUnderWriters(t *testing.T) {
 	}
 
 	// It is a data folder: a server goes on with it, and then it is no backup.
-	copied := &site{t: t, data: dest, env: s.env}
+	copied := &site{t: t, data: dest}
 	documents := []string{"quiet7", "busy0", "busy3"}
 	last := filepath.Join(t.TempDir(), "last")
 	s.back(nil, last)
-	if got, want := told(t, &site{t: t, data: last, env: s.env}, documents...), told(t, s, documents...); got != want {
+	if got, want := told(t, &site{t: t, data: last}, documents...), told(t, s, documents...); got != want {
 		t.Errorf("the backup of the stopped server tells\n%s\nwant\n%s", got, want)
 	}
 	again := copied.serve()
@@ -142,7 +142,7 @@ func TestBackupKilled(t *testing.T) {
 		_ = cmd.Wait()
 		<-killed
 		_ = server.cmd.Wait()
-		copied := &site{t: t, data: dest, env: s.env}
+		copied := &site{t: t, data: dest}
 		if out, errs, code := copied.run("snapshot", "verify"); code == 0 && !strings.Contains(out, "200 documents") || code != 0 && code != exitData {
 			t.Errorf("after a kill: %d %s%s", code, out, errs)
 		}

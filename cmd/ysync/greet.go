@@ -7,7 +7,7 @@ import (
 )
 
 // greet tells a person at a terminal what to do next. Programs read the log.
-func greet(w io.Writer, addr, data string) {
+func greet(w io.Writer, addr, data, whoMay string) {
 	file, ok := w.(*os.File)
 	if !ok {
 		return
@@ -22,7 +22,7 @@ func greet(w io.Writer, addr, data string) {
     Connect     ws://%s/NAME       new WebsocketProvider('ws://%s', 'NAME', doc)
     Stop        Ctrl+C
 
-  Everyone on this machine may read and write everything; nobody else can connect.
+  %s
 
-`, data, addr, addr, addr)
+`, data, addr, addr, addr, whoMay)
 }

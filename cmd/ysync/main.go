@@ -44,6 +44,7 @@ type cli struct {
 	Snapshot snapshotCmd `cmd:"" help:"The past of documents: stored states, restoring, differences, retention."`
 	Backup   backupCmd   `cmd:"" help:"Back the data folder up, while its server runs (--server) or not."`
 	Migrate  migrateCmd  `cmd:"" help:"Import the documents of another server (y-websocket, Hocuspocus, y-sweet), or move those of this one to other stores."`
+	Token    tokenCmd    `cmd:"" help:"Tokens and keys for development; in production your own service makes the tokens."`
 	Version  versionCmd  `cmd:"" help:"Print the version of this program."`
 }
 

@@ -20,6 +20,7 @@ import (
 
 	"ysync/crdt"
 	"ysync/internal/api"
+	"ysync/internal/teststores"
 	"ysync/persistence"
 	"ysync/persistence/pebble"
 )
@@ -35,12 +36,18 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	os.Exit(m.Run())
+	os.Exit(teststores.Run(m))
 }
 
 func command(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), bound)
+	return commandFor(t, bound, args...)
+}
+
+// commandFor is a command that may take a while.
+func commandFor(t *testing.T, atMost time.Duration, args ...string) *exec.Cmd {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), atMost)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, os.Args[0], args...)
 	cmd.Env = append(os.Environ(), asProgram+"=1")
@@ -339,18 +346,21 @@ func tree(t *testing.T, root string) string {
 
 // A mounted disk has lost+found, and is a good data folder all the same.
 func TestFreshDisk(t *testing.T) {
-	data := t.TempDir()
-	if err := os.Mkdir(filepath.Join(data, "lost+found"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if code, log := serve(t, "--data", data).stop(syscall.SIGTERM); code != 0 {
-		t.Errorf("exit code %d: %s", code, log)
-	}
+	on(t, func(t *testing.T, site *site) {
+		if err := os.MkdirAll(filepath.Join(site.data, "lost+found"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if code, log := site.serve().stop(syscall.SIGTERM); code != 0 {
+			t.Errorf("exit code %d: %s", code, log)
+		}
+	})
 }
 
-func TestServing(t *testing.T) {
+func TestServing(t *testing.T) { on(t, serving) }
+
+func serving(t *testing.T, site *site) {
 	begun := time.Now()
-	s := serve(t, "--ops", "127.0.0.1:0", "--log-level", "error")
+	s := site.serve("--log-level", "error")
 	if took := time.Since(begun); took > 3*time.Second {
 		t.Errorf("took %v to start", took)
 	}

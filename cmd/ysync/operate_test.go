@@ -22,49 +22,44 @@ import (
 
 	"ysync/crdt"
 	"ysync/internal/api"
-	"ysync/internal/s3test"
-	"ysync/internal/testpg"
+	"ysync/internal/teststores"
 	"ysync/syncproto"
 )
 
 // site is where an operator works: stores, and the environment that names them.
 type site struct {
-	t    *testing.T
-	data string
-	env  func(*exec.Cmd) *exec.Cmd
-	// lose makes the update log forget everything, and returns a site on what is
-	// left.
-	lose func() *site
+	t      *testing.T
+	data   string
+	stores teststores.Stores
 }
 
-func embedded(t *testing.T) *site {
-	s := &site{t: t, data: filepath.Join(t.TempDir(), "data"), env: func(c *exec.Cmd) *exec.Cmd { return c }}
-	s.lose = func() *site {
-		if err := os.RemoveAll(filepath.Join(s.data, logFolder)); err != nil {
-			t.Fatal(err)
-		}
-		return s
-	}
-	return s
+func newSite(t *testing.T, stores teststores.Stores) *site {
+	return &site{t: t, data: filepath.Join(t.TempDir(), "data"), stores: stores}
 }
 
-func elsewhere(t *testing.T) *site {
-	store, database := s3test.Start(t), testpg.Start(t)
-	location := "s3://" + store.Bucket(t, "history") + "/ysync?endpoint=" + store.Endpoint
-	in := func(url string) *site {
-		return &site{t: t, data: filepath.Join(t.TempDir(), "data"), env: func(c *exec.Cmd) *exec.Cmd {
-			return withBucket(withLog(c, url), location)
-		}}
-	}
-	s := in(database.Database(t))
-	s.lose = func() *site { return in(database.Database(t)) }
-	return s
-}
+func embedded(t *testing.T) *site  { return newSite(t, teststores.Stores{}) }
+func elsewhere(t *testing.T) *site { return newSite(t, teststores.External(t)) }
 
 // on runs f on the embedded stores, and on PostgreSQL with a bucket.
 func on(t *testing.T, f func(t *testing.T, s *site)) {
-	t.Run("Embedded", func(t *testing.T) { f(t, embedded(t)) })
-	t.Run("Postgres", func(t *testing.T) { f(t, elsewhere(t)) })
+	teststores.Each(t, func(t *testing.T, stores teststores.Stores) { f(t, newSite(t, stores)) })
+}
+
+// env gives a command the names of the stores.
+func (s *site) env(cmd *exec.Cmd) *exec.Cmd {
+	cmd.Env = append(cmd.Env, s.stores.Env()...)
+	return cmd
+}
+
+// lose makes the update log forget everything, and returns a site on what is left.
+func (s *site) lose() *site {
+	if s.stores.Log != "" {
+		return newSite(s.t, s.stores.WithoutLog(s.t))
+	}
+	if err := os.RemoveAll(filepath.Join(s.data, logFolder)); err != nil {
+		s.t.Fatal(err)
+	}
+	return s
 }
 
 func (s *site) serve(args ...string) *server {

@@ -14,20 +14,26 @@ import (
 	"time"
 
 	"ysync/crdt"
-	"ysync/internal/s3test"
-	"ysync/internal/testpg"
+	"ysync/internal/teststores"
 	"ysync/persistence"
 	"ysync/persistence/pebble"
+	"ysync/persistence/postgres"
 )
 
-// past writes a document to a data folder whose text was each of the states in
-// turn, at the given times of a day.
-func past(t *testing.T, data, name string, day time.Time, states ...[2]string) {
+// past writes a document to the update log of a site whose text was each of the
+// states in turn, at the given times of a day.
+func past(t *testing.T, s *site, name string, day time.Time, states ...[2]string) {
 	t.Helper()
-	if err := prepareFolder(data); err != nil {
+	if err := prepareFolder(s.data); err != nil {
 		t.Fatal(err)
 	}
-	log, err := pebble.Open(pebble.Options{Dir: filepath.Join(data, logFolder)})
+	var log persistence.Log
+	var err error
+	if s.stores.Log != "" {
+		log, err = postgres.Open(t.Context(), postgres.Options{URL: s.stores.Log})
+	} else {
+		log, err = pebble.Open(pebble.Options{Dir: filepath.Join(s.data, logFolder)})
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,12 +77,15 @@ func freePort(t *testing.T) string {
 	return l.Addr().String()
 }
 
-var shellBlock = regexp.MustCompile("(?s)```sh\n(.*?)```")
+// shellBlock is what is run: "```sh folder" with the documents in a data folder
+// alone, "```sh postgres" with them in PostgreSQL and a bucket alone.
+var shellBlock = regexp.MustCompile("(?s)```sh( folder| postgres|)\n(.*?)```")
 
 // page runs the commands of a document in a folder, with a program of its own
-// for `ysync`.
+// for `ysync`, on the stores of a site.
 type page struct {
 	t      *testing.T
+	site   *site
 	folder string
 	env    []string
 	server *server
@@ -85,14 +94,15 @@ type page struct {
 	outputs map[string]string
 }
 
-func newPage(t *testing.T) *page {
-	p := &page{t: t, folder: t.TempDir(), outputs: map[string]string{}}
+func newPage(t *testing.T, s *site) *page {
+	p := &page{t: t, site: s, folder: filepath.Dir(s.data), outputs: map[string]string{}}
 	bin := t.TempDir()
 	script := fmt.Sprintf("#!/bin/sh\n%s=1 exec %q \"$@\"\n", asProgram, os.Args[0])
 	if err := os.WriteFile(filepath.Join(bin, "ysync"), []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	p.env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "YSYNC_LISTEN=127.0.0.1:0", "TZ=UTC")
+	p.env = append(p.env, s.stores.Env()...)
 	return p
 }
 
@@ -128,7 +138,10 @@ func sections(t *testing.T, name, heading string) (before, after string) {
 func (p *page) blocks(text string, replace ...string) {
 	p.t.Helper()
 	for _, block := range shellBlock.FindAllStringSubmatch(text, -1) {
-		for line := range strings.Lines(block[1]) {
+		if other := map[bool]string{true: " folder", false: " postgres"}[p.site.stores.Log != ""]; block[1] == other {
+			continue
+		}
+		for line := range strings.Lines(block[2]) {
 			line = strings.TrimSpace(line)
 			if line != "" {
 				p.line(line, strings.NewReplacer(replace...).Replace(line))
@@ -176,18 +189,25 @@ const (
 	growing    = "\n## Growing\n"
 )
 
-// TestOperationsPage runs docs/OPERATIONS.md as far as it needs a folder.
-func TestOperationsPage(t *testing.T) {
+// TestOperationsPage runs docs/OPERATIONS.md as far as it needs the stores of
+// one server.
+func TestOperationsPage(t *testing.T) { on(t, operationsPage) }
+
+func operationsPage(t *testing.T, s *site) {
 	if _, err := exec.LookPath("curl"); err != nil {
 		t.Fatal("the page needs curl: ", err)
 	}
-	p := newPage(t)
+	p := newPage(t, s)
 	// A day within the full window, whatever today is.
 	day := time.Now().UTC().AddDate(0, 0, -3)
-	past(t, filepath.Join(p.folder, "data"), "notes/plan", day,
+	past(t, s, "notes/plan", day,
 		[2]string{"13:50", "Buy milk."}, [2]string{"14:04", "Buy milk. Call Ann."}, [2]string{"14:06", "asdf"})
+	replace := []string{"127.0.0.1:8788", freePort(t), "2026-11-17", day.Format("2006-01-02")}
+	if s.stores.Log != "" {
+		replace = append(replace, "postgres://ysync@db.example.com/empty", s.stores.WithoutLog(t).Log)
+	}
 	page, _ := sections(t, operations, growing)
-	p.blocks(page, "127.0.0.1:8788", freePort(t), "2026-11-17", day.Format("2006-01-02"))
+	p.blocks(page, replace...)
 
 	p.printed("ysync doc list", "notes/plan")
 	p.printed("ysync doc history notes/plan", "author2")
@@ -196,8 +216,10 @@ func TestOperationsPage(t *testing.T) {
 	p.printed("ysync doc get notes/plan-tuesday", "Buy milk. Call Ann.")
 	p.printed("ysync snapshot restore notes/plan 2026-11-17T14:05:00Z --in-place", "to undo")
 	p.printed("ysync snapshot verify", "0 damaged")
-	p.printed("ysync backup ./nightly", "1 documents verified")
-	p.printed("ysync doc list --server= --data ./nightly", "notes/plan")
+	if s.stores.Log == "" {
+		p.printed("ysync backup ./nightly", "1 documents verified")
+		p.printed("ysync doc list --server= --data ./nightly", "notes/plan")
+	}
 	p.printed("ysync doc erase notes/copy --yes", "erased")
 	p.printed("ysync snapshot rebuild --data ./data", "0 failed")
 	p.printed("ysync doc get notes/plan", "asdf") // of the label, from the rebuilt log
@@ -212,16 +234,17 @@ func TestOperationsPage(t *testing.T) {
 
 // TestGrowingPage runs the rest of it, with a database and a bucket.
 func TestGrowingPage(t *testing.T) {
-	store, database := s3test.Start(t), testpg.Start(t)
-	p := newPage(t)
+	grown := teststores.External(t)
+	s := embedded(t)
+	p := newPage(t, s)
 	day := time.Now().UTC().AddDate(0, 0, -1)
-	past(t, filepath.Join(p.folder, "data"), "notes/plan", day, [2]string{"13:50", "Buy milk."}, [2]string{"14:04", "Call Ann."})
+	past(t, s, "notes/plan", day, [2]string{"13:50", "Buy milk."}, [2]string{"14:04", "Call Ann."})
 	address := freePort(t)
 	p.line("serve", "ysync serve --data ./data --ops "+address)
 	p.env = append(p.env, "YSYNC_SERVER=http://"+address)
 	_, page := sections(t, operations, growing)
-	p.blocks(page, "127.0.0.1:8788", address, "postgres://ysync@db.internal/ysync", database.Database(t),
-		"s3://history/ysync?region=eu-central-1", "s3://"+store.Bucket(t, "history")+"/ysync?endpoint="+store.Endpoint)
+	p.blocks(page, "127.0.0.1:8788", address, "postgres://ysync@db.internal/ysync", grown.Log,
+		"s3://history/ysync?region=eu-central-1", grown.Snapshots)
 	p.printed("ysync migrate ysync http://127.0.0.1:8788 --data ./grown --dry-run", "1 would be moved")
 	p.printed("ysync migrate ysync http://127.0.0.1:8788 --data ./grown", "1 moved")
 	p.printed("ysync migrate ysync ./data --data ./grown --cut-over", "1 documents: ")
@@ -232,10 +255,12 @@ func TestGrowingPage(t *testing.T) {
 }
 
 // TestAPIPage runs the examples of docs/API.md.
-func TestAPIPage(t *testing.T) {
-	p := newPage(t)
+func TestAPIPage(t *testing.T) { on(t, apiPage) }
+
+func apiPage(t *testing.T, s *site) {
+	p := newPage(t, s)
 	address := freePort(t)
-	past(t, filepath.Join(p.folder, "data"), "notes/plan", time.Now().UTC().AddDate(0, 0, -1),
+	past(t, s, "notes/plan", time.Now().UTC().AddDate(0, 0, -1),
 		[2]string{"13:50", "Buy milk."}, [2]string{"14:04", "Buy milk. Call Ann."}, [2]string{"14:06", "asdf"})
 	p.line("serve", "ysync serve --ops "+address)
 	p.run("../../docs/API.md", "127.0.0.1:8788", address)

@@ -143,6 +143,11 @@ func (remoteLog) Trim(context.Context, string, persistence.Epoch, persistence.Po
 	return errReading
 }
 
+// Reset implements persistence.Log.
+func (remoteLog) Reset(context.Context, string, persistence.Epoch, persistence.Position, persistence.Pointer) error {
+	return errReading
+}
+
 // Erase implements persistence.Log.
 func (remoteLog) Erase(context.Context, string, time.Time) error { return errReading }
 

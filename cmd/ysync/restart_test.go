@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -83,48 +82,50 @@ func (p *peer) text() string { return string(p.doc.Text("t").AppendString(nil)) 
 
 // What was acknowledged is there again, after an orderly end and after none.
 func TestRestart(t *testing.T) {
-	data := filepath.Join(t.TempDir(), "data")
-	want := ""
-	for _, end := range []os.Signal{syscall.SIGTERM, os.Kill, os.Kill, os.Interrupt} {
-		s := serve(t, "--data", data)
-		p := s.join("team/notes")
-		if got := p.text(); got != want {
-			t.Fatalf("before %v: %q, want %q", end, got, want)
+	on(t, func(t *testing.T, site *site) {
+		want := ""
+		for _, end := range []os.Signal{syscall.SIGTERM, os.Kill, os.Kill, os.Interrupt} {
+			s := site.serve()
+			p := s.join("team/notes")
+			if got := p.text(); got != want {
+				t.Fatalf("before %v: %q, want %q", end, got, want)
+			}
+			more := end.String() + " "
+			p.edit(more)
+			want += more
+			code, log := s.stop(end)
+			if end != os.Kill && code != 0 {
+				t.Errorf("%v: exit code %d: %s", end, code, log)
+			}
+			if out := site.must(nil, "doc", "get", "team/notes"); strings.TrimSpace(out) != `{"t":"`+want+`"}` {
+				t.Errorf("after %v: %q", end, out)
+			}
 		}
-		more := end.String() + " "
-		p.edit(more)
-		want += more
-		code, log := s.stop(end)
-		if end != os.Kill && code != 0 {
-			t.Errorf("%v: exit code %d: %s", end, code, log)
-		}
-		out, errs, code := ysync(t, "doc", "get", "team/notes", "--data", data)
-		if code != 0 || strings.TrimSpace(out) != `{"t":"`+want+`"}` {
-			t.Errorf("after %v: %d %q %s", end, code, out, errs)
-		}
-	}
+	})
 }
 
 // A client that is connected when the server stops is told to come back.
 func TestShutdownClosesWithRestart(t *testing.T) {
-	s := serve(t, "--data", filepath.Join(t.TempDir(), "data"))
-	p := s.join("notes")
-	p.edit("hello")
-	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), bound)
-	defer cancel()
-	for {
-		if _, _, err := p.ws.Read(ctx); err != nil {
-			if code := websocket.CloseStatus(err); code != websocket.StatusServiceRestart {
-				t.Errorf("closed with %v: %v", code, err)
-			}
-			break
+	on(t, func(t *testing.T, site *site) {
+		s := site.serve()
+		p := s.join("notes")
+		p.edit("hello")
+		if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
 		}
-	}
-	<-s.rest
-	if err := s.cmd.Wait(); err != nil {
-		t.Error(err)
-	}
+		ctx, cancel := context.WithTimeout(context.Background(), bound)
+		defer cancel()
+		for {
+			if _, _, err := p.ws.Read(ctx); err != nil {
+				if code := websocket.CloseStatus(err); code != websocket.StatusServiceRestart {
+					t.Errorf("closed with %v: %v", code, err)
+				}
+				break
+			}
+		}
+		<-s.rest
+		if err := s.cmd.Wait(); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -19,7 +19,6 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"ysync/examples/editor"
-	"ysync/internal/auth"
 	"ysync/internal/gateway"
 	"ysync/internal/hub"
 	"ysync/internal/metrics"
@@ -29,10 +28,11 @@ import (
 
 type serveCmd struct {
 	Config string `help:"YAML file with values for these flags, by their names." placeholder:"FILE"`
-	Listen string `help:"Address for clients, host:port. Loopback only: without keys everyone may read and write everything." default:"127.0.0.1:8787"`
-	Ops    string `help:"Address for operators: /healthz, /readyz, /metrics, /status, /debug/pprof. Loopback only; empty for none." default:""`
+	Listen string `help:"Address for clients, host:port. Without --keys on loopback only." default:"127.0.0.1:8787"`
+	Ops    string `help:"Address for operators: /healthz, /readyz, /metrics, /status, /debug/pprof. Without --keys on loopback only; empty for none." default:""`
 	Data   string `help:"Data folder; made if it is not there." default:"./data"`
 	storeFlags
+	accessFlags
 
 	MaxConnections    int           `help:"Open connections, if the process may open enough files. Beyond it new ones are answered 503." default:"50000"`
 	MaxMessage        size          `help:"Size of one message, in bytes." default:"32MiB"`
@@ -72,12 +72,15 @@ func (c *serveCmd) Run(ctx context.Context, s streams) error {
 }
 
 func (c *serveCmd) check() error {
-	if err := auth.CheckListen(c.Listen); err != nil {
-		return fmt.Errorf("--listen: %w", err)
+	if err := c.accessFlags.check(); err != nil {
+		return err
+	}
+	if err := c.checkListen("listen", c.Listen); err != nil {
+		return err
 	}
 	if c.Ops != "" {
-		if err := auth.CheckListen(c.Ops); err != nil {
-			return fmt.Errorf("--ops: %w", err)
+		if err := c.checkListen("ops", c.Ops); err != nil {
+			return err
 		}
 	}
 	for name, d := range map[string]time.Duration{
@@ -146,14 +149,19 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 		return err
 	}
 	policy := snapshots.Policy{Full: c.RetainFull, Hourly: c.RetainHourly, Daily: c.RetainDaily}
-	operations, err := newAPI(h, data, policy, logger)
+	access, sites, err := c.accessFlags.open(ctx, announce)
+	if err != nil {
+		return errors.Join(err, h.Close(ctx))
+	}
+	operations, err := newAPI(h, data, access, policy, logger)
 	if err != nil {
 		return err
 	}
 	server, err := gateway.New(gateway.Options{
 		API:            operations,
 		Hub:            h,
-		Auth:           auth.Open{},
+		Auth:           access,
+		Sites:          sites,
 		Metrics:        m,
 		Logger:         logger,
 		Page:           editor.Files(),
@@ -194,7 +202,7 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 		_ = retainer.Run(ctx) // it ends with ctx
 	}()
 	announce.Info("serving", fields...)
-	greet(s.out, listener.Addr().String(), c.Data)
+	greet(s.out, listener.Addr().String(), c.Data, c.whoMay())
 
 	var cause error
 	select {

@@ -140,7 +140,7 @@ const kind = t => deep(t).$y
 const typeOf = t => ({ $y: kind(t) })
 
 const event = (root, e) => {
-  const out = { root, path: e.path, target: kind(e.target), delta: taggedDelta(e.delta) }
+  const out = { root, path: e.path.map(tagged), target: kind(e.target), delta: taggedDelta(e.delta) }
   const keys = [...e.keys].map(([k, { action, oldValue }]) =>
     [k, { action, old: oldValue instanceof Y.AbstractType ? typeOf(oldValue) : tagged(oldValue) }])
   if (keys.length > 0) out.keys = Object.fromEntries(keys)
@@ -173,7 +173,7 @@ const embedded = (t, n) => {
 
 const at = (d, path) => {
   let t = d.roots[path[0]]
-  for (const step of path.slice(1)) {
+  for (const step of path.slice(1).map(plain)) {
     if (typeof step === 'number') t = t instanceof Y.Text ? embedded(t, step) : t.get(step)
     else if (t instanceof Y.Map) t = t.get(step)
     else t = t.getAttribute(step)
@@ -187,16 +187,16 @@ const edits = {
   del: (t, o) => t.delete(o.i, o.n),
   fmt: (t, o) => t.format(o.i, o.n, plain(o.a)),
   delta: (t, o) => t.applyDelta(delta(o.d), { sanitize: o.sanitize ?? true }),
-  attr: (t, o) => t.setAttribute(o.k, plain(o.v)),
-  rmattr: (t, o) => t.removeAttribute(o.k),
+  attr: (t, o) => t.setAttribute(plain(o.k), plain(o.v)),
+  rmattr: (t, o) => t.removeAttribute(plain(o.k)),
   ains: (t, o) => t.insert(o.i, o.v.map(plain)),
   push: (t, o) => t.push(o.v.map(plain)),
   unshift: (t, o) => t.unshift(o.v.map(plain)),
   after: (t, o) => t.insertAfter(o.ref === null ? null : t.get(o.ref), o.v.map(plain)),
-  set: (t, o) => t.set(o.k, plain(o.v)),
-  unset: (t, o) => t.delete(o.k),
+  set: (t, o) => t.set(plain(o.k), plain(o.v)),
+  unset: (t, o) => t.delete(plain(o.k)),
   clear: t => t.clear(),
-  load: (t, o) => t.get(o.k).load()
+  load: (t, o) => t.get(plain(o.k)).load()
 }
 
 const drain = d => {

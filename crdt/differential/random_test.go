@@ -203,19 +203,25 @@ func (r random) delta(n int) vectors.Value {
 	return vectors.MakeList(d...)
 }
 
-// text draws text to insert. It may hold halves of surrogate pairs, which
-// values may not: here they are replaced as soon as a value is stored, in Yjs
-// when it is sent.
+// text draws text to insert.
 func (r random) text() string {
 	s := r.words()
 	if r.IntN(60) == 0 {
 		s = strings.Repeat(s, 1+r.IntN(300))
 	}
-	if !r.plainText && r.IntN(8) == 0 {
-		s += []string{"\xed\xa0\xbd", "\xed\xb8\x80x", "\xed\xb8\x80\xed\xa0\xbd"}[r.IntN(3)]
-	}
-	return s
+	return s + r.halves()
 }
+
+// halves are halves of surrogate pairs, or nothing.
+func (r random) halves() string {
+	if r.plainText || r.IntN(8) > 0 {
+		return ""
+	}
+	return []string{"\xed\xa0\xbd", "\xed\xb8\x80x", "\xed\xb8\x80\xed\xa0\xbd"}[r.IntN(3)]
+}
+
+// key draws a key of a map or an object, or the name of an attribute.
+func (r random) key() string { return keys[r.IntN(len(keys))] + r.halves() }
 
 func (r random) words() string {
 	all := []string{"a", "bc", " the quick", "ß", "漢字", "\n", "é", "שלום", "x y z", "0"}
@@ -239,9 +245,9 @@ func (r random) attrs() vectors.Value {
 		case 0, 1:
 			v = vectors.MakeNull()
 		case 2:
-			v = str("#0f0")
+			v = str("#0f0" + r.halves())
 		case 3:
-			v = obj(vectors.Field{Key: "href", Value: str("u" + strconv.Itoa(r.IntN(2)))})
+			v = obj(vectors.Field{Key: "href" + r.halves(), Value: str("u" + strconv.Itoa(r.IntN(2)))})
 		case 4:
 			if r.IntN(3) == 0 {
 				v = r.jsonValue()
@@ -267,7 +273,7 @@ func (r random) maybeAttrs() *vectors.Value {
 var keys = []string{"a", "b", "key", "länge", "0", "7", "", "4294967295", "😀"}
 
 func (r random) attribute() vectors.Op {
-	k := keys[r.IntN(len(keys))]
+	k := r.key()
 	if r.IntN(4) == 0 {
 		return vectors.Op{O: "rmattr", K: k}
 	}
@@ -300,7 +306,7 @@ func (r random) listOp(n int, element func() vectors.Value) vectors.Op {
 }
 
 func (r random) mapOp() vectors.Op {
-	k := keys[r.IntN(len(keys))]
+	k := r.key()
 	switch r.IntN(12) {
 	case 0, 1, 2:
 		return vectors.Op{O: "unset", K: k}
@@ -409,7 +415,7 @@ func (r random) plain() vectors.Value {
 	case 9, 10:
 		return num(r.IntN(200) - 100)
 	}
-	return str(r.words())
+	return str(r.words() + r.halves())
 }
 
 // nested draws data within data, which may be what no list or map holds itself.
@@ -422,7 +428,7 @@ func (r random) nested(depth int) vectors.Value {
 	case n == 2:
 		return vectors.MakeBytes([]byte{byte(r.IntN(256))})
 	case n == 3 && depth < 4:
-		return obj(vectors.Field{Key: keys[r.IntN(len(keys))], Value: r.nested(depth + 1)})
+		return obj(vectors.Field{Key: r.key(), Value: r.nested(depth + 1)})
 	case n == 4 && depth < 4:
 		return vectors.MakeList(r.nested(depth+1), r.nested(depth+1))
 	}
@@ -476,9 +482,9 @@ func (r random) jsonValue() vectors.Value {
 	case 0:
 		return vectors.MakeNumber(numbers[r.IntN(len(numbers))])
 	case 1:
-		return obj(vectors.Field{Key: "u", Value: vectors.MakeUndefined()}, vectors.Field{Key: "7", Value: vectors.MakeList(vectors.MakeUndefined(), str(r.words()))})
+		return obj(vectors.Field{Key: "u", Value: vectors.MakeUndefined()}, vectors.Field{Key: "7", Value: vectors.MakeList(vectors.MakeUndefined(), str(r.words()+r.halves()))})
 	case 2:
-		return str(r.words())
+		return str(r.words() + r.halves())
 	}
 	return num(r.IntN(9))
 }

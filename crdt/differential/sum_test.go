@@ -4,9 +4,9 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"strings"
 
 	"ysync/crdt"
+	"ysync/internal/lib0"
 	"ysync/internal/vectors/replica"
 )
 
@@ -140,7 +140,10 @@ func (h *sum) fields(all func(yield func(string, crdt.Value) bool)) {
 	for key, v := range all {
 		fs = append(fs, crdt.Field{Key: key, Value: v})
 	}
-	slices.SortFunc(fs, func(a, b crdt.Field) int { return strings.Compare(a.Key, b.Key) })
+	// JavaScript compares code units.
+	slices.SortFunc(fs, func(a, b crdt.Field) int {
+		return slices.Compare(lib0.AppendUTF16(nil, a.Key), lib0.AppendUTF16(nil, b.Key))
+	})
 	h.unit(uint32(len(fs)))
 	for _, f := range fs {
 		h.text(f.Key)

@@ -161,8 +161,12 @@ func (a *API) admit(c *call) error {
 	now := a.opt.Now()
 	grant, err := a.opt.Auth.Authorize(c.ctx, auth.Request{Document: c.document, Token: token, Remote: remote, Now: now})
 	switch {
+	case errors.Is(err, auth.ErrToken):
+		return problem(http.StatusUnauthorized, CodeDenied, err.Error())
+	case errors.Is(err, auth.ErrNoKeys):
+		return problem(http.StatusServiceUnavailable, CodeUnavailable, err.Error())
 	case errors.Is(err, auth.ErrDenied):
-		return problem(http.StatusUnauthorized, CodeDenied, "no valid token was given")
+		return problem(http.StatusForbidden, CodeDenied, err.Error())
 	case err != nil:
 		return err
 	case grant.Scope < auth.Admin || !grant.Covers(c.document) || grant.Expired(now):

@@ -30,7 +30,7 @@ type keys map[string]auth.Scope
 func (k keys) Authorize(_ context.Context, r auth.Request) (auth.Grant, error) {
 	scope, ok := k[r.Token]
 	if !ok {
-		return auth.Grant{}, auth.ErrDenied
+		return auth.Grant{}, auth.ErrToken
 	}
 	if !r.Remote.IsValid() || r.Now.IsZero() {
 		return auth.Grant{}, errors.New("the request is not told")

@@ -75,6 +75,9 @@ type Grant struct {
 	// Subject is who acts: the author of what the session writes. Empty in
 	// open mode.
 	Subject string
+	// Generation is the only one of the document that the grant is for; 0 for any.
+	// A client that begins anew after each reset asks for a grant that says so.
+	Generation uint64
 	// Expiry ends the grant; the zero time means that it does not end.
 	Expiry time.Time
 }

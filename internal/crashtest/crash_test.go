@@ -1,11 +1,16 @@
 package crashtest
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"ysync/internal/teststores"
 )
+
+func TestMain(m *testing.M) { os.Exit(teststores.Run(m)) }
 
 // buildServer builds the binary under test.
 func buildServer(t *testing.T, flags ...string) string {
@@ -29,17 +34,22 @@ func smoke(binary, data string, seed uint64) config {
 
 // TestKill kills the server five times under fifty connections.
 func TestKill(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	r, err := run(t.Context(), smoke(buildServer(t), t.TempDir(), seed))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range r.faults {
-		t.Error(f)
-	}
-	t.Log(r)
-	if r.crashes < 5 || r.acked < 100 {
-		t.Errorf("the run did too little: %v", r)
-	}
+	binary := buildServer(t)
+	teststores.Each(t, func(t *testing.T, s teststores.Stores) {
+		seed := uint64(time.Now().UnixNano())
+		t.Logf("seed %d", seed)
+		cfg := smoke(binary, t.TempDir(), seed)
+		cfg.env, cfg.files = s.Env(), s.Files
+		r, err := run(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range r.faults {
+			t.Error(f)
+		}
+		t.Log(r)
+		if r.crashes < 5 || r.acked < 100 {
+			t.Errorf("the run did too little: %v", r)
+		}
+	})
 }

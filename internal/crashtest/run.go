@@ -1,6 +1,7 @@
 package crashtest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,9 +18,11 @@ import (
 // config is one run: one set of documents, many kills.
 type config struct {
 	binary, data string
-	seed         uint64
-	kills        int
-	documents    int
+	// files is the folder with the snapshots; empty for data.
+	files     string
+	seed      uint64
+	kills     int
+	documents int
 	// writers have one connection each, withholders two.
 	writers, withholders int
 	// longest is the longest time for which a server lives.
@@ -210,7 +213,7 @@ func (h *harness) inspect(s *server) {
 // most once per document: with two damaged ones in a row nothing is promised.
 func (h *harness) damageSnapshot() error {
 	newest := make(map[string]string) // by folder
-	err := filepath.WalkDir(h.data, func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(cmp.Or(h.files, h.data), func(path string, d fs.DirEntry, err error) error {
 		if err == nil && strings.HasSuffix(path, ".snapshot") {
 			newest[filepath.Base(filepath.Dir(path))] = path // in lexical order
 		}

@@ -4,15 +4,19 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"ysync/internal/e2e"
+	"ysync/internal/teststores"
 )
 
 var binary string
@@ -27,26 +31,28 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	code := m.Run()
+	// The idle clients of TestIdle take two of the places, and no time.
+	flag.Parse()
+	if err := flag.Set("test.parallel", strconv.Itoa(2+runtime.GOMAXPROCS(0))); err != nil {
+		panic(err)
+	}
+	code := teststores.Run(m)
 	os.RemoveAll(dir)
 	os.Exit(code)
 }
 
 // TestClients: y-websocket 1.5, 2, 3 and @y/websocket 4 (Yjs 14).
 func TestClients(t *testing.T) {
-	t.Parallel()
-	node(t, "clients.test.mjs", serve(t))
+	on(t, func(t *testing.T, s teststores.Stores) { node(t, "clients.test.mjs", serve(t, s)) })
 }
 
 // TestIdle: 90 s of real time, beside the other tests.
 func TestIdle(t *testing.T) {
-	t.Parallel()
-	node(t, "idle.test.mjs", serve(t))
+	on(t, func(t *testing.T, s teststores.Stores) { node(t, "idle.test.mjs", serve(t, s)) })
 }
 
 // TestBrowser: three pages of the start page in Chromium.
 func TestBrowser(t *testing.T) {
-	t.Parallel()
 	chromium := ""
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
 		if path, err := exec.LookPath(name); err == nil {
@@ -58,14 +64,17 @@ func TestBrowser(t *testing.T) {
 		missing(t, "Chromium")
 	}
 	shots := os.Getenv("YSYNC_SCREENSHOTS")
-	node(t, "browser.test.mjs", serve(t), "YSYNC_CHROMIUM="+chromium, "YSYNC_SCREENSHOTS="+shots)
+	on(t, func(t *testing.T, s teststores.Stores) {
+		node(t, "browser.test.mjs", serve(t, s), "YSYNC_CHROMIUM="+chromium, "YSYNC_SCREENSHOTS="+shots)
+	})
 }
 
 // TestRestart: clients live through kill -9.
-func TestRestart(t *testing.T) {
-	t.Parallel()
+func TestRestart(t *testing.T) { on(t, restart) }
+
+func restart(t *testing.T, s teststores.Stores) {
 	data := t.TempDir()
-	server := start(t, data)
+	server := start(t, data, s)
 	cmd := nodeCommand(t, "restart.test.mjs", server.Addr)
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -87,7 +96,7 @@ func TestRestart(t *testing.T) {
 		case strings.HasSuffix(lines.Text(), "@driver kill"):
 			server.Kill()
 		case strings.HasSuffix(lines.Text(), "@driver start"):
-			server = start(t, data, "--listen", server.Addr)
+			server = start(t, data, s, "--listen", server.Addr)
 			fmt.Fprintln(in, "started")
 		}
 	}
@@ -96,14 +105,20 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// TestStartAndStop: an empty folder serves at once; SIGTERM is a clean end.
+// TestStartAndStop: an empty folder serves at once, an empty database when it has
+// its tables; SIGTERM is a clean end. Alone, because it takes a time.
 func TestStartAndStop(t *testing.T) {
+	within := map[bool]time.Duration{false: 300 * time.Millisecond, true: 5 * time.Second}
+	teststores.Each(t, func(t *testing.T, s teststores.Stores) { startAndStop(t, s, within[s.Log != ""]) })
+}
+
+func startAndStop(t *testing.T, s teststores.Stores, within time.Duration) {
 	data := filepath.Join(t.TempDir(), "new", "folder")
-	server := start(t, data)
-	if server.Started > 300*time.Millisecond {
-		t.Errorf("starting on an empty folder took %v, want under 300ms", server.Started)
+	server := start(t, data, s)
+	if server.Started > within {
+		t.Errorf("starting on empty stores took %v, want under %v", server.Started, within)
 	}
-	if second, err := e2e.Start(binary, data, nil); err == nil {
+	if second, err := e2e.Start(binary, data, s.Env()); err == nil {
 		second.Kill()
 		t.Error("a second process was let onto the same folder")
 	} else if !strings.Contains(err.Error(), data) {
@@ -148,9 +163,18 @@ func TestBundle(t *testing.T) {
 	}
 }
 
-func start(t *testing.T, data string, args ...string) *e2e.Server {
+// on runs a test on both kinds of stores, beside the other tests.
+func on(t *testing.T, f func(t *testing.T, s teststores.Stores)) {
+	t.Parallel()
+	teststores.Each(t, func(t *testing.T, s teststores.Stores) {
+		t.Parallel()
+		f(t, s)
+	})
+}
+
+func start(t *testing.T, data string, stores teststores.Stores, args ...string) *e2e.Server {
 	t.Helper()
-	s, err := e2e.Start(binary, data, nil, args...)
+	s, err := e2e.Start(binary, data, stores.Env(), args...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,9 +182,9 @@ func start(t *testing.T, data string, args ...string) *e2e.Server {
 	return s
 }
 
-func serve(t *testing.T) string {
+func serve(t *testing.T, stores teststores.Stores) string {
 	t.Helper()
-	return start(t, t.TempDir()).Addr
+	return start(t, t.TempDir(), stores).Addr
 }
 
 func nodeCommand(t *testing.T, program, addr string, env ...string) *exec.Cmd {

@@ -7,3 +7,6 @@ const Enabled = false
 
 // Active reports whether the bug is planted; never in this build.
 func Active(Name) bool { return false }
+
+// Reach does nothing in this build.
+func Reach(Point) {}

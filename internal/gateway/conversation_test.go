@@ -9,6 +9,7 @@ import (
 
 	"ysync/awareness"
 	"ysync/crdt"
+	"ysync/internal/teststores"
 	"ysync/internal/vectors"
 	"ysync/syncproto"
 )
@@ -121,6 +122,16 @@ func states(a *awareness.Awareness) map[uint64]string {
 // conversation against our server: SyncStep1 comes first, each SyncStep1 gets
 // one SyncStep2, everybody sees who they saw, and the content is the same.
 func TestConformanceConversation(t *testing.T) {
+	teststores.Each(t, func(t *testing.T, s teststores.Stores) {
+		converse(t, func(o *Options) {
+			if s.Log != "" {
+				o.Hub = elsewhere(t, o.Metrics, s)
+			}
+		})
+	})
+}
+
+func converse(t *testing.T, change func(*Options)) {
 	all, err := vectors.Records[conversation]("conversation")
 	if err != nil {
 		t.Fatal(err)
@@ -129,7 +140,7 @@ func TestConformanceConversation(t *testing.T) {
 	for _, c := range all {
 		t.Run(c.Name, func(t *testing.T) {
 			t.Parallel()
-			r := start(t, nil)
+			r := start(t, change)
 			talkers := make([]*talker, len(c.Conns))
 			recorded := c.recorded(t)
 			for _, f := range c.Frames {

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -17,7 +18,7 @@ import (
 // route tells upgrades from requests for the page. There is no multiplexer:
 // one would clean paths, and a document's name is taken as it stands.
 func (s *Server) route(w http.ResponseWriter, r *http.Request) {
-	if err := checkLocal(r); err != nil {
+	if err := s.options.Sites.Check(r.Host, r.Header.Get("Origin")); err != nil {
 		s.metrics.RefusedTotal.WithLabelValues("origin").Inc()
 		s.log.Warn("request refused", zap.Error(err), zap.String("remote", r.RemoteAddr))
 		http.Error(w, err.Error(), http.StatusForbidden)
@@ -34,15 +35,6 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Connection", "Upgrade")
 	http.Error(w, "This is the address of a document. Connect to it by WebSocket, with a Yjs provider such as y-websocket:\n\n"+
 		"    new WebsocketProvider('ws://"+r.Host+"', 'document name', doc)\n", http.StatusUpgradeRequired)
-}
-
-// checkLocal refuses requests that a page of another site makes, or that came
-// by a foreign name for this machine.
-func checkLocal(r *http.Request) error {
-	if err := auth.CheckHost(r.Host); err != nil {
-		return err
-	}
-	return auth.CheckOrigin(r.Header.Get("Origin"))
 }
 
 // connect answers a WebSocket handshake. Only overload is refused before the
@@ -72,10 +64,7 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request) {
 	s.metrics.ConnectionsTotal.WithLabelValues("websocket").Inc()
 	s.connections.add(c)
 	if refused != nil {
-		if refused.Code == session.CloseForbidden {
-			c.deny(refused.Reason)
-		}
-		c.end(refused)
+		c.refuse(refused)
 	}
 	go c.read()
 	if s.draining.Load() {
@@ -95,13 +84,19 @@ func (s *Server) admit(c *conn, r *http.Request) *session.Close {
 	}
 	c.document = name
 	remote, _ := netip.ParseAddrPort(r.RemoteAddr)
-	grant, err := s.options.Auth.Authorize(r.Context(), auth.Request{Document: name, Remote: remote, Now: now})
+	grant, err := s.options.Auth.Authorize(r.Context(), auth.Request{Document: name, Token: tokenOf(r), Remote: remote, Now: now})
 	if err == nil && !(grant.Covers(name) && grant.Scope.CanRead() && !grant.Expired(now)) {
 		err = fmt.Errorf("%w: the grant does not cover the document", auth.ErrDenied)
 	}
 	c.session = session.New(&s.options.Session, grant, now)
-	if err != nil {
+	switch {
+	case errors.Is(err, auth.ErrToken):
+		return session.Closef(session.CloseUnauthorized, "%v", err)
+	case errors.Is(err, auth.ErrDenied):
 		return session.Closef(session.CloseForbidden, "%v", err)
+	case err != nil:
+		s.log.Error("no client can be authorised", c.fields(zap.Error(err))...)
+		return session.Closef(session.CloseUnavailable, "nobody can be let in now, try again later")
 	}
 	c.peer = hub.Peer{
 		Session:     c.id,
@@ -109,6 +104,7 @@ func (s *Server) admit(c *conn, r *http.Request) *session.Close {
 		CanWrite:    grant.Scope.CanWrite(),
 		CanPresence: grant.Scope.CanPresence(),
 		Echo:        r.URL.Query().Get("ack") == "echo",
+		Generation:  grant.Generation,
 	}
 	return nil
 }

@@ -10,19 +10,50 @@ import (
 
 	"ysync/internal/hub"
 	"ysync/internal/metrics"
+	"ysync/internal/teststores"
+	"ysync/persistence"
 	"ysync/persistence/memory"
+	"ysync/persistence/postgres"
 	"ysync/snapshots"
 	"ysync/snapshots/dir"
+	"ysync/snapshots/s3"
 )
 
 // newHub is a hub that keeps all in memory.
 func newHub(t testing.TB, m *metrics.Metrics) *hub.Hub {
 	t.Helper()
-	log := memory.New()
 	store, err := dir.Open(vfs.NewMem(), "/snapshots")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return hubOn(t, m, memory.New(), store)
+}
+
+// elsewhere is a hub on PostgreSQL and a bucket.
+func elsewhere(t testing.TB, m *metrics.Metrics, s teststores.Stores) *hub.Hub {
+	t.Helper()
+	log, err := postgres.Open(t.Context(), postgres.Options{URL: s.Log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := log.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	o, err := s3.Parse(s.Snapshots)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := s3.Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return hubOn(t, m, log, store)
+}
+
+func hubOn(t testing.TB, m *metrics.Metrics, log persistence.Log, store snapshots.Store) *hub.Hub {
+	t.Helper()
 	h, err := hub.New(hub.Options{
 		Log: log, Snapshots: snapshots.New(store, log, snapshots.Options{}),
 		Boot: "test", Logger: zap.NewNop(), Metrics: m,

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"ysync/internal/teststores"
 	"ysync/syncproto"
 )
 
@@ -30,7 +31,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	os.Exit(m.Run())
+	os.Exit(teststores.Run(m))
 }
 
 // crowd connects as many clients as a line of its input says, over 20

@@ -4,11 +4,15 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/pprof"
+	"net/netip"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"ysync/internal/auth"
 )
 
 // Status is what /status tells, as JSON.
@@ -98,14 +102,31 @@ func (s *Server) Operations(g prometheus.Gatherer, version string) http.Handler 
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// A page of another site must not read these by DNS rebinding either.
-		if err := checkLocal(r); err != nil {
+		if err := s.options.Sites.Check(r.Host, r.Header.Get("Origin")); err != nil {
 			http.Error(w, err.Error(), http.StatusForbidden)
 			return
+		}
+		if path := r.URL.Path; path == "/status" || strings.HasPrefix(path, "/debug/") {
+			if !s.mayOperate(r) {
+				http.Error(w, "a token with scope admin for * is needed from other machines", http.StatusUnauthorized)
+				return
+			}
 		}
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
 		mux.ServeHTTP(w, r)
 	})
+}
+
+// mayOperate reports whether a request may see what goes on inside: from this
+// machine, or with a grant of scope admin for all documents.
+func (s *Server) mayOperate(r *http.Request) bool {
+	remote, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err == nil && remote.Addr().Unmap().IsLoopback() {
+		return true
+	}
+	grant, err := s.options.Auth.Authorize(r.Context(), auth.Request{Token: tokenOf(r), Remote: remote, Now: s.now()})
+	return err == nil && grant.Scope >= auth.Admin && grant.Covers("")
 }
 
 // OperationsServer serves h with the bounds of the operations listener. Profiles take as long as

@@ -20,6 +20,9 @@ type Options struct {
 	Hub *hub.Hub
 	// Auth grants access. Required.
 	Auth auth.Authorizer
+	// Sites are the web sites whose pages may connect. The zero value is
+	// those of this machine.
+	Sites auth.Sites
 	// Metrics and Logger are required.
 	Metrics *metrics.Metrics
 	Logger  *zap.Logger

@@ -49,6 +49,7 @@ type Server struct {
 
 	connections registry
 	flusher     flusher
+	holds       holds
 	lastID      atomic.Uint64
 	draining    atomic.Bool
 	// requests counts TCP connections that are not upgraded.

@@ -45,9 +45,7 @@ func (h *smallHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // upgrade answers the handshake. On failure it has answered the request.
 func (c *conn) upgrade(w http.ResponseWriter, r *http.Request) error {
 	ws, err := websocket.Accept(&smallHijacker{ResponseWriter: w, socket: &c.socket}, r, &websocket.AcceptOptions{
-		// One of the offered subprotocols must be chosen, or browsers fail
-		// the connection; which one makes no difference.
-		Subprotocols: offeredSubprotocol(r),
+		Subprotocols: chosenSubprotocol(r),
 		// The server has judged the origin already, by its own rule.
 		InsecureSkipVerify: true,
 		OnPingReceived:     c.ping,
@@ -58,17 +56,6 @@ func (c *conn) upgrade(w http.ResponseWriter, r *http.Request) error {
 	// The limit is kept by the reader of messages, which names it in the close.
 	ws.SetReadLimit(-1)
 	c.ws = ws
-	return nil
-}
-
-func offeredSubprotocol(r *http.Request) []string {
-	for _, line := range r.Header.Values("Sec-WebSocket-Protocol") {
-		for offer := range strings.SplitSeq(line, ",") {
-			if offer = strings.TrimSpace(offer); offer != "" {
-				return []string{offer}
-			}
-		}
-	}
 	return nil
 }
 

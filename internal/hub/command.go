@@ -3,6 +3,7 @@ package hub
 import (
 	"time"
 
+	"ysync/crdt"
 	"ysync/persistence"
 	"ysync/syncproto"
 )
@@ -39,6 +40,8 @@ const (
 	cmdSnapshot
 	cmdInspect
 	cmdChange
+	// cmdReset: request orders the next generation.
+	cmdReset
 	// cmdDrain: the process stops.
 	cmdDrain
 )
@@ -142,6 +145,9 @@ const (
 	// jobSnapshot: a snapshot at position, then segments up to it, then trim
 	// the log to the snapshot before.
 	jobSnapshot
+	// jobReset: a snapshot at position and segments up to it, then the next
+	// generation.
+	jobReset
 )
 
 // job is work on stored state that is done outside of a step.
@@ -156,10 +162,18 @@ type job struct {
 	// tail is what the snapshot takes off the log that a load must replay.
 	tail    persistence.Tail
 	request *request // to be answered after it; nil for none
+	// Of a reset: the order, the clients retired before, when and by whom.
+	reset   *resetOrder
+	retired []crdt.ClientID
+	by      persistence.NewEntry
 
 	// The outcome. What is 0 did not happen. err is the first failure.
 	pointer   persistence.Pointer
 	segmented persistence.Position
 	trimmed   persistence.Position
-	err       error
+	// generation is the one that a reset began. unclear: it tried to and failed,
+	// but files of a next generation may be there, or even the record at it.
+	generation persistence.Generation
+	unclear    bool
+	err        error
 }

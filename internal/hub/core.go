@@ -96,6 +96,11 @@ type core struct {
 
 	stored storedState
 
+	// retired are the clients of the generations before, ascending; none in the
+	// first. resetting is an order to begin the next one.
+	retired   []crdt.ClientID
+	resetting *resetOrder
+
 	// draining: the process stops; nothing more is taken in.
 	draining bool
 	// discarding: updates are set aside unread.
@@ -153,7 +158,7 @@ func newCore(opt coreOptions, doc *crdt.Doc, rec persistence.Record, tail persis
 // of their fields before the next step.
 func (c *core) step(in input, fx *effects) {
 	c.now, c.fx = in.now, fx
-	c.discarding = in.readOnly || in.full || c.windowClosed()
+	c.discarding = in.readOnly || in.full || c.windowClosed() || c.resetting != nil
 	fx.logFrom = c.version
 	c.batch.begin(c, in.commands)
 	for i := range in.commands {
@@ -211,6 +216,8 @@ func (c *core) handle(cmd *command) {
 		c.inspect(cmd.request)
 	case cmdChange:
 		c.change(cmd.request)
+	case cmdReset:
+		c.reset(cmd.request)
 	case cmdDrain:
 		c.draining, c.discarding = true, true
 	case cmdTick:
@@ -235,8 +242,12 @@ func (c *core) message(s *Subscription, kind syncproto.Kind, payload []byte) {
 // subscribe makes s a member, asks for what its client has and shows it who is
 // there.
 func (c *core) subscribe(s *Subscription) {
-	if c.draining {
+	switch {
+	case c.draining || c.resetting != nil && c.resetting.begun:
 		c.fx.ends = append(c.fx.ends, ending{s, endRestart})
+		return
+	case c.otherGeneration(&s.peer):
+		c.fx.ends = append(c.fx.ends, ending{s, endReset})
 		return
 	}
 	s.at.index = int32(len(c.subs))
@@ -295,6 +306,10 @@ func (c *core) drop(why *EndError) {
 	}
 	c.stored.fail(c, why)
 	c.failChanges(why)
+	if o := c.resetting; o != nil {
+		c.resetting = nil
+		c.fx.answers = append(c.fx.answers, answer{o.request, why})
+	}
 	c.fx.log, c.fx.out = c.fx.log[:0], c.fx.out[:0]
 	c.fx.drop, c.over = why, why
 }
@@ -303,7 +318,7 @@ func (c *core) drop(why *EndError) {
 func (c *core) turnAway(cmd *command) {
 	switch {
 	case cmd.kind == cmdSubscribe:
-		c.fx.ends = append(c.fx.ends, ending{cmd.sub, c.over})
+		c.fx.ends = append(c.fx.ends, ending{cmd.sub, c.over.toNewcomers()})
 	case cmd.request != nil:
 		c.fx.answers = append(c.fx.answers, answer{cmd.request, c.over})
 	}

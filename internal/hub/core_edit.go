@@ -30,6 +30,17 @@ func (c *core) change(r *request) {
 		return
 	}
 	order := r.change
+	if order.update != nil {
+		retired, err := c.mentionsRetired(order.update)
+		if retired {
+			err = ErrRetired
+		}
+		if err != nil {
+			c.opt.count.refused.Inc()
+			c.fx.answers = append(c.fx.answers, answer{r, err})
+			return
+		}
+	}
 	if order.seed != "" && c.version > 0 {
 		c.answerLater(r)
 		return

@@ -85,6 +85,10 @@ func (c *core) snapshotWanted(r *request) {
 func (c *core) jobDone(j *job) {
 	st := &c.stored
 	st.running = nil
+	if j.kind == jobReset && (j.generation > 0 || j.unclear) {
+		c.resetDone(j)
+		return
+	}
 	if j.pointer.Position > c.record.Snapshot.Position {
 		c.record.Previous, c.record.Snapshot = c.record.Snapshot, j.pointer
 		st.tail.Entries -= j.tail.Entries
@@ -103,6 +107,9 @@ func (c *core) jobDone(j *job) {
 	}
 	if j.err != nil {
 		st.retryAt = c.now.Add(retryStored)
+	}
+	if j.kind == jobReset {
+		c.resetDone(j)
 	}
 	if j.request != nil {
 		j.request.pointer = j.pointer
@@ -198,7 +205,8 @@ func (c *core) plan() {
 	if c.full != nil && c.now.Sub(c.full.used) >= fullKept {
 		c.dropFull()
 	}
-	if st.frozen == nil && st.running == nil && c.version > 0 {
+	alone := c.planReset()
+	if !alone && st.frozen == nil && st.running == nil && c.version > 0 {
 		switch {
 		case len(st.wanted) > 0 && c.own():
 			c.wanted()
@@ -206,11 +214,11 @@ func (c *core) plan() {
 			c.freeze(nil)
 		}
 	}
-	if st.running == nil && st.frozen != nil && st.frozen.position <= c.committed {
+	if !alone && st.running == nil && st.frozen != nil && st.frozen.position <= c.committed {
 		st.frozen, st.running = nil, st.frozen
 		c.start()
 	}
-	if st.running == nil && !st.unsegmented.IsZero() && !c.now.Before(st.retryAt) &&
+	if !alone && st.running == nil && !st.unsegmented.IsZero() && !c.now.Before(st.retryAt) &&
 		c.now.Sub(st.unsegmented) >= c.opt.segmentInterval && c.own() {
 		c.segment()
 	}
@@ -250,7 +258,7 @@ func (c *core) segment() {
 // when it was never written, or the process stops.
 func (c *core) mayUnload() bool {
 	st := &c.stored
-	if len(c.subs) > 0 || c.committed < c.version || st.running != nil || st.frozen != nil || len(st.wanted) > 0 {
+	if len(c.subs) > 0 || c.resetting != nil || c.committed < c.version || st.running != nil || st.frozen != nil || len(st.wanted) > 0 {
 		return false
 	}
 	if c.draining {

@@ -15,6 +15,9 @@ const (
 	// that the document does not know it may name.
 	maxVectorBytes = 256 << 10
 	extraClients   = 1000
+	// retiredVectorBytes is what a retired client may take in a vector, which
+	// has to be read to be refused for the right reason.
+	retiredVectorBytes = 16
 	// fullKept is how long an unused encoding of the whole state is kept.
 	fullKept = 5 * time.Second
 	// chaseBatch and chaseEvery pace requests for state after a stall.
@@ -41,11 +44,14 @@ type shared struct {
 // too much of late or one is still on its way; then later, to the newest
 // request.
 func (c *core) syncStep1(s *Subscription, vector []byte) {
-	if len(vector) > maxVectorBytes {
+	if len(vector) > maxVectorBytes+retiredVectorBytes*len(c.retired) {
 		c.garble(s)
 		return
 	}
 	sv, err := crdt.DecodeStateVector(vector)
+	if err == nil && c.knowsRetired(s, sv) {
+		return
+	}
 	if err != nil || sv.Len() > extraClients && sv.Len() > c.doc.StateVector().Len()+extraClients {
 		c.garble(s)
 		return

@@ -35,6 +35,8 @@ func (c *core) update(s *Subscription, kind syncproto.Kind, update []byte) {
 		c.heard(s, kind)
 		c.opt.count.known.Inc()
 		return
+	case !c.admits(s, update):
+		return
 	case !s.peer.CanWrite:
 		c.readerUpdate(s, update)
 		return

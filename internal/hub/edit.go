@@ -113,6 +113,25 @@ func (h *Hub) Erase(ctx context.Context, document string) error {
 	return waitFor(ctx, job)
 }
 
+// Reset begins the document's next generation: what from holds, or what is there
+// now when from is nil, made anew by one fresh client. All clients of before are
+// retired for good, and sessions end with CodeReset; so does every later one that
+// brings anything of theirs. It returns the new generation. Until then nothing is
+// taken in; what a client made meanwhile and was not told to be saved is lost
+// with its old copy. from is the hub's from now on.
+//
+// Errors: ErrNotFound, ErrClosed, ErrInvalidName, ErrNotCommitting when another
+// reset is under way, ErrEnded when the document moved or it is not known whether
+// it happened, and those of the stores. After ErrEnded and the context's error it
+// may have happened, or may still.
+func (h *Hub) Reset(ctx context.Context, document, author string, from *crdt.Doc) (persistence.Generation, error) {
+	r := &request{reset: &resetOrder{author: author, from: from}}
+	if err := h.ask(ctx, document, cmdReset, r); err != nil {
+		return 0, err
+	}
+	return r.record.Generation, r.err
+}
+
 // DocumentStats are figures of a document that is in memory.
 type DocumentStats struct {
 	Subscriptions, Writers int

@@ -14,6 +14,8 @@ const (
 	CodeMalformed = 4400
 	// CodeErased: the document was erased.
 	CodeErased = 4404
+	// CodeReset: the document was reset, and the client holds what was before.
+	CodeReset = 4409
 	// CodeTooLarge: the update would grow a document over its size limit.
 	CodeTooLarge = 4413
 	// CodeRefused: the update is valid but breaks a limit other than size.
@@ -44,6 +46,8 @@ var (
 	// ErrTooLarge: the document is at its size limit, or too much of it waits
 	// for what is missing.
 	ErrTooLarge = errors.New("the document is at its size limit")
+	// ErrRetired: the update is of a generation of the document that is over.
+	ErrRetired = errors.New("the update is of what the document was before it was reset")
 	// ErrInvalidKey: the log can't hold such an idempotency key.
 	ErrInvalidKey = errors.New("invalid idempotency key")
 )
@@ -61,11 +65,21 @@ func (e *EndError) Error() string { return fmt.Sprintf("subscription ended: %d %
 // Is makes every EndError an ErrEnded.
 func (e *EndError) Is(target error) bool { return target == ErrEnded }
 
+// toNewcomers is what the end of a document means to those who have not seen
+// anything of it yet: after a reset they may come at once.
+func (e *EndError) toNewcomers() *EndError {
+	if e == endReset {
+		return endRestart
+	}
+	return e
+}
+
 var (
 	endClosed  = &EndError{Code: 1000, Reason: "closed"}
 	endRestart = &EndError{Code: CodeRestart, Reason: "restarting"}
 	endFenced  = &EndError{Code: CodeRestart, Reason: "the document has moved"}
 	endErased  = &EndError{Code: CodeErased, Reason: "the document was erased"}
+	endReset   = &EndError{Code: CodeReset, Reason: "the document was reset: reload it, what you have is of before"}
 	endLoad    = &EndError{Code: CodeUnavailable, Reason: "the document could not be loaded"}
 	endSlow    = &EndError{Code: CodeSlow, Reason: "nothing was read for too long"}
 	endGarbled = &EndError{Code: CodeMalformed, Reason: "malformed updates"}

@@ -108,3 +108,17 @@ func (l *faultyLog) Claim(ctx context.Context, document, owner string, seen pers
 	}
 	return l.Log.Claim(ctx, document, owner, seen)
 }
+
+func (l *faultyLog) Reset(ctx context.Context, document string, epoch persistence.Epoch, head persistence.Position, p persistence.Pointer) error {
+	if _, err := l.state(); err != nil {
+		return err
+	}
+	err := l.Log.Reset(ctx, document, epoch, head, p)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.forget > 0 && err == nil {
+		l.forget--
+		return persistence.ErrUnknown
+	}
+	return err
+}

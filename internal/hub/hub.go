@@ -29,6 +29,13 @@ type Snapshots interface {
 	// Segment stores the log after rec.Segmented, up to position to, as
 	// history. It returns how far it came.
 	Segment(ctx context.Context, rec persistence.Record, to persistence.Position) (persistence.Position, error)
+	// Retired returns the clients of the generations before that of rec, in
+	// ascending order.
+	Retired(ctx context.Context, rec persistence.Record) ([]crdt.ClientID, error)
+	// Renew stores the beginning of the generation after that of rec: what from
+	// holds, or state when from is nil, made anew by a client that is none of
+	// those retired before or known to state. by tells when, and who asked.
+	Renew(ctx context.Context, rec persistence.Record, from *crdt.Doc, state []byte, retired []crdt.ClientID, by persistence.NewEntry) (persistence.Pointer, error)
 	// Trimmable returns up to which position the log of rec may be trimmed,
 	// given that what must remain was read back.
 	Trimmable(ctx context.Context, rec persistence.Record) persistence.Position
@@ -220,6 +227,8 @@ func (h *Hub) Snapshot(ctx context.Context, document, label string) (persistence
 type request struct {
 	label   string
 	change  *change
+	reset   *resetOrder
+	record  persistence.Record // after a reset, as far as it tells
 	done    chan struct{}
 	state   State
 	stats   DocumentStats

@@ -55,6 +55,18 @@ func (k keeper) Segment(_ context.Context, rec persistence.Record, to persistenc
 	return p, err
 }
 
+func (k keeper) Retired(_ context.Context, rec persistence.Record) (clients []crdt.ClientID, err error) {
+	away(func() { clients, err = k.real.Retired(context.Background(), rec) })
+	return clients, err
+}
+
+func (k keeper) Renew(
+	_ context.Context, rec persistence.Record, from *crdt.Doc, state []byte, retired []crdt.ClientID, by persistence.NewEntry,
+) (p persistence.Pointer, err error) {
+	away(func() { p, err = k.real.Renew(context.Background(), rec, from, state, retired, by) })
+	return p, err
+}
+
 func (k keeper) Trimmable(_ context.Context, rec persistence.Record) (p persistence.Position) {
 	away(func() { p = k.real.Trimmable(context.Background(), rec) })
 	return p

@@ -3,10 +3,12 @@ package hub
 import (
 	"errors"
 	"hash/maphash"
+	"slices"
 	"sync"
 
 	"go.uber.org/zap"
 
+	"ysync/crdt"
 	"ysync/internal/metrics"
 	"ysync/persistence"
 )
@@ -157,11 +159,8 @@ func (h *Hub) load(d *document) {
 		return
 	}
 	start := h.opt.Now()
-	doc, rec, tail, err := h.opt.Snapshots.Load(h.ctx, d.name)
+	doc, rec, tail, retired, err := h.read(d.name)
 	<-h.loads
-	if err == nil && !rec.Tombstone.IsZero() {
-		err = persistence.ErrErased
-	}
 	if err != nil {
 		h.opt.Metrics.LoadSeconds.WithLabelValues(metrics.Failed).Observe(h.opt.Now().Sub(start).Seconds())
 		why := endLoad
@@ -180,6 +179,7 @@ func (h *Hub) load(d *document) {
 	h.opt.Metrics.LoadSeconds.WithLabelValues(metrics.OK).Observe(now.Sub(start).Seconds())
 	h.commit.loaded(d, rec)
 	c := newCore(h.coreOptions(), doc, rec, tail, now)
+	c.retired = retired
 	d.mu.Lock()
 	if d.phase == gone {
 		// Close has given it up.
@@ -191,5 +191,23 @@ func (h *Hub) load(d *document) {
 	d.mu.Unlock()
 	if queue {
 		h.queue.push(d)
+	}
+}
+
+// read loads a document, and whom it must not let in.
+func (h *Hub) read(name string) (*crdt.Doc, persistence.Record, persistence.Tail, []crdt.ClientID, error) {
+	for {
+		doc, rec, tail, err := h.opt.Snapshots.Load(h.ctx, name)
+		if err == nil && !rec.Tombstone.IsZero() {
+			err = persistence.ErrErased
+		}
+		if err != nil || rec.Generation <= 1 {
+			return doc, rec, tail, nil, err
+		}
+		retired, err := h.opt.Snapshots.Retired(h.ctx, rec)
+		if _, taken := slices.BinarySearch(retired, doc.ClientID()); taken && err == nil {
+			continue // the client that the server's own edits are made by is drawn anew
+		}
+		return doc, rec, tail, retired, err
 	}
 }

@@ -135,12 +135,12 @@ func (r *runner) apply(d *document, now time.Time) {
 func (r *runner) drop(d *document, why *EndError) {
 	h := r.hub
 	h.forget(d)
-	h.remove(d, why, always)
+	h.remove(d, why.toNewcomers(), always)
 	if why == endFenced {
 		h.opt.Metrics.FencedTotal.Inc()
 	}
 	log := h.opt.Logger.Error
-	if why == endErased {
+	if why == endErased || why == endReset {
 		log = h.opt.Logger.Info
 	}
 	log("the document was dropped", zap.String("document", d.name), zap.String("reason", why.Reason))

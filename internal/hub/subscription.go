@@ -18,6 +18,9 @@ type Peer struct {
 	Subject string
 	// CanWrite: updates are accepted. CanPresence: presence is accepted.
 	CanWrite, CanPresence bool
+	// Generation is the only one of the document for which the session was let
+	// in; 0 for any.
+	Generation uint64
 	// Echo: the client takes its own update coming back for the
 	// acknowledgement. It gets every update after the commit, its own too.
 	Echo bool
@@ -131,6 +134,9 @@ type member struct {
 	// refused: it sent something new without the right to write; nothing is
 	// acknowledged any more.
 	pending bool
+	// judged: it has said what it holds, and none of it is of a generation that
+	// is over.
+	judged bool
 	// gaps are what it waits for, while it is pending.
 	gaps    []gap
 	owes    bool

@@ -62,7 +62,7 @@ func AppendString(dst []byte, s string) []byte {
 }
 
 // AppendBytes appends b with its length before it (lib0 writeVarUint8Array).
-func AppendBytes(dst, b []byte) []byte {
+func AppendBytes[T ~string | ~[]byte](dst []byte, b T) []byte {
 	dst = AppendUvarint(dst, uint64(len(b)))
 	return append(dst, b...)
 }

@@ -50,11 +50,16 @@ type Reader struct {
 	b    []byte
 	off  int // next byte of b, 0 ≤ off ≤ len(b)
 	base int // offset of b in the outermost input, for errors only
+	wtf8 bool // strings are as in memory
 	err  error
 }
 
 // NewReader returns a Reader over b, which it aliases.
 func NewReader(b []byte) Reader { return Reader{b: b} }
+
+// NewWTF8Reader returns a Reader over bytes of the program's own, in which
+// strings may hold lone surrogates as they do in memory. They are not checked.
+func NewWTF8Reader(b []byte) Reader { return Reader{b: b, wtf8: true} }
 
 // Len returns the number of bytes left, 0 after a failure.
 func (r *Reader) Len() int {
@@ -304,14 +309,15 @@ func (r *Reader) Sub() Reader {
 	if r.err != nil {
 		return Reader{err: r.err}
 	}
-	return Reader{b: b, base: r.base + r.off - len(b)}
+	return Reader{b: b, base: r.base + r.off - len(b), wtf8: r.wtf8}
 }
 
-// StringBytes reads a length and that many bytes of UTF-8, aliasing the input.
+// StringBytes reads a length and that many bytes of UTF-8, or of WTF-8 that is
+// not checked, aliasing the input.
 func (r *Reader) StringBytes() []byte {
 	start := r.off
 	b := r.Bytes()
-	if r.err == nil && !utf8.Valid(b) {
+	if r.err == nil && !r.wtf8 && !utf8.Valid(b) {
 		r.failAt(start, ErrUTF8)
 		return nil
 	}

@@ -41,12 +41,7 @@ type Server struct {
 // true in the environment: then it fails.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	if _, err := find(); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skipf("not run: %v", err)
-	}
+	Need(t)
 	for name, v := range Environment() {
 		t.Setenv(name, v)
 	}
@@ -56,6 +51,17 @@ func Start(t testing.TB) *Server {
 	}
 	t.Cleanup(func() { s.Kill(t) })
 	return s
+}
+
+// Need ends a test where a server cannot be started: it says so, or fails when CI=true.
+func Need(t testing.TB) {
+	t.Helper()
+	if _, err := find(); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skipf("NOT RUN: %v", err)
+	}
 }
 
 // Environment is what a client of the server has to have in its environment.

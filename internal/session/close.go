@@ -18,6 +18,9 @@ const (
 
 	// CloseMalformed: messages that do not decode, repeatedly or from the start.
 	CloseMalformed = 4400
+	// CloseUnauthorized: no token, one that is not good, or one that has
+	// expired meanwhile.
+	CloseUnauthorized = 4401
 	// CloseForbidden: no grant for the document.
 	CloseForbidden = 4403
 	// CloseName: there is no document of this name, as none can have it. (An
@@ -28,6 +31,8 @@ const (
 
 	// CloseInternal: a fault of the server.
 	CloseInternal = 4500
+	// CloseUnavailable: whether the client may come in cannot be told now.
+	CloseUnavailable = 4503
 	// CloseSlowReader: nothing was read from the connection for Limits.StallFor.
 	CloseSlowReader = 4508
 	// CloseSlowSender: a large message came too slowly for the memory it holds.

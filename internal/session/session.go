@@ -21,6 +21,8 @@ type Session struct {
 	unsaved bool
 
 	opened time.Time
+	// expires is when the grant ends; 0 for never.
+	expires instant
 	// sent is when a frame was last handed to the transport in full.
 	sent instant
 
@@ -54,7 +56,11 @@ const (
 // New starts a session at now. limits has its defaults filled in and is
 // retained.
 func New(limits *Limits, grant auth.Grant, now time.Time) Session {
-	return Session{limits: limits, scope: grant.Scope, opened: now, sent: 1}
+	s := Session{limits: limits, scope: grant.Scope, opened: now, sent: 1}
+	if !grant.Expiry.IsZero() {
+		s.expires = s.at(grant.Expiry)
+	}
+	return s
 }
 
 // Step is what the driver has to do after a call, in the order of the fields.
@@ -184,6 +190,8 @@ func (s *Session) Tick(now time.Time) Step {
 	at := s.at(now)
 	switch {
 	case s.state == closed:
+	case s.expires != 0 && at >= s.expires:
+		return s.close(step, Closef(CloseUnauthorized, "the token has expired"))
 	case s.tooSlow(at):
 		return s.close(step, Closef(CloseSlowSender, "a large message came too slowly"))
 	case s.writing != 0:

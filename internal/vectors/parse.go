@@ -1,10 +1,12 @@
 package vectors
 
 import (
-	"encoding/json"
 	"fmt"
 	"strconv"
+	"unicode/utf16"
 	"unicode/utf8"
+
+	"ysync/internal/lib0"
 )
 
 // UnmarshalJSON keeps the order of object keys.
@@ -123,7 +125,31 @@ func (p *parser) str() (string, error) {
 	if raw := p.b[start+1 : p.i-1]; !escaped && utf8.Valid(raw) {
 		return string(raw), nil
 	}
-	var s string
-	err := json.Unmarshal(p.b[start:p.i], &s)
-	return s, err
+	return unescape(p.b[start+1 : p.i-1])
+}
+
+var escapes = map[byte]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
+
+// unescape reads what stands between quotes. Lone surrogates stay, as Value.Text spells them.
+func unescape(b []byte) (string, error) {
+	var units []uint16
+	for i := 0; i < len(b); {
+		switch {
+		case b[i] != '\\':
+			r, n := utf8.DecodeRune(b[i:])
+			units = utf16.AppendRune(units, r)
+			i += n
+		case b[i+1] != 'u':
+			units = append(units, uint16(escapes[b[i+1]]))
+			i += 2
+		default:
+			u, err := strconv.ParseUint(string(b[i+2:i+6]), 16, 16)
+			if err != nil {
+				return "", fmt.Errorf("vectors: %w", err)
+			}
+			units = append(units, uint16(u))
+			i += 6
+		}
+	}
+	return lib0.FromUTF16(units), nil
 }

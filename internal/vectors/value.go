@@ -8,8 +8,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf16"
 	"unicode/utf8"
+
+	"ysync/internal/lib0"
 )
 
 // Kind tells what a Value holds.
@@ -82,23 +83,11 @@ func (v Value) Tag() string {
 // surrogate gets the three bytes that UTF-8 would give it.
 func (v Value) Text() string {
 	if units := v.Get("$utf16"); units.Kind == List {
-		var b []byte
-		for i := 0; i < len(units.List); i++ {
-			u := rune(units.List[i].Num)
-			if i+1 < len(units.List) {
-				if r := utf16.DecodeRune(u, rune(units.List[i+1].Num)); r != utf8.RuneError {
-					b = utf8.AppendRune(b, r)
-					i++
-					continue
-				}
-			}
-			if utf16.IsSurrogate(u) {
-				b = append(b, 0xed, 0x80|byte(u>>6&0x3f), 0x80|byte(u&0x3f))
-			} else {
-				b = utf8.AppendRune(b, u)
-			}
+		var us []uint16
+		for _, u := range units.List {
+			us = append(us, uint16(u.Num))
 		}
-		return string(b)
+		return lib0.FromUTF16(us)
 	}
 	return v.Str
 }
@@ -157,17 +146,8 @@ func MakeString(s string) Value {
 		return Value{Kind: String, Str: s}
 	}
 	var units []Value
-	for len(s) > 0 {
-		r, n := utf8.DecodeRuneInString(s)
-		if r == utf8.RuneError && n == 1 && len(s) >= 3 && s[0] == 0xed {
-			r, n = 0xd000|rune(s[1]&0x3f)<<6|rune(s[2]&0x3f), 3
-		}
-		if hi, lo := utf16.EncodeRune(r); hi != utf8.RuneError {
-			units = append(units, MakeNumber(float64(hi)), MakeNumber(float64(lo)))
-		} else {
-			units = append(units, MakeNumber(float64(r)))
-		}
-		s = s[n:]
+	for _, u := range lib0.AppendUTF16(nil, s) {
+		units = append(units, MakeNumber(float64(u)))
 	}
 	return MakeObject(Field{"$utf16", MakeList(units...)})
 }
@@ -275,12 +255,15 @@ func (v Value) append(b []byte) []byte {
 // control characters stands for itself.
 func appendQuoted(b []byte, s string) []byte {
 	b = append(b, '"')
-	for i := range len(s) {
+	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
 		case c == '"' || c == '\\':
 			b = append(b, '\\', c)
 		case c < 0x20:
 			b = fmt.Appendf(b, "\\u%04x", c)
+		case c == 0xed && i+2 < len(s) && s[i+1] >= 0xa0: // a lone surrogate
+			b = fmt.Appendf(b, "\\ud%03x", uint16(s[i+1]&0x3f)<<6|uint16(s[i+2]&0x3f))
+			i += 2
 		default:
 			b = append(b, c)
 		}

@@ -2,6 +2,7 @@ package vectors_test
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"ysync/internal/vectors"
@@ -59,5 +60,15 @@ func TestStringsWithLoneSurrogates(t *testing.T) {
 	}
 	if d := vectors.Diff(v, vectors.MakeString(v.Text())); d != "" {
 		t.Fatal(d)
+	}
+	const key = `{"a\ud83d\n\u00e9\ude00\ud83d":1}`
+	if err := json.Unmarshal([]byte(key), &v); err != nil {
+		t.Fatal(err)
+	}
+	if got := v.Fields[0].Key; got != "a\xed\xa0\xbd\né\xed\xb8\x80\xed\xa0\xbd" {
+		t.Fatalf("%q", got)
+	}
+	if got := string(v.JSON()); got != strings.NewReplacer("\\n", "\\u000a", "\\u00e9", "é").Replace(key) {
+		t.Fatal(got)
 	}
 }

@@ -110,7 +110,9 @@ func (l *Log) change(ctx context.Context, op, name string, rule func(persistence
 	}
 	if after != before {
 		d := l.store.putLocked(after)
-		if gone := after.Trimmed - before.Trimmed; gone > 0 {
+		if after.Generation != before.Generation {
+			d.entries = nil
+		} else if gone := after.Trimmed - before.Trimmed; gone > 0 {
 			// A document that is adopted is trimmed of entries it never had.
 			d.entries = slices.Clone(d.entries[min(gone, persistence.Position(len(d.entries))):])
 		}
@@ -149,6 +151,12 @@ func (l *Log) SetSeed(ctx context.Context, name string, e persistence.Epoch, key
 // Trim implements persistence.Log.
 func (l *Log) Trim(ctx context.Context, name string, e persistence.Epoch, upTo persistence.Position) error {
 	_, err := l.change(ctx, "trim", name, func(r persistence.Record) (persistence.Record, error) { return r.TrimmedTo(e, upTo) })
+	return err
+}
+
+// Reset implements persistence.Log.
+func (l *Log) Reset(ctx context.Context, name string, e persistence.Epoch, head persistence.Position, p persistence.Pointer) error {
+	_, err := l.change(ctx, "reset", name, func(r persistence.Record) (persistence.Record, error) { return r.Renewed(e, head, p) })
 	return err
 }
 

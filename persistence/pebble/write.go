@@ -263,7 +263,7 @@ func onlyTrimmed(before, after persistence.Record) bool {
 // that it has given up.
 func putChange(write *pebble.Batch, before, after *persistence.Record) error {
 	switch {
-	case !after.Tombstone.IsZero():
+	case !after.Tombstone.IsZero() || after.Generation != before.Generation:
 		lower, upper := documentBounds(after.Document)
 		if err := write.DeleteRange(lower, upper, nil); err != nil {
 			return err
@@ -311,6 +311,12 @@ func (l *Log) Trim(ctx context.Context, name string, e persistence.Epoch, upTo p
 		}
 		return r.TrimmedTo(e, upTo)
 	})
+	return err
+}
+
+// Reset implements persistence.Log.
+func (l *Log) Reset(ctx context.Context, name string, e persistence.Epoch, head persistence.Position, p persistence.Pointer) error {
+	_, err := l.change(ctx, "reset", name, func(r persistence.Record) (persistence.Record, error) { return r.Renewed(e, head, p) })
 	return err
 }
 

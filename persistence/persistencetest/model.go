@@ -17,6 +17,7 @@ import (
 // be and apart from the code under test: positions are indices into all
 // entries that ever were.
 type twin struct {
+	resets    int
 	claims    []string
 	entries   []persistence.Entry
 	trimmed   int
@@ -36,13 +37,20 @@ func (d *twin) refusal(e persistence.Epoch) error {
 	return nil
 }
 
+func (d *twin) generation() persistence.Generation {
+	if d == nil {
+		return 1
+	}
+	return persistence.Generation(1 + d.resets)
+}
+
 // record is the record that the log must show.
 func (d *twin) record(name string) persistence.Record {
 	r := persistence.Record{Document: name}
 	if d == nil {
 		return r
 	}
-	r.Generation = 1
+	r.Generation = d.generation()
 	r.Epoch = persistence.Epoch(len(d.claims))
 	r.Head = persistence.Position(len(d.entries))
 	if !d.erased.IsZero() {
@@ -86,6 +94,7 @@ func checkModel(t *testing.T, newStore func(t testing.TB) Reopen) {
 			"segmented": func(*rapid.T) { m.segmented() },
 			"trim":      func(*rapid.T) { m.trim() },
 			"erase":     func(*rapid.T) { m.erase() },
+			"reset":     func(*rapid.T) { m.reset() },
 			"read":      func(*rapid.T) { m.read() },
 			"list":      func(*rapid.T) { m.list() },
 			"restart":   func(*rapid.T) { m.restart() },
@@ -167,7 +176,7 @@ func (m *machine) append() {
 	chosen := rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"a", "a\x00", "a\x00\x01", "aa", "b", "z"}), 1, 4, rapid.ID[string]).Draw(m.t, "documents")
 	var batches []persistence.Batch
 	for _, name := range chosen {
-		b := persistence.Batch{Document: name, Generation: 1, Epoch: m.epoch(m.documents[name])}
+		b := persistence.Batch{Document: name, Generation: m.documents[name].generation(), Epoch: m.epoch(m.documents[name])}
 		for range rapid.IntRange(1, 3).Draw(m.t, "entries") {
 			m.updates++
 			b.Entries = append(b.Entries, persistence.NewEntry{
@@ -253,6 +262,29 @@ func (m *machine) trim() {
 	}
 	if m.expect("trim", m.log.Trim(ctx, name, e, p), want) {
 		d.trimmed = max(d.trimmed, int(p))
+	}
+}
+
+// reset begins a generation: an entry that the log has no more stands for all
+// before it.
+func (m *machine) reset() {
+	name := m.name()
+	d := m.documents[name]
+	e, head := m.epoch(d), m.position(d)
+	want := d.refusal(e)
+	switch {
+	case want != nil:
+	case int(head) != len(d.entries):
+		want = persistence.ErrInvalid
+	case d.segmented < len(d.entries):
+		want = persistence.ErrTrimTooFar
+	}
+	if !m.expect("reset", m.log.Reset(ctx, name, e, head, pointer(1)), want) {
+		return
+	}
+	*d = twin{
+		resets: d.resets + 1, claims: append(d.claims, ""), entries: make([]persistence.Entry, 1),
+		trimmed: 1, segmented: 1, snapshots: []persistence.Pointer{pointer(1)},
 	}
 }
 

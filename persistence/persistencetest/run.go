@@ -31,7 +31,7 @@ func RunShared(t *testing.T, newStore func(t testing.TB) Reopen) {
 }
 
 func run(t *testing.T, newStore func(t testing.TB) Reopen, second []check) {
-	for _, group := range [][]check{second, appendChecks, claimChecks, readChecks, trimChecks, pointerChecks, eraseChecks, nameChecks, listChecks, receiveChecks, lifeChecks, concurrencyChecks} {
+	for _, group := range [][]check{second, appendChecks, claimChecks, readChecks, trimChecks, pointerChecks, eraseChecks, nameChecks, listChecks, receiveChecks, resetChecks, lifeChecks, concurrencyChecks} {
 		for _, c := range group {
 			t.Run(c.name, func(t *testing.T) {
 				c.run(&store{T: t, reopen: newStore(t)})

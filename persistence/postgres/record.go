@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"time"
@@ -143,11 +144,30 @@ const updateRow = `UPDATE ysync.documents SET stamp = $1, generation = $2, epoch
 	updated_ms = CASE WHEN $13::bigint IS NULL THEN updated_ms ELSE NULL END, tombstone_ms = $13, seed_key = $14
 	WHERE id = $15 AND stamp = $16 RETURNING ` + columns
 
+// resetRow is updateRow for the next generation, whose head it sets; it does
+// nothing when an append has moved the head meanwhile.
+const resetRow = `UPDATE ysync.documents SET stamp = $1, generation = $2, epoch = $3, owner = $4,
+	head = $5, trimmed = $6, segmented = $7, snapshot_position = $8, snapshot_key = $9, snapshot_sha256 = $10,
+	previous_position = $11, previous_key = $12, previous_sha256 = $13, updated_ms = NULL
+	WHERE id = $14 AND stamp = $15 AND head = $16 RETURNING ` + columns
+
 // store writes a record in the place of the row that it was made from. It
 // reports whether it did: not when somebody else has changed the row since.
 func store(ctx context.Context, conn *pgxpool.Conn, before row, after persistence.Record, stamp int64) (row, bool, error) {
-	statement, arguments := storing(before, idOf(before), after, stamp)
-	r, err := scanRow(conn.QueryRow(ctx, statement, arguments...))
+	var answer pgx.Row
+	switch {
+	case before.id == 0:
+		answer = conn.QueryRow(ctx, insertRow, insertArguments(idOf(before), after, stamp)...)
+	case after.Generation != before.Generation:
+		answer = conn.QueryRow(ctx, resetRow, stamp, number(after.Generation), number(after.Epoch), after.Owner,
+			number(after.Head), number(after.Trimmed), number(after.Segmented),
+			number(after.Snapshot.Position), after.Snapshot.Key, after.Snapshot.SHA256[:],
+			number(after.Previous.Position), after.Previous.Key, after.Previous.SHA256[:],
+			before.id, before.stamp, number(before.Head))
+	default:
+		answer = conn.QueryRow(ctx, updateRow, updateArguments(before, after, stamp)...)
+	}
+	r, err := scanRow(answer)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return r, false, nil
 	}
@@ -162,25 +182,26 @@ func idOf(r row) int64 {
 	return r.id
 }
 
-// storing is the statement that writes a record in the place of a row, or in a
-// new one with the id. It returns the row, if it did.
-func storing(before row, id int64, after persistence.Record, stamp int64) (statement string, arguments []any) {
-	if before.id == 0 {
-		return insertRow, []any{
-			[]byte(after.Document), id, stamp,
-			number(after.Generation), number(after.Epoch), after.Owner,
-			number(after.Head), number(after.Trimmed), number(after.Segmented),
-			number(after.Snapshot.Position), after.Snapshot.Key, after.Snapshot.SHA256[:],
-			number(after.Previous.Position), after.Previous.Key, after.Previous.SHA256[:],
-			millisOf(after.Updated), millisOf(after.Tombstone), after.SeedKey,
-		}
+// insertArguments are those of insertRow.
+func insertArguments(id int64, after persistence.Record, stamp int64) []any {
+	return []any{
+		[]byte(after.Document), id, stamp,
+		number(after.Generation), number(after.Epoch), after.Owner,
+		number(after.Head), number(after.Trimmed), number(after.Segmented),
+		number(after.Snapshot.Position), after.Snapshot.Key, after.Snapshot.SHA256[:],
+		number(after.Previous.Position), after.Previous.Key, after.Previous.SHA256[:],
+		millisOf(after.Updated), millisOf(after.Tombstone), after.SeedKey,
 	}
-	return updateRow, []any{
+}
+
+// updateArguments are those of updateRow.
+func updateArguments(before row, after persistence.Record, stamp int64) []any {
+	return []any{
 		stamp, number(after.Generation), number(after.Epoch), after.Owner,
 		number(after.Trimmed), number(after.Segmented),
 		number(after.Snapshot.Position), after.Snapshot.Key, after.Snapshot.SHA256[:],
 		number(after.Previous.Position), after.Previous.Key, after.Previous.SHA256[:],
-		millisOf(after.Tombstone), after.SeedKey, id, before.stamp,
+		millisOf(after.Tombstone), after.SeedKey, before.id, before.stamp,
 	}
 }
 
@@ -317,6 +338,16 @@ func (l *Log) Trim(ctx context.Context, name string, e persistence.Epoch, upTo p
 	return l.purge(ctx, "trim", r, r.Trimmed)
 }
 
+// Reset implements persistence.Log. The record is durable before the entries
+// go: when that fails, the next trim goes on with it.
+func (l *Log) Reset(ctx context.Context, name string, e persistence.Epoch, head persistence.Position, p persistence.Pointer) error {
+	r, err := l.change(ctx, "reset", name, func(r persistence.Record) (persistence.Record, error) { return r.Renewed(e, head, p) })
+	if err != nil {
+		return err
+	}
+	return l.purge(ctx, "reset", r, r.Trimmed)
+}
+
 // Erase implements persistence.Log. The tombstone is durable before the
 // entries go: when that fails, erasing again goes on with it.
 func (l *Log) Erase(ctx context.Context, name string, at time.Time) error {
@@ -330,10 +361,15 @@ func (l *Log) Erase(ctx context.Context, name string, at time.Time) error {
 // purgeRows bounds one statement that removes entries.
 const purgeRows = 5000
 
-// purge removes the entries up to a position, a part at a time.
+// purge removes the entries of a generation up to a position, and all of those
+// before it, a part at a time.
 func (l *Log) purge(ctx context.Context, op string, r row, upTo persistence.Position) error {
 	for generation := persistence.Generation(1); generation <= r.Generation; generation++ {
-		if err := l.purgeGeneration(ctx, r, generation, upTo); err != nil {
+		to := upTo
+		if generation < r.Generation {
+			to = math.MaxInt64
+		}
+		if err := l.purgeGeneration(ctx, r, generation, to); err != nil {
 			return callError(op, r.Document, err)
 		}
 	}

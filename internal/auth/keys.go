@@ -1,0 +1,196 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+// How keys are kept up to date.
+const (
+	// fileAge and urlAge are the ages at which a source is read again.
+	fileAge = 5 * time.Second
+	urlAge  = 10 * time.Minute
+	// unknownAge is how old a source must be to be read again because a token
+	// names a key that it does not have.
+	unknownAge = 30 * time.Second
+	// staleAge is how long keys of a source that cannot be read any more go on
+	// to be good.
+	staleAge = 24 * time.Hour
+	// fetchTimeout bounds one read of a URL.
+	fetchTimeout = 3 * time.Second
+)
+
+// ErrNoKeys: the keys cannot be read now, and what was read is too old.
+var ErrNoKeys = errors.New("the keys that tokens are verified with cannot be read")
+
+// Keys are the keys that tokens are verified with: files and URLs, each read
+// again after a while, and when a token names a key that is not there. A source
+// that cannot be read keeps the keys that it had, for a day. Its methods may be
+// called from any goroutine.
+type Keys struct {
+	sources []*source
+	failed  func(source string, err error)
+}
+
+// NewKeys reads the sources, paths of files or https URLs (http is allowed for
+// loopback). A file that cannot be read is an error; a URL that does not answer is
+// reported to failed and tried again when it is needed. failed may be nil.
+func NewKeys(ctx context.Context, names []string, failed func(source string, err error)) (*Keys, error) {
+	k := &Keys{failed: failed}
+	if k.failed == nil {
+		k.failed = func(string, error) {}
+	}
+	now := time.Now()
+	for _, name := range names {
+		s, err := newSource(name)
+		if err != nil {
+			return nil, err
+		}
+		if err := s.refresh(ctx, now); err != nil {
+			if s.file {
+				return nil, err
+			}
+			k.failed(s.name, err)
+		}
+		k.sources = append(k.sources, s)
+	}
+	return k, nil
+}
+
+// find returns the keys that may verify a token with this header.
+func (k *Keys) find(ctx context.Context, algorithm, id string, now time.Time) ([]Key, error) {
+	keys, fresh := k.known(ctx, algorithm, id, now, 0)
+	if len(keys) == 0 {
+		keys, fresh = k.known(ctx, algorithm, id, now, unknownAge)
+	}
+	if len(keys) == 0 && !fresh {
+		return nil, ErrNoKeys
+	}
+	return keys, nil
+}
+
+// known looks a key up in all sources, which are read again first when they are
+// older than they may be, or than age (0 for not at all). fresh is whether all
+// of them had keys to look at.
+func (k *Keys) known(ctx context.Context, algorithm, id string, now time.Time, age time.Duration) (found []Key, fresh bool) {
+	fresh = true
+	for _, s := range k.sources {
+		keys, err := s.keys(ctx, now, age)
+		if err != nil {
+			k.failed(s.name, err)
+		}
+		fresh = fresh && keys != nil
+		for _, key := range keys {
+			if key.mayVerify(algorithm, id) {
+				found = append(found, key)
+			}
+		}
+	}
+	return found, fresh
+}
+
+// source is one file or URL of keys.
+type source struct {
+	name string
+	file bool
+	age  time.Duration
+
+	mu sync.Mutex
+	// Guarded by mu, which is held while the source is read: those who need
+	// its keys meanwhile would read it again.
+	set         []Key
+	read, tried time.Time // when it was last read well, and at all
+}
+
+func newSource(name string) (*source, error) {
+	if !strings.Contains(name, "://") {
+		return &source{name: name, file: true, age: fileAge}, nil
+	}
+	u, err := url.Parse(name)
+	switch {
+	case err != nil || u.Host == "" || u.User != nil:
+		return nil, fmt.Errorf("keys: %q: want a file or a URL without a password", clip(name))
+	case u.Scheme == "https", u.Scheme == "http" && isLoopbackName(u.Hostname()):
+		return &source{name: name, age: urlAge}, nil
+	default:
+		return nil, fmt.Errorf("keys: %q: want https, as whoever changes an answer on its way makes tokens", clip(name))
+	}
+}
+
+// keys returns the source's keys, nil when there are none that are good. The
+// error is that of reading it again; there may be keys all the same.
+func (s *source) keys(ctx context.Context, now time.Time, age time.Duration) ([]Key, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	limit := s.age
+	if age > 0 {
+		limit = min(limit, age)
+	}
+	var err error
+	if now.Sub(s.tried) >= min(limit, unknownAge) && now.Sub(s.read) >= limit {
+		err = s.refresh(ctx, now)
+	}
+	if now.Sub(s.read) >= staleAge {
+		return nil, err
+	}
+	return s.set, err
+}
+
+// refresh reads the source. What it had stays when that fails.
+func (s *source) refresh(ctx context.Context, now time.Time) error {
+	s.tried = now
+	fetch := s.fetch
+	if s.file {
+		fetch = func(context.Context) ([]byte, error) { return readBounded(s.name) }
+	}
+	data, err := fetch(ctx)
+	if err == nil {
+		var set []Key
+		if set, err = ParseKeys(data); err == nil {
+			s.set, s.read = set, now
+			return nil
+		}
+	}
+	return fmt.Errorf("keys of %s: %w", s.name, err)
+}
+
+func readBounded(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxKeyBytes+1))
+}
+
+// provider fetches keys. It follows no redirect: the operator named the host.
+var provider = http.Client{
+	Timeout:       fetchTimeout,
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+}
+
+func (s *source) fetch(ctx context.Context) ([]byte, error) {
+	// Whoever waits for the keys may go away; those who wait with it do not.
+	ctx = context.WithoutCancel(ctx)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.name, nil)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := provider.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("it answers %s", answer.Status)
+	}
+	return io.ReadAll(io.LimitReader(answer.Body, maxKeyBytes+1))
+}

@@ -1,0 +1,145 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// ErrToken is the class of refusals of the token itself: another one may do. It
+// is an ErrDenied.
+var ErrToken = fmt.Errorf("%w: bad token", ErrDenied)
+
+// MaxTokenBytes bounds a token.
+const MaxTokenBytes = 8 << 10
+
+// leeway is how far clocks may be apart.
+const leeway = 30 * time.Second
+
+// maxPatterns bounds the documents that a token may list.
+const maxPatterns = 256
+
+// Claims are what a token says (RFC 7519). exp is required; iss and aud are
+// when the server asks for them.
+type Claims struct {
+	jwt.RegisteredClaims
+	// Tenant confines the token to documents whose names begin with it and a
+	// slash, which Documents leaves out.
+	Tenant string `json:"tenant,omitempty"`
+	// Documents gives each pattern (see Grant) its scope.
+	Documents map[string]string `json:"documents"`
+}
+
+// Tokens authorises by JSON Web Tokens.
+type Tokens struct {
+	// Keys verify the tokens.
+	Keys *Keys
+	// Issuer and Audience are what tokens must name; empty for not asked for.
+	Issuer, Audience string
+}
+
+var _ Authorizer = (*Tokens)(nil)
+
+// Authorize grants what the token says of the document: of the patterns that cover it,
+// the one with the largest scope. Errors: ErrToken when the token is missing, not
+// to be read, not verified, or not good now; ErrDenied when it is good and does not
+// cover the document; ErrNoKeys when that can't be told now.
+func (t *Tokens) Authorize(ctx context.Context, r Request) (Grant, error) {
+	c, err := t.verify(ctx, r)
+	if err != nil {
+		return Grant{}, err
+	}
+	best := Grant{Subject: c.Subject, Expiry: c.ExpiresAt.Add(leeway)}
+	for pattern, name := range c.Documents {
+		scope, err := ParseScope(name)
+		if err != nil {
+			return Grant{}, fmt.Errorf("%w: %w", ErrToken, err)
+		}
+		if c.Tenant != "" {
+			pattern = c.Tenant + "/" + pattern
+		}
+		if g := (Grant{Pattern: pattern, Scope: scope}); g.Covers(r.Document) && scope > best.Scope {
+			best.Pattern, best.Scope = pattern, scope
+		}
+	}
+	if best.Scope == None {
+		return Grant{}, fmt.Errorf("%w: the token does not cover the document", ErrDenied)
+	}
+	return best, nil
+}
+
+// verify returns the claims of a token that is good now.
+func (t *Tokens) verify(ctx context.Context, r Request) (*Claims, error) {
+	switch {
+	case r.Token == "":
+		return nil, fmt.Errorf("%w: there is none", ErrToken)
+	case len(r.Token) > MaxTokenBytes:
+		return nil, fmt.Errorf("%w: it is over %d bytes", ErrToken, MaxTokenBytes)
+	}
+	rules := []jwt.ParserOption{
+		jwt.WithValidMethods([]string{algorithmHMC, algorithmRSA, algorithmEC, algorithmEd}),
+		jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithLeeway(leeway), jwt.WithStrictDecoding(),
+		jwt.WithTimeFunc(func() time.Time { return r.Now }),
+	}
+	if t.Issuer != "" {
+		rules = append(rules, jwt.WithIssuer(t.Issuer))
+	}
+	if t.Audience != "" {
+		rules = append(rules, jwt.WithAudience(t.Audience))
+	}
+	var c Claims
+	var unavailable error
+	_, err := jwt.NewParser(rules...).ParseWithClaims(r.Token, &c, func(token *jwt.Token) (any, error) {
+		id, _ := token.Header["kid"].(string)
+		keys, err := t.Keys.find(ctx, token.Method.Alg(), id, r.Now)
+		if err != nil {
+			unavailable = err
+			return nil, err
+		}
+		set := jwt.VerificationKeySet{}
+		for _, k := range keys {
+			set.Keys = append(set.Keys, k.verify)
+		}
+		if len(set.Keys) == 0 {
+			return nil, errors.New("no key of this server")
+		}
+		return set, nil
+	})
+	switch {
+	case unavailable != nil:
+		return nil, unavailable
+	case err != nil:
+		return nil, fmt.Errorf("%w: %s", ErrToken, refusal(err))
+	case c.Subject == "":
+		return nil, fmt.Errorf("%w: it names no subject", ErrToken)
+	case len(c.Documents) > maxPatterns:
+		return nil, fmt.Errorf("%w: it lists more than %d patterns", ErrToken, maxPatterns)
+	}
+	return &c, nil
+}
+
+// refusal names what is wrong with a token and quotes nothing of it.
+func refusal(err error) string {
+	for _, c := range []struct {
+		class error
+		text  string
+	}{
+		{jwt.ErrTokenMalformed, "it is not a JSON Web Token"},
+		{jwt.ErrTokenExpired, "it has expired"},
+		{jwt.ErrTokenNotValidYet, "it is not valid yet"},
+		{jwt.ErrTokenUsedBeforeIssued, "it was issued in the future"},
+		{jwt.ErrTokenInvalidAudience, "it is for another audience"},
+		{jwt.ErrTokenInvalidIssuer, "it is of another issuer"},
+		{jwt.ErrTokenRequiredClaimMissing, "a claim is missing (exp, and iss or aud where they are asked for)"},
+		{jwt.ErrTokenUnverifiable, "no key of this server is for it"},
+		{jwt.ErrTokenSignatureInvalid, "its signature or algorithm is wrong"},
+	} {
+		if errors.Is(err, c.class) {
+			return c.text
+		}
+	}
+	return "it is not valid"
+}

@@ -216,7 +216,7 @@ func (c *client) do(ctx context.Context, r request) (*http.Response, error) {
 // exitCodes are those of what the API refuses.
 var exitCodes = map[api.Code]int{
 	api.CodeInvalid: exitUsage, api.CodeNotFound: exitNotFound, api.CodeNoMoment: exitNotFound,
-	api.CodeErased: exitNotFound, api.CodeThinned: exitNotFound, api.CodeExists: exitConflict,
+	api.CodeErased: exitNotFound, api.CodeThinned: exitNotFound, api.CodeExists: exitConflict, api.CodeRetired: exitConflict,
 	api.CodeChanged: exitConflict, api.CodeDamaged: exitData, api.CodeNewerFormat: exitData,
 	api.CodeNotCommitting: exitUnavailable, api.CodeUnavailable: exitUnavailable, api.CodeDenied: exitDenied,
 }

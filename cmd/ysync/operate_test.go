@@ -102,6 +102,16 @@ func updateFile(t *testing.T, text string) string {
 	return name
 }
 
+// updateOf writes a file with all that a document holds.
+func updateOf(t *testing.T, doc *crdt.Doc) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "update")
+	if err := os.WriteFile(name, doc.AppendState(nil, crdt.V1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
 func newUpdate(t *testing.T, text string) []byte {
 	t.Helper()
 	doc := crdt.New(crdt.Options{})

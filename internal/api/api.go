@@ -84,6 +84,7 @@ func New(opt Options) (*API, error) {
 		"GET /api/v1/documents/{document}/snapshots":  a.snapshots,
 		"POST /api/v1/documents/{document}/snapshots": a.snapshot,
 		"POST /api/v1/documents/{document}/restore":   a.restore,
+		"POST /api/v1/documents/{document}/reset":     a.reset,
 		"DELETE /api/v1/documents/{document}":         a.erase,
 		"POST /api/v1/verify":                         a.verify,
 		"POST /api/v1/prune":                          a.prune,

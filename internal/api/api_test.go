@@ -143,6 +143,7 @@ func routes(document string) [][2]string {
 		{"GET", at + "/snapshots"},
 		{"POST", at + "/snapshots"},
 		{"POST", at + "/restore"},
+		{"POST", at + "/reset"},
 		{"DELETE", at},
 	}
 }
@@ -231,6 +232,10 @@ func TestBadRequests(t *testing.T) {
 		{"POST", "/documents/a/restore", `{"at": "now", "into": "bad"}`, 400, CodeInvalid},
 		{"POST", "/documents/a/restore", `{"at": "now", "into": "a"}`, 409, CodeExists},
 		{"POST", "/documents/a/restore?dry_run=maybe", `{"at": "now", "into": "b"}`, 400, CodeInvalid},
+		{"POST", "/documents/none/reset", "", 404, CodeNotFound},
+		{"POST", "/documents/a/reset", `{"at": "whenever"}`, 400, CodeInvalid},
+		{"POST", "/documents/a/reset", `{"at": "#99"}`, 404, CodeNoMoment},
+		{"POST", "/documents/a/reset?dry_run=maybe", "", 400, CodeInvalid},
 		{"POST", "/prune", `{"full": "-1h"}`, 400, CodeInvalid},
 		{"POST", "/prune?document=none", "", 404, CodeNotFound},
 	} {
@@ -246,7 +251,7 @@ func TestBadRequests(t *testing.T) {
 	if w := r.do("DELETE", "/documents/a", ""); w.Code != 200 {
 		t.Fatalf("%d %s", w.Code, w.Body)
 	}
-	for _, route := range routes("a")[1:10] {
+	for _, route := range routes("a")[1:11] {
 		body := ""
 		switch {
 		case strings.HasSuffix(route[1], "updates"):

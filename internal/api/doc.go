@@ -6,7 +6,8 @@
 //
 // All are below /api/v1. A document's name is one segment of the path,
 // percent-encoded ("notes/a" is notes%2Fa). Moments (at, from, to) are those of
-// snapshots.ParseMoment: now, 2026-11-17T14:05:00Z, 2h ago, #1234, label:name.
+// snapshots.ParseMoment: now, 2026-11-17T14:05:00Z, 2h ago, #1234 (a position),
+// #1234@1 (one of generation 1), label:name.
 //
 //	GET    /documents                        list, by ?prefix, ?after, ?limit
 //	GET    /documents/{document}             explain: log, snapshots, memory, limits
@@ -19,6 +20,7 @@
 //	GET    /documents/{document}/snapshots   list
 //	POST   /documents/{document}/snapshots   store one, {"label": …}
 //	POST   /documents/{document}/restore     {"at": …, "into": …} or {"at": …, "in_place": true}
+//	POST   /documents/{document}/reset       {"at": …}: begin anew, with clients of before refused
 //	DELETE /documents/{document}             erase for good
 //	POST   /verify                           read all stored files, ?prefix, ?document
 //	POST   /prune                            apply the retention, ?prefix, ?document
@@ -29,7 +31,7 @@
 //	GET    /stores/object                    the bytes of one, ?key, ?first
 //
 // What changes something takes ?dry_run=true where a rehearsal tells more than
-// the order itself: restore, erase, prune.
+// the order itself: restore, reset, erase, prune.
 //
 // # Answers
 //

@@ -27,10 +27,14 @@ type Status struct {
 	UncommittedBytes int64 `json:"uncommitted_bytes"`
 	LogStalled       bool  `json:"log_stalled"`
 	// Log is what Options.Log tells.
-	Log         any   `json:"log,omitempty"`
-	Quarantined int   `json:"quarantined"`
-	HeapBytes   int64 `json:"heap_bytes"`
-	Goroutines  int   `json:"goroutines"`
+	Log any `json:"log,omitempty"`
+	// Cluster is what Options.Cluster tells.
+	Cluster any `json:"cluster,omitempty"`
+	// Degraded says, a line each, what is gone and what that means.
+	Degraded    []string `json:"degraded"`
+	Quarantined int      `json:"quarantined"`
+	HeapBytes   int64    `json:"heap_bytes"`
+	Goroutines  int      `json:"goroutines"`
 }
 
 // Status returns the figures of now. version is the program's.
@@ -38,9 +42,21 @@ func (s *Server) Status(version string) Status {
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
 	stats := s.hub.Stats()
-	var log any
+	var log, cluster any
 	if s.options.Log != nil {
 		log = s.options.Log()
+	}
+	degraded := []string{}
+	if stats.LogStalled {
+		degraded = append(degraded, "the update log does not commit: edits are passed on and not acknowledged, and set aside when there are too many")
+	}
+	if stats.StoreFailing {
+		degraded = append(degraded, "snapshots and history can't be stored: the update log grows until they can")
+	}
+	if s.options.Cluster != nil {
+		var more []string
+		cluster, more = s.options.Cluster()
+		degraded = append(degraded, more...)
 	}
 	return Status{
 		Version:          version,
@@ -52,6 +68,8 @@ func (s *Server) Status(version string) Status {
 		UncommittedBytes: stats.UncommittedBytes,
 		LogStalled:       stats.LogStalled,
 		Log:              log,
+		Cluster:          cluster,
+		Degraded:         degraded,
 		Quarantined:      stats.Quarantined,
 		HeapBytes:        int64(memory.HeapAlloc),
 		Goroutines:       runtime.NumGoroutine(),

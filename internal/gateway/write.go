@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"ysync/internal/hub"
 	"ysync/internal/session"
 	"ysync/syncproto"
 )
@@ -131,11 +130,13 @@ func (c *conn) gather(b *batch) bool {
 	c.mu.Unlock()
 	if sub != nil {
 		b.fill(sub)
-		if b.frames == 0 {
-			if err := sub.End(); err != nil {
+		if err := sub.End(); err != nil {
+			if b.frames == 0 {
 				c.ended(sub, err)
 				return false
 			}
+			// Its wake may have come before this look: look again after these.
+			b.all = false
 		}
 	}
 	if len(b.small) == 0 {
@@ -149,7 +150,7 @@ func (c *conn) gather(b *batch) bool {
 }
 
 // fill takes frames from sub until the batch is large enough.
-func (b *batch) fill(sub *hub.Subscription) {
+func (b *batch) fill(sub Subscription) {
 	for len(b.parts) == 0 && len(b.small)+maxHeader+copyBytes <= batchBytes {
 		frame, ok := sub.Next()
 		if !ok {

@@ -113,9 +113,10 @@ func (k *heldKeeper) Save(
 }
 
 func TestEraseEndsSessionsAndWaitsForJobs(t *testing.T) {
-	k := &heldKeeper{release: make(chan struct{})}
+	k := new(heldKeeper)
 	run(t, Options{Logger: zap.NewNop(), Snapshots: k}, func(t *testing.T, w *world) {
-		k.Snapshots = w.keep
+		// In here, or waiting for it would keep the time from going on.
+		k.Snapshots, k.release = w.keep, make(chan struct{})
 		ctx := context.Background()
 		a, reader := join(t, w.hub, "d", 1), join(t, w.hub, "d", 2)
 		settle(a, reader)

@@ -41,10 +41,25 @@ type Snapshots interface {
 	Trimmable(ctx context.Context, rec persistence.Record) persistence.Position
 }
 
+// Placement says which documents are opened here.
+type Placement interface {
+	// Open is called before a document is loaded. With persistence.ErrFenced
+	// another node is the one to open it. When it returns nil, nobody else can
+	// write to the document until somebody claims it from now on.
+	Open(ctx context.Context, document string) error
+}
+
+// everywhere is the placement of a process that has the log for itself.
+type everywhere struct{}
+
+func (everywhere) Open(context.Context, string) error { return nil }
+
 // Options configure a Hub. Log, Snapshots, Logger and Metrics are required.
 type Options struct {
 	Log       persistence.Log
 	Snapshots Snapshots
+	// Placement may keep documents from being opened here; nil opens all.
+	Placement Placement
 	// Boot names this run of the process, never used before: it is the owner
 	// in claims.
 	Boot string
@@ -98,6 +113,9 @@ type Hub struct {
 	subscriptions atomic.Int64
 	documents     atomic.Int64
 
+	// storeFailing: the newest snapshot or segment could not be stored.
+	storeFailing atomic.Bool
+
 	closing   atomic.Bool
 	closeOnce sync.Once
 	closeErr  error
@@ -118,6 +136,9 @@ func New(opt Options) (*Hub, error) {
 		return nil, errors.New("hub: no metrics given")
 	case opt.Boot == "":
 		return nil, errors.New("hub: no boot ID given")
+	}
+	if opt.Placement == nil {
+		opt.Placement = everywhere{}
 	}
 	if opt.Now == nil {
 		opt.Now = time.Now
@@ -179,6 +200,8 @@ type Stats struct {
 	UncommittedBytes int64
 	// LogStalled: commits fail, or the log is read-only.
 	LogStalled bool
+	// StoreFailing: the newest snapshot or segment could not be stored.
+	StoreFailing bool
 	// Quarantined is how many refused updates are kept.
 	Quarantined int
 }
@@ -190,6 +213,7 @@ func (h *Hub) Stats() Stats {
 		Subscriptions:    int(h.subscriptions.Load()),
 		UncommittedBytes: h.commit.uncommitted.Load(),
 		LogStalled:       h.commit.stalled.Load(),
+		StoreFailing:     h.storeFailing.Load(),
 		Quarantined:      h.sick.len(),
 	}
 }

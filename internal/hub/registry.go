@@ -167,6 +167,8 @@ func (h *Hub) load(d *document) {
 		switch {
 		case errors.Is(err, persistence.ErrErased):
 			why = endErased
+		case errors.Is(err, persistence.ErrFenced):
+			why = endMoved
 		case h.ctx.Err() != nil:
 			why = endRestart
 		default:
@@ -194,8 +196,11 @@ func (h *Hub) load(d *document) {
 	}
 }
 
-// read loads a document, and whom it must not let in.
+// read loads a document, if it may be opened here, and whom it must not let in.
 func (h *Hub) read(name string) (*crdt.Doc, persistence.Record, persistence.Tail, []crdt.ClientID, error) {
+	if err := h.opt.Placement.Open(h.ctx, name); err != nil {
+		return nil, persistence.Record{}, persistence.Tail{}, nil, err
+	}
 	for {
 		doc, rec, tail, err := h.opt.Snapshots.Load(h.ctx, name)
 		if err == nil && !rec.Tombstone.IsZero() {

@@ -27,6 +27,12 @@ const (
 	Failed = "failed"
 )
 
+// Values of the labels "to" and "what": what a node of a cluster works with.
+const (
+	Redis    = "redis"
+	Postgres = "postgres"
+)
+
 // Values of the label "action" of RetentionFilesTotal.
 const (
 	// RetentionWrote is a snapshot of a point that is kept.
@@ -80,6 +86,41 @@ type Metrics struct {
 	FencedTotal prometheus.Counter
 	// LogStalled is 1 while commits fail or the log is read-only.
 	LogStalled prometheus.Gauge
+
+	// Links to other nodes.
+
+	// RelayLinks is how many links there are.
+	RelayLinks prometheus.Gauge
+	// RelayCastsTotal counts update frames for everybody at another node that
+	// were put on a link: one for each node and edit, or batch of edits.
+	RelayCastsTotal prometheus.Counter
+	// RelayDeliveriesTotal counts frames that came over a link and were put into
+	// outboxes here.
+	RelayDeliveriesTotal prometheus.Counter
+	// RelayMessagesTotal counts messages of clients that came over a link.
+	RelayMessagesTotal prometheus.Counter
+	// RelayRefusedTotal counts channels refused because the document is not here.
+	RelayRefusedTotal prometheus.Counter
+	// RelayReattachTotal counts documents whose owner here has to be found again.
+	RelayReattachTotal          prometheus.Counter
+	RelayBytesIn, RelayBytesOut prometheus.Counter
+
+	// The cluster.
+
+	// Members are the live nodes that this one knows of.
+	Members prometheus.Gauge
+	// Lease is 1 while others can know that this node lives.
+	Lease prometheus.Gauge
+	// Degraded is 1 while something that the node works with is gone.
+	Degraded *prometheus.GaugeVec // what
+	// BeatSeconds is the time of one sign of life.
+	BeatSeconds *prometheus.HistogramVec // to, result
+	// TakeoversTotal counts documents claimed because their owner was gone.
+	TakeoversTotal prometheus.Counter
+	// HandOversTotal counts documents given to another node on purpose.
+	HandOversTotal *prometheus.CounterVec // result
+	// HandOverSeconds is the time from the decision until another may claim.
+	HandOverSeconds prometheus.Histogram
 
 	// Snapshots and history.
 
@@ -150,6 +191,23 @@ func New(r prometheus.Registerer) *Metrics {
 		FencedTotal:      f.counter("log_fenced_total", "Documents dropped because of a newer claim."),
 		LogStalled:       f.gauge("log_stalled", "1 while commits fail or the log is read-only."),
 
+		RelayLinks:           f.gauge("relay_links", "Links to other nodes."),
+		RelayCastsTotal:      f.counter("relay_casts_total", "Update frames for everybody at another node."),
+		RelayDeliveriesTotal: f.counter("relay_deliveries_total", "Frames from other nodes put into outboxes."),
+		RelayMessagesTotal:   f.counter("relay_messages_total", "Messages of clients of other nodes."),
+		RelayRefusedTotal:    f.counter("relay_refused_total", "Channels refused because the document is not here."),
+		RelayReattachTotal:   f.counter("relay_reattach_total", "Documents elsewhere that lost their owner."),
+		RelayBytesIn:         f.counter("relay_bytes_in_total", "Bytes received from other nodes."),
+		RelayBytesOut:        f.counter("relay_bytes_out_total", "Bytes sent to other nodes."),
+
+		Members:         f.gauge("cluster_members", "Live nodes that this one knows of, itself among them."),
+		Lease:           f.gauge("cluster_lease", "1 while others can know that this node lives."),
+		Degraded:        f.gauges("cluster_degraded", "1 while what is named is gone.", "what"),
+		BeatSeconds:     f.histograms("cluster_beat_seconds", "Time of one sign of life.", fast, "to", "result"),
+		TakeoversTotal:  f.counter("cluster_takeovers_total", "Documents claimed because their owner was gone."),
+		HandOversTotal:  f.counters("cluster_hand_overs_total", "Documents given to another node.", "result"),
+		HandOverSeconds: f.histogram("cluster_hand_over_seconds", "Time to give a document up.", fast),
+
 		SnapshotSeconds:    f.histograms("snapshot_seconds", "Time to store a snapshot.", slow, "result"),
 		SnapshotBytes:      f.counter("snapshot_bytes_total", "Bytes of document state stored in snapshots, before compression."),
 		SegmentSeconds:     f.histograms("segment_seconds", "Time to store a history segment.", slow, "result"),
@@ -178,6 +236,12 @@ type factory struct{ r prometheus.Registerer }
 
 func (f factory) gauge(name, help string) prometheus.Gauge {
 	m := prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help})
+	f.r.MustRegister(m)
+	return m
+}
+
+func (f factory) gauges(name, help string, labels ...string) *prometheus.GaugeVec {
+	m := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, labels)
 	f.r.MustRegister(m)
 	return m
 }

@@ -24,6 +24,7 @@ type docCmd struct {
 	Seed    docSeedCmd    `cmd:"" help:"Give a new document its initial content, once however often it is asked for."`
 	History docHistoryCmd `cmd:"" help:"Tell who edited when."`
 	Authors docAuthorsCmd `cmd:"" help:"Tell who wrote what is in a document."`
+	Reset   docResetCmd   `cmd:"" help:"Make a document anew from what it holds, or held, and refuse every copy of before."`
 	Erase   docEraseCmd   `cmd:"" help:"Remove a document for good: log, snapshots and history. A tombstone refuses its name from then on."`
 	Explain docExplainCmd `cmd:"" help:"Tell the state of a document: log, snapshots, sessions, what waits, limits."`
 }
@@ -37,6 +38,11 @@ type dataFlag struct {
 // open opens the stores. Damage is told on w, one line each.
 func (d dataFlag) open(ctx context.Context, s streams, what use) (*folder, error) {
 	logger, _ := newLoggers("warn", s.err)
+	if what == own {
+		if err := ownFolder(d.Data); err != nil {
+			return nil, err
+		}
+	}
 	data, err := d.storeFlags.open(ctx, d.Data, what, logger)
 	if exit, ok := errors.AsType[*exitError](err); ok && exit.code == exitInUse {
 		return nil, &exitError{exitInUse, fmt.Errorf("%w: stop the server first, or name it with --server", exit.err)}
@@ -100,7 +106,7 @@ func position(p uint64) string {
 
 // atFlag names a moment of the past.
 type atFlag struct {
-	At string `help:"Moment: now, \"2026-11-17 14:05\", 2026-11-17T14:05:00Z, \"2h ago\", \"#1234\" (a position), label:NAME." default:"now" env:"-"`
+	At string `help:"Moment: now, \"2026-11-17 14:05\", 2026-11-17T14:05:00Z, \"2h ago\", \"#1234\" (a position), \"#1234@1\" (of generation 1), label:NAME." default:"now" env:"-"`
 }
 
 // content reads a document at a moment.
@@ -273,6 +279,8 @@ type docHistoryCmd struct {
 	Pause  string `help:"Rest after which an author's work counts as another stretch." default:"5m" env:"-"`
 	Limit  int    `help:"Print at most so many." placeholder:"N" env:"-"`
 	Oldest bool   `help:"Oldest first." env:"-"`
+	// Generation is 0 for the newest.
+	Generation int `help:"Generation of the document; a reset begins the next one. The newest unless given." placeholder:"N" env:"-"`
 	jsonFlag
 }
 
@@ -290,7 +298,8 @@ func (c *docHistoryCmd) Run(ctx context.Context, s streams) error {
 		r := c.request(http.MethodGet, "history")
 		r.query = url.Values{
 			"since": {since}, "until": {until}, "pause": {c.Pause},
-			"limit": {strconv.Itoa(c.Limit)}, "newest_first": {strconv.FormatBool(!c.Oldest)},
+			"generation": {strconv.Itoa(c.Generation)},
+			"limit":      {strconv.Itoa(c.Limit)}, "newest_first": {strconv.FormatBool(!c.Oldest)},
 		}
 		out := c.printer(s, "FROM", "TO", "AUTHOR", "POSITIONS", "ENTRIES", "INSERTED", "DELETED")
 		err := api.lines(ctx, r, &struct{}{}, func(_ string, value json.RawMessage) error {

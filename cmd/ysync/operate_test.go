@@ -37,6 +37,9 @@ func newSite(t *testing.T, stores teststores.Stores) *site {
 	return &site{t: t, data: filepath.Join(t.TempDir(), "data"), stores: stores}
 }
 
+func embedded(t *testing.T) *site  { return newSite(t, teststores.Stores{}) }
+func elsewhere(t *testing.T) *site { return newSite(t, teststores.External(t)) }
+
 // on runs f on the embedded stores, and on PostgreSQL with a bucket.
 func on(t *testing.T, f func(t *testing.T, s *site)) {
 	teststores.Each(t, func(t *testing.T, stores teststores.Stores) { f(t, newSite(t, stores)) })
@@ -94,6 +97,16 @@ func updateFile(t *testing.T, text string) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "update")
 	if err := os.WriteFile(name, newUpdate(t, text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// updateOf writes a file with all that a document holds.
+func updateOf(t *testing.T, doc *crdt.Doc) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "update")
+	if err := os.WriteFile(name, doc.AppendState(nil, crdt.V1), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return name

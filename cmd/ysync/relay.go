@@ -24,20 +24,20 @@ func (a anywhere) Subscribe(document string, p hub.Peer, wake func()) (gateway.S
 
 // link connects this node with the others. A node that is alone has all
 // documents, so that there is nothing to connect: both results are nil.
-func link(
-	p *ports, h *hub.Hub, nodes cluster.Directory, m *metrics.Metrics, logger *zap.Logger, failed chan<- error,
+func (p relayPort) link(
+	h *hub.Hub, nodes cluster.Directory, m *metrics.Metrics, logger *zap.Logger, failed chan<- error,
 ) (gateway.Documents, *relay.Relay, error) {
-	if p.relay.listener == nil {
+	if p.listener == nil {
 		return nil, nil, nil
 	}
 	r, err := relay.New(relay.Options{
-		Hub: h, Directory: nodes, Secret: []byte(p.relay.secret), TLS: p.relay.tls, Logger: logger, Metrics: m,
+		Hub: h, Directory: nodes, Secret: []byte(p.secret), TLS: p.tls, Logger: logger, Metrics: m,
 	})
 	if err != nil {
 		return nil, nil, err
 	}
 	go func() {
-		if err := r.Serve(p.relay.listener); err != nil {
+		if err := r.Serve(p.listener); err != nil {
 			failed <- err
 		}
 	}()

@@ -158,7 +158,7 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 		return errors.Join(err, h.Close(ctx))
 	}
 	failed := make(chan error, 3)
-	documents, links, err := link(ports, h, nodes, m, logger, failed)
+	documents, links, err := ports.relay.link(h, nodes, m, logger, failed)
 	if err != nil {
 		return errors.Join(err, h.Close(ctx))
 	}

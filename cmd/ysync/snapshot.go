@@ -35,7 +35,7 @@ type snapshotListCmd struct {
 // Run lists the stored states.
 func (c *snapshotListCmd) Run(ctx context.Context, s streams) error {
 	return c.with(ctx, s, look, func(ctx context.Context, client *client) error {
-		out := c.printer(s, "POSITION", "TIME", "LABEL", "STATE", "STORED", "USE")
+		out := c.printer(s, "GENERATION", "POSITION", "TIME", "LABEL", "STATE", "STORED", "USE")
 		err := client.lines(ctx, c.request(http.MethodGet, "snapshots"), &struct{}{}, func(_ string, value json.RawMessage) error {
 			var t api.Snapshot
 			if err := json.Unmarshal(value, &t); err != nil {
@@ -45,7 +45,7 @@ func (c *snapshotListCmd) Run(ctx context.Context, s streams) error {
 			if t.Damage != "" {
 				use = "damaged: " + t.Damage
 			}
-			out.row(t, t.Position, t.Time, t.Label, size(t.StateBytes), size(t.StoredBytes), use)
+			out.row(t, t.Generation, t.Position, t.Time, t.Label, size(t.StateBytes), size(t.StoredBytes), use)
 			return nil
 		})
 		return errors.Join(err, out.flush())
@@ -145,7 +145,7 @@ func (c *snapshotRestoreCmd) Run(ctx context.Context, s streams) error {
 			return err
 		}
 		out := c.printer(s)
-		out.row(t, "restored", fmt.Sprintf("%s at position %d, of %s", t.From.Document, t.From.Position, cell(t.From.Time)))
+		out.row(t, "restored", fmt.Sprintf("%s at %s", t.From.Document, shownMoment(t.From)))
 		if t.From.Short != "" {
 			out.row(nil, "earlier than asked", t.From.Short)
 		}

@@ -16,19 +16,22 @@ import (
 	"ysync/snapshots"
 )
 
-// Options configure an API. Hub, Log, Keeper, Auth and Logger are required.
+// Options configure an API. Hub, Log, Keeper, Files, Auth and Logger are required.
 type Options struct {
 	// Hub makes the changes.
 	Hub *hub.Hub
-	// Log and Keeper are what the hub stands on; they are read from.
+	// Log, Keeper and Files are what the hub stands on; they are read from.
 	Log    persistence.Log
 	Keeper *snapshots.Keeper
+	Files  snapshots.Store
 	// Auth grants the requests. Every route asks for the scope admin.
 	Auth auth.Authorizer
 	// CheckName refuses what clients can't open as a document; nil for none.
 	CheckName func(document string) error
 	// Policy is what prune applies unless a request says otherwise.
 	Policy snapshots.Policy
+	// Backup makes backups; nil where none can be made.
+	Backup Backup
 	// MaxUpdate bounds an update that is applied, in bytes; 0 for 256 MiB.
 	MaxUpdate int64
 	// Now is the clock; nil for time.Now.
@@ -52,8 +55,8 @@ func New(opt Options) (*API, error) {
 	switch {
 	case opt.Hub == nil:
 		return nil, errors.New("api: no hub given")
-	case opt.Log == nil || opt.Keeper == nil:
-		return nil, errors.New("api: no log or no keeper given")
+	case opt.Log == nil || opt.Keeper == nil || opt.Files == nil:
+		return nil, errors.New("api: no log, no keeper or no files given")
 	case opt.Auth == nil:
 		return nil, errors.New("api: no authoriser given")
 	case opt.Logger == nil:
@@ -81,9 +84,15 @@ func New(opt Options) (*API, error) {
 		"GET /api/v1/documents/{document}/snapshots":  a.snapshots,
 		"POST /api/v1/documents/{document}/snapshots": a.snapshot,
 		"POST /api/v1/documents/{document}/restore":   a.restore,
+		"POST /api/v1/documents/{document}/reset":     a.reset,
 		"DELETE /api/v1/documents/{document}":         a.erase,
 		"POST /api/v1/verify":                         a.verify,
 		"POST /api/v1/prune":                          a.prune,
+		"POST /api/v1/backup":                         a.backup,
+		"GET /api/v1/stores/records":                  a.storedRecords,
+		"GET /api/v1/stores/entries":                  a.storedEntries,
+		"GET /api/v1/stores/objects":                  a.storedObjects,
+		"GET /api/v1/stores/object":                   a.storedObject,
 	} {
 		a.mux.Handle(pattern, a.serve(serve))
 	}

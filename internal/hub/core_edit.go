@@ -149,7 +149,7 @@ func (c *core) failChanges(why error) {
 // inspect answers a question about the state of things.
 func (c *core) inspect(r *request) {
 	r.stats = DocumentStats{
-		Subscriptions:    len(c.subs),
+		Subscriptions:    len(c.subs) - len(c.groups),
 		Presences:        c.presence.Len(),
 		Version:          c.version,
 		Committed:        c.committed,

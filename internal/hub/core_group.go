@@ -22,6 +22,9 @@ func (c *core) joinGroup(s *Subscription, vector []byte) {
 			c.end(s, endGarbled)
 			return
 		}
+		if c.knowsRetired(s, sv) {
+			return
+		}
 		for chunk := range c.doc.Chunks(sv, c.limits.ChunkBytes) {
 			c.fx.out = append(c.fx.out, delivery{sub: s, item: item{frame: c.updateFrame(chunk)}})
 		}
@@ -56,7 +59,8 @@ func (c *core) vectorNow() []byte { return crdt.AppendStateVector(nil, c.doc.Sta
 func (c *core) resume(s *Subscription) {
 	join := s.peer.Join
 	if join&JoinCurrent != 0 && s.group != nil && !s.peer.Echo {
-		s.at.ready, s.at.from = true, c.version
+		// The vector of its group was judged for it.
+		s.at.ready, s.at.from, s.at.judged = true, c.version, true
 	}
 	c.hears(s)
 	if !s.peer.CanWrite {
@@ -137,7 +141,13 @@ func (c *core) noteKnown() {
 	for i := range c.fx.out {
 		missed[c.fx.out[i].sub] = true
 	}
-	var now []byte
+	c.noteVector(c.vectorBefore(), missed)
+}
+
+// noteSent is noteKnown at the end of a step whose frames are sent.
+func (c *core) noteSent() { c.noteVector(c.vectorNow(), nil) }
+
+func (c *core) noteVector(now []byte, missed map[*Subscription]bool) {
 	encoded := map[*mark][]byte{}
 	for _, s := range c.subs {
 		switch m := s.at.lag; {
@@ -148,9 +158,6 @@ func (c *core) noteKnown() {
 			}
 			s.known = encoded[m]
 		default:
-			if now == nil {
-				now = c.vectorBefore()
-			}
 			s.known = now
 		}
 	}

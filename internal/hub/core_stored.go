@@ -227,6 +227,7 @@ func (c *core) plan() {
 		c.segment()
 	}
 	if c.draining && c.committed == c.version {
+		c.noteSent()
 		for len(c.subs) > 0 {
 			c.end(c.subs[len(c.subs)-1], endRestart)
 		}

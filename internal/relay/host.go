@@ -182,6 +182,7 @@ func (h *host) join(f *frame) {
 		CanWrite:    f.a&rightWrite != 0,
 		CanPresence: f.a&rightPresence != 0,
 		Echo:        f.a&rightEcho != 0,
+		Generation:  f.generation(),
 		Join:        hub.Join(f.b & 0xff),
 	})
 	if err != nil {
@@ -189,6 +190,14 @@ func (h *host) join(f *frame) {
 		return
 	}
 	h.subs[f.session] = s
+}
+
+// generation is the only one that a joining session is let in for; 0 for any.
+func (f *frame) generation() uint64 {
+	if len(f.list) == 0 {
+		return 0
+	}
+	return f.list[0]
 }
 
 func (h *host) message(f *frame) {

@@ -383,7 +383,11 @@ func (t *route) joinAs(s *Seat, how hub.Join) {
 		s.hears |= hub.HearsUpdates
 	}
 	s.lagging = false
-	c.send(frame{kind: frameJoin, session: s.id, a: rightsOf(s.peer), b: uint64(how), text: s.peer.Subject})
+	join := frame{kind: frameJoin, session: s.id, a: rightsOf(s.peer), b: uint64(how), text: s.peer.Subject}
+	if s.peer.Generation != 0 {
+		join.list = []uint64{s.peer.Generation}
+	}
+	c.send(join)
 	behind := s.behind()
 	if current {
 		behind = nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -17,6 +18,8 @@ type stopper struct {
 	log  *zap.Logger
 	dir  string
 	exit func(code int)
+	// checkpoint is the folder of the checkpoint that is being made; nil for none.
+	checkpoint atomic.Pointer[string]
 
 	once sync.Once
 }
@@ -81,6 +84,9 @@ func vital(name string) bool {
 }
 
 func (s *stopFS) wrap(f vfs.File, name string, err error) (vfs.File, error) {
+	if s.foreign(name) {
+		return f, err
+	}
 	if err != nil && strings.HasSuffix(name, ".log") {
 		s.stopper.stop("create "+s.PathBase(name), err)
 	}
@@ -88,6 +94,13 @@ func (s *stopFS) wrap(f vfs.File, name string, err error) (vfs.File, error) {
 		return nil, s.pause(err)
 	}
 	return &stopFile{File: f, fs: s, name: name}, nil
+}
+
+// foreign reports whether a file is of the checkpoint that is being made, which
+// nothing hangs on.
+func (s *stopFS) foreign(name string) bool {
+	dir := s.stopper.checkpoint.Load()
+	return dir != nil && strings.HasPrefix(name, *dir)
 }
 
 // pause notes a full disk and holds the caller back.

@@ -292,12 +292,18 @@ func (c *client) send(kind syncproto.Kind, payload []byte) {
 // write appends to the text.
 func (c *client) write(s string) {
 	c.t.Helper()
+	c.send(syncproto.KindUpdate, c.edit(s))
+}
+
+// edit appends to the text and returns the update.
+func (c *client) edit(s string) []byte {
+	c.t.Helper()
 	text := c.doc.Text("t")
 	commit, err := c.doc.Transact(nil, func(tx *crdt.Txn) { text.Insert(tx, text.Len(), s) })
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	c.send(syncproto.KindUpdate, commit.AppendUpdate(nil, crdt.V1))
+	return commit.AppendUpdate(nil, crdt.V1)
 }
 
 func (c *client) ack(n uint64) { c.send(syncproto.KindAck, lib0.AppendUvarint(nil, n)) }

@@ -25,6 +25,8 @@ const (
 	TrimTooEarly Name = "trim-too-early"
 	// DropPending leaves pending blocks and deletes out of snapshots.
 	DropPending Name = "drop-pending"
+	// IgnoreEpoch lets the log take appends under any claim.
+	IgnoreEpoch Name = "ignore-epoch"
 )
 
 // Variable is the environment variable that names the bug to plant.

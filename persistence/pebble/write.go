@@ -246,6 +246,7 @@ func (l *Log) changed(ctx context.Context, name string, rule func(persistence.Re
 			return after, err
 		}
 		d.record = after
+		fault.Reach(fault.MidTrim)
 		return after, write.Close()
 	}
 	c, err := l.apply(write)

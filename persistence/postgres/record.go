@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	planted "ysync/internal/fault"
 	"ysync/persistence"
 )
 
@@ -318,6 +319,7 @@ func (l *Log) Trim(ctx context.Context, name string, e persistence.Epoch, upTo p
 	if err != nil || !moved {
 		return err
 	}
+	planted.Reach(planted.MidTrim)
 	return l.purge(ctx, "trim", r, r.Trimmed)
 }
 

@@ -44,8 +44,10 @@ var places = map[string]place{
 	"internal/fault":     {0, nil},
 	"internal/metrics":   {0, nil},
 	"internal/testpg":    {0, nil},
+	"internal/testredis": {0, nil},
 	"internal/s3test":    {0, nil},
 	"internal/auth":      {0, nil},
+	"internal/cluster":   {1, map[string]string{module + "/internal/hub": "where a document is must be known before one is opened", module + "/internal/gateway": noSockets}},
 	"persistence":        {0, map[string]string{"net": noSockets}},
 
 	"internal/teststores":      {1, nil},
@@ -73,6 +75,7 @@ var places = map[string]place{
 
 	"internal/api": {3, map[string]string{"github.com/coder/websocket": noSockets}},
 
+	"internal/relay":   {3, map[string]string{"net/http": "it is between nodes, and beside sessions: the gateway uses it through an interface of its own", "github.com/coder/websocket": noSockets}},
 	"internal/migrate": {3, map[string]string{"net/http": noSockets}},
 	"internal/session": {3, map[string]string{"net": noSockets, "net/http": noSockets, "github.com/coder/websocket": noSockets}},
 	"examples/editor":  {3, nil},

@@ -26,7 +26,7 @@ import (
 )
 
 // bound ends waits that would otherwise hang a broken build.
-const bound = 30 * time.Second
+const bound = time.Minute
 
 // The test binary is the program itself when it is called with asProgram set.
 const asProgram = "YSYNC_TEST_AS_PROGRAM"

@@ -60,6 +60,7 @@ type movedAll struct {
 func (c *migrateMoveCmd) Run(ctx context.Context, s streams) (err error) {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	go tuneCollector(ctx)
 	if err := c.check(); err != nil {
 		return &exitError{exitUsage, err}
 	}

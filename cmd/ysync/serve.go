@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"ysync/examples/editor"
+	"ysync/internal/cluster"
 	"ysync/internal/gateway"
 	"ysync/internal/hub"
 	"ysync/internal/metrics"
@@ -32,6 +34,7 @@ type serveCmd struct {
 	Ops    string `help:"Address for operators: /healthz, /readyz, /metrics, /status, /debug/pprof. Without --keys on loopback only; empty for none." default:""`
 	Data   string `help:"Data folder; made if it is not there." default:"./data"`
 	storeFlags
+	clusterFlags
 	accessFlags
 
 	MaxConnections    int           `help:"Open connections, if the process may open enough files. Beyond it new ones are answered 503." default:"50000"`
@@ -48,6 +51,10 @@ type serveCmd struct {
 	RetainFull       time.Duration `help:"Age up to which every moment of the history is kept; 0 for all of it, for ever." default:"168h"`
 	RetainHourly     time.Duration `help:"Age up to which the state of every full hour is kept." default:"720h"`
 	RetainDaily      time.Duration `help:"Age up to which the state of every midnight is kept. Labelled snapshots are kept for ever." default:"2160h"`
+	ScrubInterval    time.Duration `help:"Time from the begin of one reading of everything that is stored to that of the next, which finds damage while there are other copies; 0 for none." default:"168h"`
+	ScrubRate        size          `help:"Bytes that the scrub reads in a second, at most." default:"4MiB"`
+	WarnDocument     size          `help:"Size of one document in memory above which a line and a metric tell of it; 0 for half of --max-document." default:"0"`
+	WarnDeleted      int           `help:"Deleted units for each that lives in a document above which a line and a metric tell of it." default:"20"`
 	IdleUnload       time.Duration `help:"How long a document without clients stays in memory." default:"30s"`
 	ShutdownTimeout  time.Duration `help:"How long a shutdown may take; what is not done by then is cut off." default:"20s"`
 	LogLevel         string        `help:"Least level to log: ${enum}." default:"info" enum:"debug,info,warn,error"`
@@ -83,6 +90,9 @@ func (c *serveCmd) check() error {
 			return err
 		}
 	}
+	if err := c.clusterFlags.check(c.storeFlags); err != nil {
+		return err
+	}
 	for name, d := range map[string]time.Duration{
 		"slow-reader-timeout": c.SlowReaderTimeout, "segment-interval": c.SegmentInterval,
 		"idle-unload": c.IdleUnload, "shutdown-timeout": c.ShutdownTimeout,
@@ -93,7 +103,7 @@ func (c *serveCmd) check() error {
 	}
 	for name, d := range map[string]time.Duration{
 		"snapshot-interval": c.SnapshotInterval, "retain-full": c.RetainFull,
-		"retain-hourly": c.RetainHourly, "retain-daily": c.RetainDaily,
+		"retain-hourly": c.RetainHourly, "retain-daily": c.RetainDaily, "scrub-interval": c.ScrubInterval,
 	} {
 		if d < 0 {
 			return fmt.Errorf("--%s: %v: want 0 or more", name, d)
@@ -102,7 +112,7 @@ func (c *serveCmd) check() error {
 	for name, n := range map[string]size{
 		"max-connections": size(c.MaxConnections), "max-message": c.MaxMessage, "large-messages": c.LargeMessages,
 		"max-document": c.MaxDocument, "max-pending": c.MaxPending, "max-outbox": c.MaxOutbox,
-		"max-uncommitted": c.MaxUncommitted,
+		"max-uncommitted": c.MaxUncommitted, "scrub-rate": c.ScrubRate, "warn-deleted": size(c.WarnDeleted),
 	} {
 		if n <= 0 {
 			return fmt.Errorf("--%s: %d: want more than 0", name, n)
@@ -128,26 +138,21 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 	registry.MustRegister(collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m := metrics.New(registry)
-	h, err := hub.New(hub.Options{
-		Log:       data.log,
-		Snapshots: data.keeper,
-		Boot:      bootID(),
-		Limits: hub.Limits{
-			OutboxBytes:          int(c.MaxOutbox),
-			NodeUncommittedBytes: int(c.MaxUncommitted),
-			DocumentBytes:        int(c.MaxDocument),
-			PendingBytes:         int(c.MaxPending),
-			SlowReader:           c.SlowReaderTimeout,
-		},
-		SnapshotInterval: c.SnapshotInterval,
-		SegmentInterval:  c.SegmentInterval,
-		IdleUnload:       c.IdleUnload,
-		Logger:           logger,
-		Metrics:          m,
-	})
+	ports, err := c.open(ctx)
 	if err != nil {
 		return err
 	}
+	defer ports.close()
+	nodes, err := c.join(ctx, c.node(ports), data, m, logger)
+	if err != nil {
+		return err
+	}
+	defer func() { leave(nodes, logger) }()
+	h, err := c.newHub(data, nodes, m, logger)
+	if err != nil {
+		return err
+	}
+	nodes.Keep(h)
 	policy := snapshots.Policy{Full: c.RetainFull, Hourly: c.RetainHourly, Daily: c.RetainDaily}
 	access, sites, err := c.accessFlags.open(ctx, announce)
 	if err != nil {
@@ -155,11 +160,20 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 	}
 	operations, err := newAPI(h, data, access, policy, logger)
 	if err != nil {
-		return err
+		return errors.Join(err, h.Close(ctx))
+	}
+	failed := make(chan error, 3)
+	documents, links, err := ports.relay.link(h, nodes, m, logger, failed)
+	if err != nil {
+		return errors.Join(err, h.Close(ctx))
+	}
+	if links != nil {
+		defer links.Close()
 	}
 	server, err := gateway.New(gateway.Options{
 		API:            operations,
 		Hub:            h,
+		Documents:      documents,
 		Auth:           access,
 		Sites:          sites,
 		Metrics:        m,
@@ -169,40 +183,37 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 		MaxConnections: connections,
 		LargeBudget:    int64(c.LargeMessages),
 		Log:            data.status,
+		Cluster:        clusterStatus(nodes),
 	})
 	if err != nil {
-		return err
+		return errors.Join(err, h.Close(ctx))
 	}
-	listener, err := gateway.Listen(ctx, c.Listen)
-	if err != nil {
-		return errors.Join(fmt.Errorf("--listen: %w", err), h.Close(ctx))
-	}
-	fields := []zap.Field{zap.String("addr", listener.Addr().String()), zap.String("data", c.Data), zap.String("version", thisBuild().Version)}
-	fields = append(fields, data.about...)
-	failed := make(chan error, 2)
-	if c.Ops != "" {
-		operations, err := net.Listen("tcp", c.Ops)
-		if err != nil {
-			return errors.Join(fmt.Errorf("--ops: %w", err), listener.Close(), h.Close(ctx))
-		}
+	if ports.operations != nil {
 		ops := gateway.OperationsServer(server.Operations(registry, thisBuild().Version))
 		defer ops.Close()
 		go func() {
-			if err := ops.Serve(operations); !errors.Is(err, http.ErrServerClosed) {
+			if err := ops.Serve(ports.operations); !errors.Is(err, http.ErrServerClosed) {
 				failed <- fmt.Errorf("operations: %w", err)
 			}
 		}()
-		fields = append(fields, zap.String("ops", operations.Addr().String()))
 	}
-	go func() { failed <- server.Serve(listener) }()
-	thinned := make(chan struct{})
-	go func() {
-		defer close(thinned)
+	go func() { failed <- server.Serve(ports.clients) }()
+	var care sync.WaitGroup
+	care.Go(func() {
 		retainer := snapshots.Retainer{Keeper: data.keeper, Metrics: m, Policy: policy, Logger: logger}
 		_ = retainer.Run(ctx) // it ends with ctx
-	}()
-	announce.Info("serving", fields...)
-	greet(s.out, listener.Addr().String(), c.Data, c.whoMay())
+	})
+	if c.ScrubInterval > 0 {
+		care.Go(func() {
+			scrubber := snapshots.Scrubber{
+				Keeper: data.keeper, Metrics: m, Logger: logger, Every: c.ScrubInterval, Rate: int(c.ScrubRate), States: scrubFile(c.Data),
+			}
+			_ = scrubber.Run(ctx) // it ends with ctx
+		})
+	}
+	fields := []zap.Field{zap.String("addr", ports.clients.Addr().String()), zap.String("data", c.Data), zap.String("version", thisBuild().Version)}
+	announce.Info("serving", append(append(fields, ports.about()...), data.about...)...)
+	greet(s.out, ports.clients.Addr().String(), c.Data, c.whoMay())
 
 	var cause error
 	select {
@@ -211,14 +222,125 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 	case cause = <-failed:
 	}
 	stop() // from here on, another signal ends the process
-	<-thinned
+	care.Wait()
 	deadline, cancel := context.WithTimeout(context.Background(), c.ShutdownTimeout)
 	defer cancel()
-	if err := server.Shutdown(deadline); err != nil {
+	if err := c.shutdown(deadline, server, nodes, logger); err != nil {
 		return errors.Join(cause, fmt.Errorf("the shutdown was cut off: %w", err))
 	}
 	announce.Info("stopped")
 	return cause
+}
+
+// newHub returns the hub of the documents.
+func (c *serveCmd) newHub(data *folder, nodes membership, m *metrics.Metrics, logger *zap.Logger) (*hub.Hub, error) {
+	return hub.New(hub.Options{
+		Log:       data.log,
+		Snapshots: data.keeper,
+		Placement: nodes,
+		Damaged:   snapshots.Damaged,
+		Boot:      nodes.Self().Boot,
+		Limits: hub.Limits{
+			OutboxBytes:          int(c.MaxOutbox),
+			NodeUncommittedBytes: int(c.MaxUncommitted),
+			DocumentBytes:        int(c.MaxDocument),
+			PendingBytes:         int(c.MaxPending),
+			LargeBytes:           int(c.WarnDocument),
+			DeletedPerLive:       c.WarnDeleted,
+			SlowReader:           c.SlowReaderTimeout,
+		},
+		SnapshotInterval: c.SnapshotInterval,
+		SegmentInterval:  c.SegmentInterval,
+		IdleUnload:       c.IdleUnload,
+		Logger:           logger,
+		Metrics:          m,
+	})
+}
+
+// shutdown stops taking connections, hands documents to other nodes, if there
+// are any, closes the connections and the hub. What a hand-over did not get
+// done, the next owner does.
+func (c *serveCmd) shutdown(ctx context.Context, server *gateway.Server, nodes membership, logger *zap.Logger) error {
+	server.Quiesce()
+	handing, cancel := context.WithTimeout(ctx, c.ShutdownTimeout/2)
+	defer cancel()
+	if err := nodes.Drain(handing); err != nil {
+		logger.Warn("not all documents were handed over", zap.Error(err))
+	}
+	if len(nodes.Members()) > 1 {
+		server.Stagger(ctx, min(c.DrainTime, c.ShutdownTimeout/4))
+	}
+	return server.Shutdown(ctx)
+}
+
+// ports are the listeners of the server.
+type ports struct {
+	clients    net.Listener
+	operations net.Listener // nil for none
+	relay      relayPort
+}
+
+// open opens the ports.
+func (c *serveCmd) open(ctx context.Context) (p *ports, err error) {
+	p = &ports{}
+	defer func() {
+		if err != nil {
+			p.close()
+		}
+	}()
+	if p.clients, err = gateway.Listen(ctx, c.Listen); err != nil {
+		return p, fmt.Errorf("--listen: %w", err)
+	}
+	if c.Ops != "" {
+		if p.operations, err = net.Listen("tcp", c.Ops); err != nil {
+			return p, fmt.Errorf("--ops: %w", err)
+		}
+	}
+	p.relay, err = c.listen(ctx)
+	return p, err
+}
+
+// close closes what is open; servers have closed theirs already.
+func (p *ports) close() {
+	for _, l := range []net.Listener{p.clients, p.operations, p.relay.listener} {
+		if l != nil {
+			_ = l.Close()
+		}
+	}
+}
+
+// about names the ports beside that for clients.
+func (p *ports) about() (fields []zap.Field) {
+	if p.operations != nil {
+		fields = append(fields, zap.String("ops", p.operations.Addr().String()))
+	}
+	if p.relay.listener != nil {
+		fields = append(fields, zap.String("relay", p.relay.advertise))
+	}
+	return fields
+}
+
+// node describes this process to others.
+func (c *serveCmd) node(p *ports) cluster.Node {
+	n := cluster.Node{
+		Boot: bootID(), Name: c.name(), Relay: p.relay.advertise, Weight: c.NodeWeight,
+		Version: thisBuild().Version, Client: p.clients.Addr().String(),
+	}
+	if p.operations != nil {
+		n.Operations = p.operations.Addr().String()
+	}
+	return n
+}
+
+// leaveWithin bounds the farewell to the other nodes.
+const leaveWithin = 2 * time.Second
+
+func leave(nodes membership, logger *zap.Logger) {
+	ctx, cancel := context.WithTimeout(context.Background(), leaveWithin)
+	defer cancel()
+	if err := nodes.Close(ctx); err != nil {
+		logger.Warn("the other nodes were not told that this one stops", zap.Error(err))
+	}
 }
 
 // bootID names this run in the claims of documents.

@@ -34,6 +34,9 @@ type conn struct {
 	// Owned by the registry's shard lock.
 	slot int
 
+	// Owned by the reader: the document's turn, if it has begun with a message.
+	turn hub.Turn
+
 	// writer tells whether a writer goroutine runs; see wake.
 	writer atomic.Uint32
 	// greeted: the document's first frame went out. Owned by the writer.
@@ -42,12 +45,12 @@ type conn struct {
 	mu sync.Mutex
 	// Guarded by mu.
 	session session.Session
-	sub     *hub.Subscription // nil until attached
-	frame   []byte            // a frame of the session's own, to be written
-	pong    []byte            // the answer to the newest ping, nil for none
-	ending  *session.Close    // why the connection ends, nil while it lives
-	phase   phase             // of the reader
-	waiting time.Time         // since when the reader is in phaseWaiting
+	sub     Subscription   // nil until attached
+	frame   []byte         // a frame of the session's own, to be written
+	pong    []byte         // the answer to the newest ping, nil for none
+	ending  *session.Close // why the connection ends, nil while it lives
+	phase   phase          // of the reader
+	waiting time.Time      // since when the reader is in phaseWaiting
 }
 
 // ping answers with the newest ping's payload through the writer. The library
@@ -90,7 +93,7 @@ func (c *conn) do(step session.Step) {
 
 // attach subscribes to the document.
 func (c *conn) attach() error {
-	sub, err := c.server.hub.Subscribe(c.document, c.peer, c.wake)
+	sub, err := c.server.options.Documents.Subscribe(c.document, c.peer, c.wake)
 	if errors.Is(err, hub.ErrClosed) {
 		c.end(closeRestart)
 		return nil
@@ -113,7 +116,7 @@ func (c *conn) attach() error {
 	return nil
 }
 
-func (c *conn) subscription() *hub.Subscription {
+func (c *conn) subscription() Subscription {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.sub

@@ -18,6 +18,8 @@ import (
 type Options struct {
 	// Hub owns the documents. Required.
 	Hub *hub.Hub
+	// Documents is where sessions find them; nil when Hub owns them all.
+	Documents Documents
 	// Auth grants access. Required.
 	Auth auth.Authorizer
 	// Sites are the web sites whose pages may connect. The zero value is
@@ -42,6 +44,9 @@ type Options struct {
 	// Log tells what /status shows of a log that is elsewhere; nil shows
 	// nothing. Its result must encode as JSON and hold no secret.
 	Log func() any
+	// Cluster tells what /status shows of the cluster, and lines on what is gone;
+	// nil shows nothing.
+	Cluster func() (any, []string)
 	// API is served at /api/ of the operations listener; nil for none.
 	API http.Handler
 	// Now reads the clock. Default time.Now.
@@ -59,6 +64,9 @@ func (o Options) withDefaults() (Options, error) {
 		return o, errors.New("gateway: no authoriser")
 	case o.Metrics == nil || o.Logger == nil:
 		return o, errors.New("gateway: no metrics or no logger")
+	}
+	if o.Documents == nil {
+		o.Documents = here{o.Hub}
 	}
 	o.Session = o.Session.WithDefaults()
 	if o.MaxConnections <= 0 {

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"os"
 	"time"
-
-	"ysync/internal/hub"
 )
 
 // An idle reader has a stack that has grown with the messages it read, to twice
@@ -69,15 +67,14 @@ func (c *conn) arrived(fd uintptr) bool {
 // takeMessages takes the messages that were read ahead, and reports whether that
 // was all of it.
 func (c *conn) takeMessages() bool {
-	var t hub.Turn
 	for {
 		message, ok := c.socket.takeMessage()
 		if !ok {
 			break
 		}
-		c.message(message, &t)
+		c.message(message)
 	}
-	c.run(&t)
+	c.run()
 	return len(c.socket.ahead) == 0
 }
 

@@ -56,15 +56,14 @@ func (c *conn) receive(r io.Reader) error {
 		}
 		return err
 	}
-	var t hub.Turn
-	c.message(frame, &t)
-	c.run(&t)
+	c.message(frame)
+	c.run()
 	return nil
 }
 
 // message has a message judged and hands on what comes of it. The document's
-// turn, if it begins with it, is left in t.
-func (c *conn) message(frame []byte, t *hub.Turn) {
+// turn, if it begins with it, is left in c.turn.
+func (c *conn) message(frame []byte) {
 	m := c.server.metrics
 	m.FramesIn.Inc()
 	m.BytesIn.Add(float64(len(frame)))
@@ -86,19 +85,19 @@ func (c *conn) message(frame []byte, t *hub.Turn) {
 		m.LimitedTotal.WithLabelValues("scope").Add(float64(step.Refused))
 	}
 	c.do(step)
-	c.send(step.Messages, t)
+	c.send(step.Messages)
 }
 
-// run steps the document if it is t's turn, and writes what is due after it: an
+// run steps the document if its turn has begun, and writes what is due after it: an
 // edit of a small document comes from one socket and goes to the others without
 // another goroutine, unless others wait.
-func (c *conn) run(t *hub.Turn) {
-	if !t.Begin() {
+func (c *conn) run() {
+	if !c.turn.Begin() {
 		return
 	}
 	f := &c.server.flusher
 	slot := f.reserve()
-	t.Step()
+	c.turn.Step()
 	if slot {
 		f.runHere()
 	}
@@ -109,7 +108,7 @@ const quarantineHead = 64
 
 // send hands messages to the document's owner. It waits while the document
 // has too much to do, which is what slows a client down that sends too fast.
-func (c *conn) send(messages []syncproto.Message, t *hub.Turn) {
+func (c *conn) send(messages []syncproto.Message) {
 	if len(messages) == 0 {
 		return
 	}
@@ -118,7 +117,7 @@ func (c *conn) send(messages []syncproto.Message, t *hub.Turn) {
 		return
 	}
 	for _, message := range messages {
-		if err := sub.SendInTurn(c.server.ctx, message, t); err != nil {
+		if err := sub.SendInTurn(c.server.ctx, message, &c.turn); err != nil {
 			c.ended(sub, err)
 			return
 		}
@@ -126,7 +125,7 @@ func (c *conn) send(messages []syncproto.Message, t *hub.Turn) {
 }
 
 // ended closes the connection for the reason that the subscription ended for.
-func (c *conn) ended(sub *hub.Subscription, err error) {
+func (c *conn) ended(sub Subscription, err error) {
 	if why := sub.End(); why != nil {
 		err = why
 	}

@@ -135,12 +135,36 @@ func (s *Server) sweep() {
 	}
 }
 
+// Quiesce makes the server refuse new connections and say that it is not ready.
+// Those that are open go on.
+func (s *Server) Quiesce() { s.draining.Store(true) }
+
+// Stagger ends the open connections with 1012, spread over a time, so that not
+// all clients come back elsewhere at once. It comes after Quiesce.
+func (s *Server) Stagger(ctx context.Context, over time.Duration) {
+	var open []*conn
+	s.connections.each(func(c *conn) { open = append(open, c) })
+	if len(open) == 0 {
+		return
+	}
+	ticker := time.NewTicker(max(over/time.Duration(len(open)), time.Microsecond))
+	defer ticker.Stop()
+	for _, c := range open {
+		c.end(closeRestart)
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // Shutdown stops accepting, closes the hub, so that everything is committed
 // and every acknowledgement that is due is sent, then closes all connections
 // with 1012. What is not done when ctx ends is cut off. The error is the
 // hub's: data may be missing from the log only if the hub says so.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.draining.Store(true)
+	s.Quiesce()
 	// Idle HTTP connections are closed; upgraded ones are ours.
 	if err := s.http.Shutdown(ctx); err != nil {
 		_ = s.http.Close()

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"ysync/internal/hub"
 	"ysync/internal/session"
 	"ysync/syncproto"
 )
@@ -151,7 +150,7 @@ func (c *conn) gather(b *batch) bool {
 }
 
 // fill takes frames from sub until the batch is large enough.
-func (b *batch) fill(sub *hub.Subscription) {
+func (b *batch) fill(sub Subscription) {
 	for len(b.parts) == 0 && len(b.small)+maxHeader+copyBytes <= batchBytes {
 		frame, ok := sub.Next()
 		if !ok {

@@ -21,6 +21,8 @@ const (
 	// cmdDrained: sub's outbox, of which the core was told that it is full or
 	// that holds a stream, is empty.
 	cmdDrained
+	// cmdLag: sub's queue at another node is full.
+	cmdLag
 	// cmdSlow: sub's client takes nothing.
 	cmdSlow
 	// cmdCommitted: the log holds everything up to record.Head, under the
@@ -40,6 +42,10 @@ const (
 	cmdSnapshot
 	cmdInspect
 	cmdChange
+	// cmdRelease: request wants the document given up. cmdReleased: the log has
+	// ended the claim.
+	cmdRelease
+	cmdReleased
 	// cmdReset: request orders the next generation.
 	cmdReset
 	// cmdDrain: the process stops.
@@ -79,6 +85,9 @@ type effects struct {
 	// claim: claim the document although there is nothing to log. The core hears
 	// of it by cmdCommitted.
 	claim bool
+	// release: end the claim of this epoch, 0 for none, and report with
+	// cmdReleased. Nothing is logged after it.
+	release *persistence.Epoch
 	// hurry: somebody waits for the commit of what the log was given.
 	hurry bool
 	// quarantine: keep these refused updates.
@@ -105,6 +114,8 @@ type effects struct {
 type delivery struct {
 	sub  *Subscription
 	item item
+	// but does not get it, if sub stands for a group.
+	but *except
 }
 
 type ending struct {

@@ -282,7 +282,7 @@ func (c *committer) claim(d *document, seen persistence.Record, seed string) {
 		}
 		c.failing(err)
 		h.opt.Logger.Error("the document could not be claimed", zap.String("document", d.name), zap.Error(err))
-		if !c.pause(h.ctx, min(firstDelay<<min(try, 10), lastDelay)) {
+		if !c.pause(h.ctx, backOff(try)) {
 			return
 		}
 	}

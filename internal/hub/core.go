@@ -2,6 +2,7 @@ package hub
 
 import (
 	"crypto/sha256"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -74,7 +75,8 @@ type core struct {
 	logged int
 
 	subs   []*Subscription
-	echoes int // of subs, how many take updates after the commit only
+	groups []*Subscription // of subs, those that stand for a group
+	echoes int             // of subs, how many take updates after the commit only
 	// acking, chasing and deferred are members with outstanding
 	// acknowledgements, with content to be asked for, with a SyncStep1 that
 	// waits for its allowance.
@@ -88,11 +90,13 @@ type core struct {
 
 	changes []waitingChange // by the server, until they are committed; in order of version
 
-	held  []heldFrame // in order of version; for those who take updates after the commit
-	lag   lagState
-	full  *shared
-	diffs int // bytes of large diffs held for single readers
-	step1 cachedFrame
+	held []heldFrame // in order of version; for those who take updates after the commit
+	lag  lagState
+	full *shared
+	// laggards are members whose queues at other nodes turned out to be full.
+	laggards []*Subscription
+	diffs    int // bytes of large diffs held for single readers
+	step1    cachedFrame
 
 	stored storedState
 
@@ -103,6 +107,10 @@ type core struct {
 
 	// draining: the process stops; nothing more is taken in.
 	draining bool
+	// releases wait until the document is given up; nothing more is taken in.
+	// released: the log was asked to end the claim.
+	releases []*request
+	released bool
 	// discarding: updates are set aside unread.
 	discarding bool
 	// over is why the document was dropped; nil while it lives.
@@ -173,6 +181,7 @@ func (c *core) step(in input, fx *effects) {
 	}
 	c.relay()
 	c.relayPresence()
+	c.heedLaggards()
 	c.chase()
 	c.answerDeferred()
 	c.keepAlive()
@@ -190,19 +199,21 @@ func (c *core) handle(cmd *command) {
 	}
 	switch cmd.kind {
 	case cmdSubscribe:
-		c.subscribe(s)
+		c.subscribe(s, cmd.payload)
 	case cmdDetach:
 		c.leave(s)
 	case cmdMessage:
 		c.message(s, cmd.message, cmd.payload)
 	case cmdDrained:
 		c.drained(s)
+	case cmdLag:
+		c.lagLater(s)
 	case cmdSlow:
 		c.end(s, endSlow)
 	case cmdCommitted:
 		c.commit(cmd.record)
 	case cmdFenced:
-		c.drop(endFenced)
+		c.drop(endMoved)
 	case cmdErased:
 		c.drop(endErased)
 		c.turnAway(cmd)
@@ -216,6 +227,11 @@ func (c *core) handle(cmd *command) {
 		c.inspect(cmd.request)
 	case cmdChange:
 		c.change(cmd.request)
+	case cmdRelease:
+		c.releases = append(c.releases, cmd.request)
+		c.discarding = true
+	case cmdReleased:
+		c.drop(endHandedOver)
 	case cmdReset:
 		c.reset(cmd.request)
 	case cmdDrain:
@@ -240,8 +256,8 @@ func (c *core) message(s *Subscription, kind syncproto.Kind, payload []byte) {
 }
 
 // subscribe makes s a member, asks for what its client has and shows it who is
-// there.
-func (c *core) subscribe(s *Subscription) {
+// there. vector comes with one that stands for a group.
+func (c *core) subscribe(s *Subscription, vector []byte) {
 	switch {
 	case c.draining || c.resetting != nil && c.resetting.begun:
 		c.fx.ends = append(c.fx.ends, ending{s, endRestart})
@@ -257,6 +273,15 @@ func (c *core) subscribe(s *Subscription) {
 	}
 	s.at.creditAt = c.now
 	s.at.credit = c.allowance()
+	switch {
+	case s.isGroup():
+		c.joinGroup(s, vector)
+		return
+	case s.peer.Join&JoinKept != 0:
+		c.resume(s)
+		return
+	}
+	c.hears(s)
 	if s.peer.CanWrite {
 		c.ask(s)
 	}
@@ -274,6 +299,9 @@ func (c *core) leave(s *Subscription) {
 	c.subs[len(c.subs)-1] = nil
 	c.subs = c.subs[:len(c.subs)-1]
 	s.at.index = -1
+	if s.isGroup() {
+		c.groups = slices.DeleteFunc(c.groups, func(g *Subscription) bool { return g == s })
+	}
 	if s.peer.Echo {
 		c.echoes--
 	}
@@ -301,11 +329,16 @@ func (c *core) end(s *Subscription, why *EndError) {
 // drop ends everything: the log refuses this owner. What it holds beyond the
 // log is with the clients that sent it, and they will send it again.
 func (c *core) drop(why *EndError) {
+	c.noteKnown()
 	for len(c.subs) > 0 {
 		c.end(c.subs[len(c.subs)-1], why)
 	}
 	c.stored.fail(c, why)
 	c.failChanges(why)
+	for _, r := range c.releases {
+		c.fx.answers = append(c.fx.answers, answer{r, nil})
+	}
+	c.releases = nil
 	if o := c.resetting; o != nil {
 		c.resetting = nil
 		c.fx.answers = append(c.fx.answers, answer{o.request, why})
@@ -319,6 +352,8 @@ func (c *core) turnAway(cmd *command) {
 	switch {
 	case cmd.kind == cmdSubscribe:
 		c.fx.ends = append(c.fx.ends, ending{cmd.sub, c.over.toNewcomers()})
+	case cmd.kind == cmdRelease:
+		c.fx.answers = append(c.fx.answers, answer{cmd.request, nil})
 	case cmd.request != nil:
 		c.fx.answers = append(c.fx.answers, answer{cmd.request, c.over})
 	}
@@ -342,12 +377,12 @@ func (c *core) put(s *Subscription, it item, version persistence.Position) {
 		c.held = append(c.held, heldFrame{version, s, it})
 		return
 	}
-	c.fx.out = append(c.fx.out, delivery{s, it})
+	c.fx.out = append(c.fx.out, delivery{sub: s, item: it})
 }
 
 // control puts a frame that is not about the document's content into an outbox.
 func (c *core) control(s *Subscription, frame []byte) {
-	c.fx.out = append(c.fx.out, delivery{s, item{frame: frame, class: classControl}})
+	c.fx.out = append(c.fx.out, delivery{sub: s, item: item{frame: frame, class: classControl}})
 }
 
 // check verifies the invariants of the type comment.

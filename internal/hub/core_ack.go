@@ -105,7 +105,7 @@ func (c *core) awaited() bool {
 	if c.committed == c.version {
 		return false
 	}
-	if len(c.held) > 0 || len(c.changes) > 0 || c.draining || c.discarding || c.stored.frozen != nil {
+	if len(c.held) > 0 || len(c.changes) > 0 || c.draining || len(c.releases) > 0 || c.discarding || c.stored.frozen != nil {
 		return true
 	}
 	return slices.ContainsFunc(c.acking, func(s *Subscription) bool {

@@ -99,7 +99,7 @@ func TestNoAcknowledgementWhilePending(t *testing.T) {
 func drainAcks(c *peer) int {
 	n := len(c.acks)
 	for {
-		frame, _, ok := c.sub.out.next()
+		frame, _, _, ok := c.sub.out.next()
 		if !ok {
 			return len(c.acks) - n
 		}

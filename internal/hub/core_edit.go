@@ -149,12 +149,13 @@ func (c *core) failChanges(why error) {
 // inspect answers a question about the state of things.
 func (c *core) inspect(r *request) {
 	r.stats = DocumentStats{
-		Subscriptions:    len(c.subs),
+		Subscriptions:    len(c.subs) - len(c.groups),
 		Presences:        c.presence.Len(),
 		Version:          c.version,
 		Committed:        c.committed,
 		UncommittedBytes: c.openBytes,
 		MemoryBytes:      c.doc.Bytes(),
+		Units:            c.doc.Units(),
 		Pending:          c.doc.Pending(),
 		Owned:            c.owned,
 		Discarding:       c.discarding,

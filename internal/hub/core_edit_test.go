@@ -178,7 +178,7 @@ func TestChangesFailWhenTheDocumentIsDropped(t *testing.T) {
 	r := newRig(t, Limits{})
 	req := r.order(change{edit: insert(0, "a")})
 	r.do(command{kind: cmdFenced})
-	if !errors.Is(r.answers[req], ErrEnded) || r.dropped != endFenced {
+	if !errors.Is(r.answers[req], ErrEnded) || r.dropped != endMoved {
 		t.Errorf("got %v, dropped: %v", r.answers[req], r.dropped)
 	}
 }

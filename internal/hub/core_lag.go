@@ -114,7 +114,9 @@ func (c *core) lagging(s *Subscription) {
 	if c.over != nil || s.gone() || s.at.lag != nil {
 		return
 	}
-	c.lagFrom(s, c.markNow())
+	m, presence := c.lagMark(s)
+	c.lagFrom(s, m)
+	s.at.presenceLag = presence
 }
 
 // lagFrom makes s lag from m on.
@@ -127,6 +129,7 @@ func (c *core) lagFrom(s *Subscription, m *mark) {
 		s.at.presenceLag = c.lag.seq
 	}
 	s.at.lag = m
+	c.hears(s)
 }
 
 // unlag makes s a reader that keeps up.
@@ -141,6 +144,7 @@ func (c *core) unlag(s *Subscription) {
 	if c.lag.lagging == 0 {
 		c.lag.changes = nil
 	}
+	c.hears(s)
 }
 
 // catchUp sends one diff from the reader's mark to now. At the end of a sync it

@@ -31,7 +31,7 @@ func (c *core) awareness(s *Subscription, update []byte) {
 	c.opt.count.presence.Add(float64(c.presence.Len() - before))
 	if out.Repair != nil {
 		frame := syncproto.AppendAwareness(nil, out.Repair)
-		c.fx.out = append(c.fx.out, delivery{s, item{frame: frame, class: classPresence}})
+		c.fx.out = append(c.fx.out, delivery{sub: s, item: item{frame: frame, class: classPresence}})
 	}
 	if out.Relay == nil {
 		return
@@ -79,9 +79,14 @@ func (c *core) relayPresence() {
 
 func (c *core) tellPresence(frame []byte, but *Subscription) {
 	for _, s := range c.subs {
-		if s != but && s.at.lag == nil {
-			c.fx.out = append(c.fx.out, delivery{s, item{frame: frame, class: classPresence}})
+		if s == but || s.at.lag != nil || s.relayed() {
+			continue
 		}
+		if s.group != nil {
+			c.cast(s, frame, classPresence, []*Subscription{but})
+			continue
+		}
+		c.fx.out = append(c.fx.out, delivery{sub: s, item: item{frame: frame, class: classPresence}})
 	}
 }
 
@@ -92,7 +97,7 @@ func (c *core) showPresence(s *Subscription) {
 		return
 	}
 	frame := syncproto.AppendAwareness(nil, c.presence.AppendAll(nil, c.now))
-	c.fx.out = append(c.fx.out, delivery{s, item{frame: frame, class: classPresence}})
+	c.fx.out = append(c.fx.out, delivery{sub: s, item: item{frame: frame, class: classPresence}})
 }
 
 // presenceChange says that a client's presence changed.
@@ -154,5 +159,5 @@ func (c *core) showMissedPresence(s *Subscription) {
 	}
 	s.at.presenceLag = l.seq
 	frame := syncproto.AppendAwareness(nil, update)
-	c.fx.out = append(c.fx.out, delivery{s, item{frame: frame, class: classPresence}})
+	c.fx.out = append(c.fx.out, delivery{sub: s, item: item{frame: frame, class: classPresence}})
 }

@@ -89,13 +89,17 @@ func (c *core) relay() {
 	c.noteDeletes(&b.deletes)
 	var all []byte
 	for _, s := range c.subs {
-		if !s.at.ready || s.peer.Echo || s.at.lag != nil || s.at.author {
+		if !s.at.ready || s.peer.Echo || s.at.lag != nil || s.at.author || s.relayed() {
 			continue
 		}
 		if all == nil {
 			all = c.frameOfAll()
 		}
-		c.fx.out = append(c.fx.out, delivery{s, item{frame: all}})
+		if s.group != nil {
+			c.cast(s, all, classUpdate, b.authors)
+			continue
+		}
+		c.fx.out = append(c.fx.out, delivery{sub: s, item: item{frame: all}})
 	}
 	if c.echoes > 0 {
 		if all == nil {
@@ -113,6 +117,7 @@ func (c *core) relay() {
 	for _, s := range b.authors {
 		s.at.author = false
 	}
+	c.tellVectors()
 }
 
 // frameOfAll encodes everything that the batch changed.
@@ -137,17 +142,17 @@ func (c *core) relayOthers(s *Subscription) {
 		return
 	}
 	if others == 1 {
-		c.fx.out = append(c.fx.out, delivery{s, item{frame: c.updateFrame(b.list[last].update)}})
+		c.fx.out = append(c.fx.out, delivery{sub: s, item: item{frame: c.updateFrame(b.list[last].update)}})
 		return
 	}
 	if without, deletes, ok := c.without(s); ok {
 		frame := c.updateFrame(c.doc.AppendUpdate(nil, crdt.V1, without, deletes))
-		c.fx.out = append(c.fx.out, delivery{s, item{frame: frame}})
+		c.fx.out = append(c.fx.out, delivery{sub: s, item: item{frame: frame}})
 		return
 	}
 	for i := range b.list {
 		if b.list[i].sub != s {
-			c.fx.out = append(c.fx.out, delivery{s, item{frame: c.updateFrame(b.list[i].update)}})
+			c.fx.out = append(c.fx.out, delivery{sub: s, item: item{frame: c.updateFrame(b.list[i].update)}})
 		}
 	}
 }

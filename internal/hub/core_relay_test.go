@@ -19,15 +19,15 @@ func TestOneUpdateIsOneSharedFrame(t *testing.T) {
 	a, b, c := r.join(1), r.join(2), r.join(3)
 	u := a.write("x")
 	a.update(u)
-	fb, _, _ := b.sub.out.next()
-	fc, _, _ := c.sub.out.next()
+	fb, _, _, _ := b.sub.out.next()
+	fc, _, _, _ := c.sub.out.next()
 	if len(fb) == 0 || &fb[0] != &fc[0] {
 		t.Error("the frame is not shared")
 	}
 	if !bytes.Equal(fb, syncproto.AppendUpdate(nil, u)) {
 		t.Errorf("the frame % x is not the update % x", fb, u)
 	}
-	if _, _, ok := a.sub.out.next(); ok {
+	if _, _, _, ok := a.sub.out.next(); ok {
 		t.Error("the sender hears itself")
 	}
 }

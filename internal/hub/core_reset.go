@@ -89,7 +89,7 @@ func (c *core) resetDone(j *job) {
 	if j.unclear {
 		// The next load finds out, and its claim is newer than that of the files
 		// which lead nowhere.
-		c.drop(endFenced)
+		c.drop(endMoved)
 		return
 	}
 	// Who was given nothing of the old generation may come back at once.

@@ -224,7 +224,7 @@ func TestAFailedResetDropsTheDocument(t *testing.T) {
 		t.Errorf("answered %v", err)
 	}
 	r.wantEnd(a, CodeRestart, "a writer")
-	if r.dropped != endFenced {
+	if r.dropped != endMoved {
 		t.Errorf("dropped because of %v", r.dropped)
 	}
 }

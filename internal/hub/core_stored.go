@@ -202,6 +202,10 @@ func (c *core) freeze(r *request) {
 // unloading, and when to be woken.
 func (c *core) plan() {
 	st := &c.stored
+	if len(c.releases) > 0 && c.resetting == nil {
+		c.giveUp()
+		return
+	}
 	if c.full != nil && c.now.Sub(c.full.used) >= fullKept {
 		c.dropFull()
 	}
@@ -223,6 +227,7 @@ func (c *core) plan() {
 		c.segment()
 	}
 	if c.draining && c.committed == c.version {
+		c.noteSent()
 		for len(c.subs) > 0 {
 			c.end(c.subs[len(c.subs)-1], endRestart)
 		}
@@ -230,6 +235,21 @@ func (c *core) plan() {
 	if !c.unload() {
 		c.fx.wake = c.nextWake()
 	}
+}
+
+// giveUp asks for the end of the claim as soon as everything is committed. A
+// snapshot or segment under way is not waited for: the log refuses it then, and
+// the next owner makes its own.
+func (c *core) giveUp() {
+	if c.committed < c.version || c.released {
+		return
+	}
+	c.released = true
+	epoch := persistence.Epoch(0)
+	if c.owned {
+		epoch = c.record.Epoch
+	}
+	c.fx.release = &epoch
 }
 
 // own tells whether this process is the writer, whom alone the log lets change

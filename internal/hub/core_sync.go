@@ -117,6 +117,7 @@ func (c *core) answer(s *Subscription, sv crdt.StateVector) {
 	if len(diff) <= c.limits.ChunkBytes {
 		s.at.credit -= int64(len(diff) + answerBytes)
 		s.at.ready, s.at.from = true, c.version
+		c.hears(s)
 		c.put(s, item{frame: syncproto.AppendSyncStep2(make([]byte, 0, len(diff)+12), diff)}, c.version)
 		return
 	}
@@ -140,6 +141,7 @@ func (c *core) answerFull(s *Subscription) {
 	s.at.credit -= int64(f.bytes + answerBytes)
 	if f.single != nil {
 		s.at.ready, s.at.from = true, f.version
+		c.hears(s)
 		c.put(s, item{frame: f.single}, f.version)
 		return
 	}
@@ -263,6 +265,7 @@ func (c *core) drained(s *Subscription) {
 			// What it missed since the mark comes with the answer; until then its
 			// client could not place updates.
 			s.at.ready = false
+			c.hears(s)
 			c.deferred = append(c.deferred, s)
 			return
 		}

@@ -380,7 +380,7 @@ func TestFencingEndsEverything(t *testing.T) {
 			t.Errorf("a session ended with %v", end)
 		}
 	}
-	if r.dropped == nil || len(r.entries) != 1 || !errors.Is(r.answers[req], endFenced) {
+	if r.dropped == nil || len(r.entries) != 1 || !errors.Is(r.answers[req], endMoved) {
 		t.Errorf("dropped %v, %d entries, the request got %v", r.dropped, len(r.entries), r.answers[req])
 	}
 }

@@ -15,7 +15,7 @@ const maxGarbled = 3
 
 // windowClosed tells whether too much is applied and not committed.
 func (c *core) windowClosed() bool {
-	return c.draining || len(c.open) > 0 && (c.openBytes >= c.limits.DocumentUncommittedBytes ||
+	return c.draining || len(c.releases) > 0 || len(c.open) > 0 && (c.openBytes >= c.limits.DocumentUncommittedBytes ||
 		c.now.Sub(c.open[0].at) >= c.limits.UncommittedTime)
 }
 
@@ -306,13 +306,13 @@ func (c *core) release() {
 		n++
 		if h.sub != nil {
 			if !h.sub.gone() {
-				c.fx.out = append(c.fx.out, delivery{h.sub, h.item})
+				c.fx.out = append(c.fx.out, delivery{sub: h.sub, item: h.item})
 			}
 			continue
 		}
 		for _, s := range c.subs {
 			if s.peer.Echo && s.at.ready && h.version > s.at.from && (s.at.lag == nil || h.version <= s.at.lag.version) {
-				c.fx.out = append(c.fx.out, delivery{s, h.item})
+				c.fx.out = append(c.fx.out, delivery{sub: s, item: h.item})
 			}
 		}
 	}

@@ -22,7 +22,7 @@ const (
 	CodeRefused = 4422
 	// CodeInternal: a fault of the server.
 	CodeInternal = 4500
-	// CodeUnavailable: the document could not be loaded.
+	// CodeUnavailable: the document could not be loaded, or is quarantined.
 	CodeUnavailable = 4503
 	// CodeSlow: the reader drained nothing for too long.
 	CodeSlow = 4508
@@ -31,6 +31,9 @@ const (
 var (
 	// ErrEnded: the subscription is over. Subscription.End tells why.
 	ErrEnded = errors.New("the subscription has ended")
+	// ErrMoved: the document is, or is about to be, served by another node. Ask
+	// where it is and subscribe there; the connection need not be closed.
+	ErrMoved = errors.New("the document is served by another node")
 	// ErrClosed: the hub takes no new work.
 	ErrClosed = errors.New("the hub is closed")
 	// ErrInvalidName: the log can't hold a document of this name.
@@ -62,8 +65,10 @@ type EndError struct {
 
 func (e *EndError) Error() string { return fmt.Sprintf("subscription ended: %d %s", e.Code, e.Reason) }
 
-// Is makes every EndError an ErrEnded.
-func (e *EndError) Is(target error) bool { return target == ErrEnded }
+// Is makes every EndError an ErrEnded, and one that tells of a move an ErrMoved.
+func (e *EndError) Is(target error) bool {
+	return target == ErrEnded || target == ErrMoved && (e == endMoved || e == endHandedOver)
+}
 
 // toNewcomers is what the end of a document means to those who have not seen
 // anything of it yet: after a reset they may come at once.
@@ -77,13 +82,16 @@ func (e *EndError) toNewcomers() *EndError {
 var (
 	endClosed  = &EndError{Code: 1000, Reason: "closed"}
 	endRestart = &EndError{Code: CodeRestart, Reason: "restarting"}
-	endFenced  = &EndError{Code: CodeRestart, Reason: "the document has moved"}
-	endErased  = &EndError{Code: CodeErased, Reason: "the document was erased"}
-	endReset   = &EndError{Code: CodeReset, Reason: "the document was reset: reload it, what you have is of before"}
-	endLoad    = &EndError{Code: CodeUnavailable, Reason: "the document could not be loaded"}
-	endSlow    = &EndError{Code: CodeSlow, Reason: "nothing was read for too long"}
-	endGarbled = &EndError{Code: CodeMalformed, Reason: "malformed updates"}
-	endLarge   = &EndError{Code: CodeTooLarge, Reason: "the document is at its size limit"}
-	endRefused = &EndError{Code: CodeRefused, Reason: "the update breaks a limit"}
-	endPending = &EndError{Code: CodeRefused, Reason: "too much waits for what is missing"}
+	endMoved   = &EndError{Code: CodeRestart, Reason: "the document has moved"}
+	// endHandedOver is the same, when it was this node's will.
+	endHandedOver  = &EndError{Code: CodeRestart, Reason: "the document moves"}
+	endErased      = &EndError{Code: CodeErased, Reason: "the document was erased"}
+	endReset       = &EndError{Code: CodeReset, Reason: "the document was reset: reload it, what you have is of before"}
+	endLoad        = &EndError{Code: CodeUnavailable, Reason: "the document could not be loaded"}
+	endQuarantined = &EndError{Code: CodeUnavailable, Reason: "the document is quarantined: it is damaged"}
+	endSlow        = &EndError{Code: CodeSlow, Reason: "nothing was read for too long"}
+	endGarbled     = &EndError{Code: CodeMalformed, Reason: "malformed updates"}
+	endLarge       = &EndError{Code: CodeTooLarge, Reason: "the document is at its size limit"}
+	endRefused     = &EndError{Code: CodeRefused, Reason: "the update breaks a limit"}
+	endPending     = &EndError{Code: CodeRefused, Reason: "too much waits for what is missing"}
 )

@@ -10,7 +10,7 @@ import (
 // faultyLog is a real log that can be made to fail, to stall, and to lose the
 // answer to a commit.
 type faultyLog struct {
-	persistence.Log
+	persistence.Shared
 
 	mu      sync.Mutex
 	err     error         // what every write fails with
@@ -95,7 +95,7 @@ func (l *faultyLog) Append(ctx context.Context, batches []persistence.Batch) []p
 	if vanish {
 		return fail(persistence.ErrUnknown)
 	}
-	results = l.Log.Append(ctx, batches)
+	results = l.Shared.Append(ctx, batches)
 	if forget {
 		return fail(persistence.ErrUnknown)
 	}
@@ -106,14 +106,14 @@ func (l *faultyLog) Claim(ctx context.Context, document, owner string, seen pers
 	if _, err := l.state(); err != nil {
 		return persistence.Record{}, err
 	}
-	return l.Log.Claim(ctx, document, owner, seen)
+	return l.Shared.Claim(ctx, document, owner, seen)
 }
 
 func (l *faultyLog) Reset(ctx context.Context, document string, epoch persistence.Epoch, head persistence.Position, p persistence.Pointer) error {
 	if _, err := l.state(); err != nil {
 		return err
 	}
-	err := l.Log.Reset(ctx, document, epoch, head, p)
+	err := l.Shared.Reset(ctx, document, epoch, head, p)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.forget > 0 && err == nil {

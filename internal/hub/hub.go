@@ -41,10 +41,25 @@ type Snapshots interface {
 	Trimmable(ctx context.Context, rec persistence.Record) persistence.Position
 }
 
+// Placement says which documents are opened here.
+type Placement interface {
+	// Open is called before a document is loaded. With persistence.ErrFenced
+	// another node is the one to open it. When it returns nil, nobody else can
+	// write to the document until somebody claims it from now on.
+	Open(ctx context.Context, document string) error
+}
+
+// everywhere is the placement of a process that has the log for itself.
+type everywhere struct{}
+
+func (everywhere) Open(context.Context, string) error { return nil }
+
 // Options configure a Hub. Log, Snapshots, Logger and Metrics are required.
 type Options struct {
 	Log       persistence.Log
 	Snapshots Snapshots
+	// Placement may keep documents from being opened here; nil opens all.
+	Placement Placement
 	// Boot names this run of the process, never used before: it is the owner
 	// in claims.
 	Boot string
@@ -62,8 +77,11 @@ type Options struct {
 	// IdleUnload is how long a document without subscriptions stays in memory;
 	// 0 for 30 s.
 	IdleUnload time.Duration
-	Logger     *zap.Logger
-	Metrics    *metrics.Metrics
+	// Damaged tells whether the error of a load shows damage, which no further
+	// try would cure; nil for persistence.ErrCorrupt alone.
+	Damaged func(error) bool
+	Logger  *zap.Logger
+	Metrics *metrics.Metrics
 	// Runners is the number of goroutines that step documents; 0 for one per
 	// processor.
 	Runners int
@@ -84,6 +102,7 @@ type Hub struct {
 	commit committer
 	timers timers
 	sick   quarantine
+	ward   ward
 
 	// ctx ends when Close gives up waiting; jobs and loads run under it.
 	ctx    context.Context
@@ -97,6 +116,9 @@ type Hub struct {
 
 	subscriptions atomic.Int64
 	documents     atomic.Int64
+
+	// storeFailing: the newest snapshot or segment could not be stored.
+	storeFailing atomic.Bool
 
 	closing   atomic.Bool
 	closeOnce sync.Once
@@ -118,6 +140,9 @@ func New(opt Options) (*Hub, error) {
 		return nil, errors.New("hub: no metrics given")
 	case opt.Boot == "":
 		return nil, errors.New("hub: no boot ID given")
+	}
+	if opt.Placement == nil {
+		opt.Placement = everywhere{}
 	}
 	if opt.Now == nil {
 		opt.Now = time.Now
@@ -179,7 +204,11 @@ type Stats struct {
 	UncommittedBytes int64
 	// LogStalled: commits fail, or the log is read-only.
 	LogStalled bool
-	// Quarantined is how many refused updates are kept.
+	// StoreFailing: the newest snapshot or segment could not be stored.
+	StoreFailing bool
+	// Refused is how many refused updates are kept.
+	Refused int
+	// Quarantined is how many documents are not loaded any more.
 	Quarantined int
 }
 
@@ -190,7 +219,9 @@ func (h *Hub) Stats() Stats {
 		Subscriptions:    int(h.subscriptions.Load()),
 		UncommittedBytes: h.commit.uncommitted.Load(),
 		LogStalled:       h.commit.stalled.Load(),
-		Quarantined:      h.sick.len(),
+		StoreFailing:     h.storeFailing.Load(),
+		Refused:          h.sick.len(),
+		Quarantined:      len(h.ward.all()),
 	}
 }
 

@@ -41,7 +41,7 @@ func (w *world) start() *Hub {
 		w.t.Fatal(err)
 	}
 	w.boots++
-	w.log = &faultyLog{Log: inner}
+	w.log = &faultyLog{Shared: inner}
 	if w.files == nil {
 		w.files = vfs.NewMem()
 	}

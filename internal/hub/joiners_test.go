@@ -49,7 +49,7 @@ func TestManyJoinersOfALargeDocument(t *testing.T) {
 	chunks := 0
 	for _, s := range subs {
 		for range rng.IntN(40) {
-			frame, _, ok := s.out.next()
+			frame, _, _, ok := s.out.next()
 			if !ok {
 				t.Fatal("the stream is short")
 			}

@@ -20,6 +20,9 @@ const (
 	// classControl is never dropped: acknowledgements, keepalives, requests.
 	// What asks for it waits while too much of it is queued.
 	classControl
+	// classAudience and classVector are for groups only.
+	classAudience
+	classVector
 )
 
 // maxControlBytes is how much of classControl may be queued before the session
@@ -97,18 +100,19 @@ func (o *outbox) push(it item, limits *Limits) (wake, full bool) {
 
 // next takes the next frame. drained tells that the core waits to hear that
 // this was the last one.
-func (o *outbox) next() (frame []byte, drained, ok bool) {
+func (o *outbox) next() (frame []byte, cl class, drained, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.head == len(o.items) {
-		return nil, false, false
+		return nil, 0, false, false
 	}
 	o.moved = true
 	it := &o.items[o.head]
+	cl = it.class
 	if it.class == classStream {
 		frame, it.rest = it.rest[0], it.rest[1:]
 		if len(it.rest) > 0 {
-			return frame, false, true
+			return frame, cl, false, true
 		}
 	} else {
 		frame = it.frame
@@ -135,7 +139,17 @@ func (o *outbox) next() (frame []byte, drained, ok bool) {
 		drained = o.notify && o.ended == nil
 		o.notify = false
 	}
-	return frame, drained, true
+	return frame, cl, drained, true
+}
+
+// waits tells whether anything waits, and whether a stream is next.
+func (o *outbox) waits() (waiting, streaming bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.head == len(o.items) {
+		return false, false
+	}
+	return true, o.items[o.head].class == classStream
 }
 
 // admit waits until what the client asked for has room. It does not keep a turn

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"sync"
 
-	"go.uber.org/zap"
-
 	"ysync/crdt"
 	"ysync/internal/metrics"
 	"ysync/persistence"
@@ -152,6 +150,10 @@ func (h *Hub) each(f func(*document)) {
 
 // load brings a document up. It runs in a goroutine of its own.
 func (h *Hub) load(d *document) {
+	if _, quarantined := h.ward.of(d.name); quarantined {
+		h.remove(d, endQuarantined, always)
+		return
+	}
 	select {
 	case h.loads <- struct{}{}:
 	case <-h.ctx.Done():
@@ -167,17 +169,21 @@ func (h *Hub) load(d *document) {
 		switch {
 		case errors.Is(err, persistence.ErrErased):
 			why = endErased
+		case errors.Is(err, persistence.ErrFenced):
+			why = endMoved
 		case h.ctx.Err() != nil:
 			why = endRestart
 		default:
-			h.opt.Logger.Error("the document could not be loaded", zap.String("document", d.name), zap.Error(err))
+			why = h.loadFailed(d, err)
 		}
 		h.remove(d, why, always)
 		return
 	}
 	now := h.opt.Now()
 	h.opt.Metrics.LoadSeconds.WithLabelValues(metrics.OK).Observe(now.Sub(start).Seconds())
+	h.recovered(d.name)
 	h.commit.loaded(d, rec)
+	d.noteSize(doc)
 	c := newCore(h.coreOptions(), doc, rec, tail, now)
 	c.retired = retired
 	d.mu.Lock()
@@ -194,8 +200,11 @@ func (h *Hub) load(d *document) {
 	}
 }
 
-// read loads a document, and whom it must not let in.
+// read loads a document, if it may be opened here, and whom it must not let in.
 func (h *Hub) read(name string) (*crdt.Doc, persistence.Record, persistence.Tail, []crdt.ClientID, error) {
+	if err := h.opt.Placement.Open(h.ctx, name); err != nil {
+		return nil, persistence.Record{}, persistence.Tail{}, nil, err
+	}
 	for {
 		doc, rec, tail, err := h.opt.Snapshots.Load(h.ctx, name)
 		if err == nil && !rec.Tombstone.IsZero() {

@@ -254,7 +254,7 @@ func (r *rig) read(cs ...*peer) {
 // readOne takes in one frame.
 func (c *peer) readOne() bool {
 	c.t.Helper()
-	frame, drained, ok := c.sub.out.next()
+	frame, _, drained, ok := c.sub.out.next()
 	if !ok {
 		return false
 	}

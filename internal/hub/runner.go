@@ -55,7 +55,7 @@ func (r *runner) turn(d *document) {
 func (r *runner) findSlow(d *document, now time.Time) {
 	r.slow = r.slow[:0]
 	for _, s := range d.core.subs {
-		if s.out.stuck(now, r.hub.limits.SlowReader) {
+		if s.group == nil && s.out.stuck(now, r.hub.limits.SlowReader) {
 			r.slow = append(r.slow, command{kind: cmdSlow, sub: s})
 		}
 	}
@@ -69,6 +69,7 @@ func (r *runner) step(d *document, in input) {
 	r.fx.reset()
 	d.core.step(in, &r.fx)
 	d.noteUnsegmented(d.core.stored.unsegmented)
+	d.noteSize(d.core.doc)
 	r.apply(d, in.now)
 }
 
@@ -93,8 +94,15 @@ func (r *runner) apply(d *document, now time.Time) {
 		h.opt.Logger.Warn("an update was refused", zap.String("document", d.name),
 			zap.Uint64("session", q.sub.peer.Session), zap.String("reason", q.reason), zap.Int("bytes", len(q.update)))
 	}
-	for i := range fx.out {
+	// Who lags is told so by what is appended meanwhile.
+	for i := 0; i < len(fx.out); i++ {
 		dl := &fx.out[i]
+		if dl.sub.group != nil {
+			if dl.sub.group.put(dl, d.core.version, &h.limits) {
+				d.core.lagging(dl.sub)
+			}
+			continue
+		}
 		wake, full := dl.sub.out.push(dl.item, &h.limits)
 		if wake {
 			dl.sub.wake()
@@ -121,6 +129,10 @@ func (r *runner) apply(d *document, now time.Time) {
 	if fx.job != nil {
 		h.startJob(d, fx.job)
 	}
+	if fx.release != nil {
+		epoch := *fx.release
+		h.work.Go(func() { h.endClaim(d, epoch) })
+	}
 	switch {
 	case fx.drop != nil:
 		r.drop(d, fx.drop)
@@ -136,12 +148,15 @@ func (r *runner) drop(d *document, why *EndError) {
 	h := r.hub
 	h.forget(d)
 	h.remove(d, why.toNewcomers(), always)
-	if why == endFenced {
+	if why == endMoved {
 		h.opt.Metrics.FencedTotal.Inc()
 	}
 	log := h.opt.Logger.Error
-	if why == endErased || why == endReset {
+	switch why {
+	case endErased, endReset:
 		log = h.opt.Logger.Info
+	case endHandedOver:
+		log = h.opt.Logger.Debug
 	}
 	log("the document was dropped", zap.String("document", d.name), zap.String("reason", why.Reason))
 }

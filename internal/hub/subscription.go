@@ -24,7 +24,26 @@ type Peer struct {
 	// Echo: the client takes its own update coming back for the
 	// acknowledgement. It gets every update after the commit, its own too.
 	Echo bool
+	// Join is what the client has been through at another owner of the document.
+	Join Join
 }
+
+// Join says how a session joins. Zero is a client that just connected: it is
+// asked what it has and shown who is there.
+type Join uint8
+
+const (
+	// JoinKept: the client stayed connected while the document changed its
+	// owner. It is asked nothing and shown nothing, but for the bits below.
+	JoinKept Join = 1 << iota
+	// JoinAsked: it is asked what it has.
+	JoinAsked
+	// JoinOwes: it may have sent what nobody keeps, so it is asked what it has
+	// and nothing is acknowledged before its answer was taken in.
+	JoinOwes
+	// JoinCurrent: it has what the vector of its group tells of.
+	JoinCurrent
+)
 
 // Subscription is one session's place at one document. Its methods may be
 // called from any goroutine; Next from one at a time.
@@ -33,6 +52,8 @@ type Subscription struct {
 	peer Peer
 	doc  *document
 	wake func()
+	// group is what it is relayed by; nil for a session of this node.
+	group *Group
 
 	// Has a lock of its own.
 	out outbox
@@ -42,6 +63,9 @@ type Subscription struct {
 
 	// Owned by the core.
 	at member
+
+	// Written by the core before the end, read after it.
+	known []byte
 }
 
 // Send hands a message from the client to the document. It takes over m's
@@ -77,7 +101,7 @@ func (s *Subscription) SendInTurn(ctx context.Context, m syncproto.Message, t *T
 // nothing now; wake is called when that changes. Messages queued before the
 // end still come out.
 func (s *Subscription) Next() ([]byte, bool) {
-	frame, drained, ok := s.out.next()
+	frame, _, drained, ok := s.out.next()
 	if drained {
 		s.doc.post(command{kind: cmdDrained, sub: s})
 	}
@@ -112,6 +136,16 @@ func (s *Subscription) Close() {
 	}
 }
 
+// Known returns, after an end because the document goes elsewhere, the state
+// vector of what the client has been sent; nil if it has not been sent a state.
+// What Next still returns is part of it.
+func (s *Subscription) Known() []byte {
+	if s.out.end() == nil {
+		return nil
+	}
+	return s.known
+}
+
 // Peer returns who subscribed.
 func (s *Subscription) Peer() Peer { return s.peer }
 
@@ -141,6 +175,8 @@ type member struct {
 	gaps    []gap
 	owes    bool
 	refused bool
+	// audience is what it was told to hear, if it is relayed.
+	audience Audience
 	// final: the next catch-up goes out as the SyncStep2 that ends a sync.
 	final bool
 

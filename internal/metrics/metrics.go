@@ -27,6 +27,12 @@ const (
 	Failed = "failed"
 )
 
+// Values of the labels "to" and "what": what a node of a cluster works with.
+const (
+	Redis    = "redis"
+	Postgres = "postgres"
+)
+
 // Values of the label "action" of RetentionFilesTotal.
 const (
 	// RetentionWrote is a snapshot of a point that is kept.
@@ -35,6 +41,17 @@ const (
 	RetentionRemoved = "removed"
 	// RetentionSwept is a file that an erased document had left.
 	RetentionSwept = "swept"
+)
+
+// Values of the label "what" of ScrubDamageTotal, beside "snapshot" and
+// "segment".
+const (
+	// ScrubEntry is an entry of the log.
+	ScrubEntry = "entry"
+	// ScrubRecord is what the log knows of a document.
+	ScrubRecord = "record"
+	// ScrubDamaged is a value of the label "result" of ScrubDocumentsTotal.
+	ScrubDamaged = "damaged"
 )
 
 // Metrics holds the metrics of one process. All of them may be used from any
@@ -67,6 +84,14 @@ type Metrics struct {
 	SlowReadersTotal prometheus.Counter
 	// QuarantinedTotal counts refused but valid updates that were set aside.
 	QuarantinedTotal prometheus.Counter
+	// QuarantinedDocuments are damaged and not loaded any more; QuarantinesTotal
+	// counts how often that began.
+	QuarantinedDocuments prometheus.Gauge
+	QuarantinesTotal     prometheus.Counter
+	// LargeDocuments are in memory and past the mark of their size;
+	// WornDocuments past that of the units deleted for each that lives.
+	LargeDocuments prometheus.Gauge
+	WornDocuments  prometheus.Gauge
 
 	// The way to the log.
 
@@ -80,6 +105,41 @@ type Metrics struct {
 	FencedTotal prometheus.Counter
 	// LogStalled is 1 while commits fail or the log is read-only.
 	LogStalled prometheus.Gauge
+
+	// Links to other nodes.
+
+	// RelayLinks is how many links there are.
+	RelayLinks prometheus.Gauge
+	// RelayCastsTotal counts update frames for everybody at another node that
+	// were put on a link: one for each node and edit, or batch of edits.
+	RelayCastsTotal prometheus.Counter
+	// RelayDeliveriesTotal counts frames that came over a link and were put into
+	// outboxes here.
+	RelayDeliveriesTotal prometheus.Counter
+	// RelayMessagesTotal counts messages of clients that came over a link.
+	RelayMessagesTotal prometheus.Counter
+	// RelayRefusedTotal counts channels refused because the document is not here.
+	RelayRefusedTotal prometheus.Counter
+	// RelayReattachTotal counts documents whose owner here has to be found again.
+	RelayReattachTotal          prometheus.Counter
+	RelayBytesIn, RelayBytesOut prometheus.Counter
+
+	// The cluster.
+
+	// Members are the live nodes that this one knows of.
+	Members prometheus.Gauge
+	// Lease is 1 while others can know that this node lives.
+	Lease prometheus.Gauge
+	// Degraded is 1 while something that the node works with is gone.
+	Degraded *prometheus.GaugeVec // what
+	// BeatSeconds is the time of one sign of life.
+	BeatSeconds *prometheus.HistogramVec // to, result
+	// TakeoversTotal counts documents claimed because their owner was gone.
+	TakeoversTotal prometheus.Counter
+	// HandOversTotal counts documents given to another node on purpose.
+	HandOversTotal *prometheus.CounterVec // result
+	// HandOverSeconds is the time from the decision until another may claim.
+	HandOverSeconds prometheus.Histogram
 
 	// Snapshots and history.
 
@@ -98,6 +158,16 @@ type Metrics struct {
 	// RetentionDoneSeconds is when the newest run over all documents ended,
 	// in seconds since 1970.
 	RetentionDoneSeconds prometheus.Gauge
+
+	// ScrubBytesTotal counts the bytes that the scrub has read,
+	// ScrubDocumentsTotal the documents, ScrubDamageTotal what is damaged.
+	ScrubBytesTotal     prometheus.Counter
+	ScrubDocumentsTotal *prometheus.CounterVec // result
+	ScrubDamageTotal    *prometheus.CounterVec // what
+	// ScrubDamagedDocuments is how many documents the newest full pass found
+	// damaged, ScrubDoneSeconds when it ended, in seconds since 1970.
+	ScrubDamagedDocuments prometheus.Gauge
+	ScrubDoneSeconds      prometheus.Gauge
 
 	// Connections.
 
@@ -143,12 +213,34 @@ func New(r prometheus.Registerer) *Metrics {
 		SlowReadersTotal:  f.counter("hub_slow_readers_total", "Subscriptions ended because nothing was read."),
 		QuarantinedTotal:  f.counter("hub_quarantined_total", "Refused but valid updates that were set aside."),
 
+		QuarantinedDocuments: f.gauge("hub_quarantined_documents", "Damaged documents that are not loaded any more."),
+		QuarantinesTotal:     f.counter("hub_quarantines_total", "Documents quarantined after loads that showed damage."),
+		LargeDocuments:       f.gauge("hub_large_documents", "Documents in memory past the mark of their size."),
+		WornDocuments:        f.gauge("hub_worn_documents", "Documents in memory with more units deleted for each that lives than the mark."),
+
 		UncommittedBytes: f.gauge("log_uncommitted_bytes", "Bytes of updates applied but not yet committed."),
 		CommitSeconds:    f.histograms("log_commit_seconds", "Time of one commit.", fast, "result"),
 		CommitDocuments:  f.histogram("log_commit_documents", "Documents in one commit.", counts),
 		CommitEntries:    f.histogram("log_commit_entries", "Entries in one commit.", counts),
 		FencedTotal:      f.counter("log_fenced_total", "Documents dropped because of a newer claim."),
 		LogStalled:       f.gauge("log_stalled", "1 while commits fail or the log is read-only."),
+
+		RelayLinks:           f.gauge("relay_links", "Links to other nodes."),
+		RelayCastsTotal:      f.counter("relay_casts_total", "Update frames for everybody at another node."),
+		RelayDeliveriesTotal: f.counter("relay_deliveries_total", "Frames from other nodes put into outboxes."),
+		RelayMessagesTotal:   f.counter("relay_messages_total", "Messages of clients of other nodes."),
+		RelayRefusedTotal:    f.counter("relay_refused_total", "Channels refused because the document is not here."),
+		RelayReattachTotal:   f.counter("relay_reattach_total", "Documents elsewhere that lost their owner."),
+		RelayBytesIn:         f.counter("relay_bytes_in_total", "Bytes received from other nodes."),
+		RelayBytesOut:        f.counter("relay_bytes_out_total", "Bytes sent to other nodes."),
+
+		Members:         f.gauge("cluster_members", "Live nodes that this one knows of, itself among them."),
+		Lease:           f.gauge("cluster_lease", "1 while others can know that this node lives."),
+		Degraded:        f.gauges("cluster_degraded", "1 while what is named is gone.", "what"),
+		BeatSeconds:     f.histograms("cluster_beat_seconds", "Time of one sign of life.", fast, "to", "result"),
+		TakeoversTotal:  f.counter("cluster_takeovers_total", "Documents claimed because their owner was gone."),
+		HandOversTotal:  f.counters("cluster_hand_overs_total", "Documents given to another node.", "result"),
+		HandOverSeconds: f.histogram("cluster_hand_over_seconds", "Time to give a document up.", fast),
 
 		SnapshotSeconds:    f.histograms("snapshot_seconds", "Time to store a snapshot.", slow, "result"),
 		SnapshotBytes:      f.counter("snapshot_bytes_total", "Bytes of document state stored in snapshots, before compression."),
@@ -159,6 +251,12 @@ func New(r prometheus.Registerer) *Metrics {
 		RetentionFilesTotal:  f.counters("retention_files_total", "Files that retention wrote and removed.", "action"),
 		RetentionBytesTotal:  f.counter("retention_removed_bytes_total", "Bytes of files that retention removed."),
 		RetentionDoneSeconds: f.gauge("retention_done_timestamp_seconds", "When the newest run over all documents ended."),
+
+		ScrubBytesTotal:       f.counter("scrub_bytes_total", "Stored bytes that the scrub has read."),
+		ScrubDocumentsTotal:   f.counters("scrub_documents_total", "Documents that the scrub has read.", "result"),
+		ScrubDamageTotal:      f.counters("scrub_damage_total", "Damage that the scrub has found.", "what"),
+		ScrubDamagedDocuments: f.gauge("scrub_damaged_documents", "Documents that the newest full pass of the scrub found damaged."),
+		ScrubDoneSeconds:      f.gauge("scrub_done_timestamp_seconds", "When the newest full pass of the scrub ended."),
 
 		Connections:      f.gauge("connections", "Open connections."),
 		ConnectionsTotal: f.counters("connections_total", "Connections accepted.", "transport"),
@@ -178,6 +276,12 @@ type factory struct{ r prometheus.Registerer }
 
 func (f factory) gauge(name, help string) prometheus.Gauge {
 	m := prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help})
+	f.r.MustRegister(m)
+	return m
+}
+
+func (f factory) gauges(name, help string, labels ...string) *prometheus.GaugeVec {
+	m := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, labels)
 	f.r.MustRegister(m)
 	return m
 }

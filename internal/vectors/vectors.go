@@ -199,6 +199,7 @@ type Op struct {
 	K        string
 	Ref      Value
 	Sanitize *bool
+	From     []Value // clone: the path of the original
 }
 
 // Step is one command of a trace, with the answer that Yjs gave.

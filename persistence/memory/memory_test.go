@@ -9,10 +9,13 @@ import (
 )
 
 func TestConformance(t *testing.T) {
-	persistencetest.Run(t, func(testing.TB) persistencetest.Reopen {
-		store := new(memory.Store)
-		return func() (persistence.Log, error) { return store.Open() }
-	})
+	persistencetest.Run(t, newStore)
+	persistencetest.RunReleases(t, newStore)
+}
+
+func newStore(testing.TB) persistencetest.Reopen {
+	store := new(memory.Store)
+	return func() (persistence.Log, error) { return store.Open() }
 }
 
 // A log on a store of its own is as good as one on a given store.

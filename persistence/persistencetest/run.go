@@ -27,18 +27,28 @@ func Run(t *testing.T, newStore func(t testing.TB) Reopen) {
 
 // RunShared is Run for a backend whose store several processes have open.
 func RunShared(t *testing.T, newStore func(t testing.TB) Reopen) {
-	run(t, newStore, sharedChecks)
+	run(t, newStore, append(sharedChecks, releaseChecks...))
+}
+
+// RunReleases runs the part of the suite that is about persistence.Shared, on a
+// backend that can be tested with Run.
+func RunReleases(t *testing.T, newStore func(t testing.TB) Reopen) {
+	runChecks(t, newStore, releaseChecks)
 }
 
 func run(t *testing.T, newStore func(t testing.TB) Reopen, second []check) {
-	for _, group := range [][]check{second, appendChecks, claimChecks, readChecks, trimChecks, pointerChecks, eraseChecks, nameChecks, listChecks, adoptChecks, receiveChecks, resetChecks, lifeChecks, concurrencyChecks} {
-		for _, c := range group {
-			t.Run(c.name, func(t *testing.T) {
-				c.run(&store{T: t, reopen: newStore(t)})
-			})
-		}
+	for _, group := range [][]check{second, appendChecks, claimChecks, readChecks, trimChecks, pointerChecks, eraseChecks, nameChecks, listChecks, receiveChecks, resetChecks, lifeChecks, concurrencyChecks} {
+		runChecks(t, newStore, group)
 	}
 	t.Run("Model", func(t *testing.T) { checkModel(t, newStore) })
+}
+
+func runChecks(t *testing.T, newStore func(t testing.TB) Reopen, checks []check) {
+	for _, c := range checks {
+		t.Run(c.name, func(t *testing.T) {
+			c.run(&store{T: t, reopen: newStore(t)})
+		})
+	}
 }
 
 // check is one test of the suite.

@@ -152,41 +152,54 @@ const resetRow = `UPDATE ysync.documents SET stamp = $1, generation = $2, epoch 
 	previous_position = $11, previous_key = $12, previous_sha256 = $13, updated_ms = $14, tombstone_ms = $15, seed_key = $16
 	WHERE id = $17 AND stamp = $18 AND head = $19 RETURNING ` + columns
 
-// queryer is a connection, or a transaction on one.
-type queryer interface {
-	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
-}
-
 // store writes a record in the place of the row that it was made from. It
 // reports whether it did: not when somebody else has changed the row since.
-func store(ctx context.Context, conn queryer, before row, after persistence.Record, stamp int64) (row, bool, error) {
-	var answer pgx.Row
-	switch {
-	case before.id == 0:
-		answer = conn.QueryRow(ctx, insertRow, []byte(after.Document), rand.Int64N(1<<62)+1, stamp,
-			number(after.Generation), number(after.Epoch), after.Owner,
+func store(ctx context.Context, conn *pgxpool.Conn, before row, after persistence.Record, stamp int64) (row, bool, error) {
+	statement, arguments := storing(before, idOf(before), after, stamp)
+	if before.id != 0 && after.Generation != before.Generation {
+		statement, arguments = resetRow, []any{
+			stamp, number(after.Generation), number(after.Epoch), after.Owner,
 			number(after.Head), number(after.Trimmed), number(after.Segmented),
 			number(after.Snapshot.Position), after.Snapshot.Key, after.Snapshot.SHA256[:],
 			number(after.Previous.Position), after.Previous.Key, after.Previous.SHA256[:],
-			millisOf(after.Updated), millisOf(after.Tombstone), after.SeedKey)
-	case after.Generation != before.Generation:
-		answer = conn.QueryRow(ctx, resetRow, stamp, number(after.Generation), number(after.Epoch), after.Owner,
-			number(after.Head), number(after.Trimmed), number(after.Segmented),
-			number(after.Snapshot.Position), after.Snapshot.Key, after.Snapshot.SHA256[:],
-			number(after.Previous.Position), after.Previous.Key, after.Previous.SHA256[:],
-			millisOf(after.Updated), millisOf(after.Tombstone), after.SeedKey, before.id, before.stamp, number(before.Head))
-	default:
-		answer = conn.QueryRow(ctx, updateRow, stamp, number(after.Generation), number(after.Epoch), after.Owner,
-			number(after.Trimmed), number(after.Segmented),
-			number(after.Snapshot.Position), after.Snapshot.Key, after.Snapshot.SHA256[:],
-			number(after.Previous.Position), after.Previous.Key, after.Previous.SHA256[:],
-			millisOf(after.Tombstone), after.SeedKey, before.id, before.stamp)
+			millisOf(after.Updated), millisOf(after.Tombstone), after.SeedKey, before.id, before.stamp, number(before.Head),
+		}
 	}
-	r, err := scanRow(answer)
+	r, err := scanRow(conn.QueryRow(ctx, statement, arguments...))
 	if errors.Is(err, pgx.ErrNoRows) {
 		return r, false, nil
 	}
 	return r, err == nil, err
+}
+
+// idOf is the id of a row, or one for a row that is to be made.
+func idOf(r row) int64 {
+	if r.id == 0 {
+		return rand.Int64N(1<<62) + 1
+	}
+	return r.id
+}
+
+// storing is the statement that writes a record in the place of a row, or in a
+// new one with the id. It returns the row, if it did.
+func storing(before row, id int64, after persistence.Record, stamp int64) (statement string, arguments []any) {
+	if before.id == 0 {
+		return insertRow, []any{
+			[]byte(after.Document), id, stamp,
+			number(after.Generation), number(after.Epoch), after.Owner,
+			number(after.Head), number(after.Trimmed), number(after.Segmented),
+			number(after.Snapshot.Position), after.Snapshot.Key, after.Snapshot.SHA256[:],
+			number(after.Previous.Position), after.Previous.Key, after.Previous.SHA256[:],
+			millisOf(after.Updated), millisOf(after.Tombstone), after.SeedKey,
+		}
+	}
+	return updateRow, []any{
+		stamp, number(after.Generation), number(after.Epoch), after.Owner,
+		number(after.Trimmed), number(after.Segmented),
+		number(after.Snapshot.Position), after.Snapshot.Key, after.Snapshot.SHA256[:],
+		number(after.Previous.Position), after.Previous.Key, after.Previous.SHA256[:],
+		millisOf(after.Tombstone), after.SeedKey, id, before.stamp,
+	}
 }
 
 type rule func(persistence.Record) (persistence.Record, error)

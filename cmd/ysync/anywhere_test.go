@@ -1,0 +1,107 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+	"syscall"
+	"testing"
+	"time"
+
+	"ysync/syncproto"
+)
+
+// documents is how many documents a node has in memory.
+func (s *server) documents() int {
+	s.t.Helper()
+	answer, err := http.Get("http://" + s.serving["ops"].(string) + "/status")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	var st struct{ Documents int }
+	if err := json.NewDecoder(answer.Body).Decode(&st); err != nil {
+		s.t.Fatal(err)
+	}
+	return st.Documents
+}
+
+// sees waits until a peer has a text.
+func (p *peer) sees(want string) {
+	p.t.Helper()
+	for p.text() != want {
+		p.until(syncproto.KindUpdate)
+	}
+}
+
+// owner returns the server that has the only document, and the others.
+func owner(t *testing.T, all []*server) (*server, []*server) {
+	t.Helper()
+	var has *server
+	var others []*server
+	for _, s := range all {
+		if s.documents() == 0 {
+			others = append(others, s)
+			continue
+		}
+		if has != nil {
+			t.Fatal("two nodes have the document")
+		}
+		has = s
+	}
+	if has == nil {
+		t.Fatal("no node has the document")
+	}
+	return has, others
+}
+
+// A document is edited through every node, wherever it is; its owner is killed,
+// and the next one stops: who is connected elsewhere notices nothing.
+func TestDocumentsThroughAnyNode(t *testing.T) {
+	n := newNodes(t)
+	all := []*server{n.start("a"), n.start("b"), n.start("c")}
+	for _, s := range all {
+		s.until("three nodes", members("a", "b", "c"))
+	}
+	peers := map[*server]*peer{}
+	want := ""
+	for i, s := range all {
+		peers[s] = s.join("team/notes")
+		text := string(rune('a'+i)) + " "
+		peers[s].sees(want)
+		peers[s].edit(text)
+		want += text
+	}
+	for _, s := range all {
+		peers[s].sees(want)
+	}
+	dead, rest := owner(t, all)
+	start := time.Now()
+	if err := dead.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	peers[rest[0]].edit("killed ")
+	want += "killed "
+	t.Logf("acknowledged %v after the kill", time.Since(start))
+	peers[rest[1]].sees(want)
+
+	next, last := owner(t, rest)
+	start = time.Now()
+	stopped := make(chan int, 1)
+	go func() {
+		code, _ := next.stop(syscall.SIGTERM)
+		stopped <- code
+	}()
+	p := peers[last[0]]
+	for range 20 {
+		p.edit("x")
+		want += "x"
+	}
+	t.Logf("20 edits acknowledged one by one in %v while the owner stops", time.Since(start))
+	if code := <-stopped; code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	p.edit("end")
+	if late := last[0].join("team/notes"); late.text() != want+"end" {
+		t.Errorf("the last node has %q, want %q", late.text(), want+"end")
+	}
+}

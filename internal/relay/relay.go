@@ -1,0 +1,313 @@
+package relay
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+
+	"ysync/internal/cluster"
+	"ysync/internal/hub"
+	"ysync/internal/metrics"
+)
+
+// Options configure a Relay. Hub, Directory, Logger and Metrics are required.
+type Options struct {
+	// Hub has the documents of this node.
+	Hub *hub.Hub
+	// Directory knows which node has a document.
+	Directory cluster.Directory
+	// Secret is shared by all nodes; who does not have it is turned away. It
+	// never goes over the network. Without it, and without TLS that asks for
+	// certificates, whoever reaches the port is let in.
+	Secret []byte
+	// TLS protects the links when it is not nil: it is used for both ends, and
+	// should ask for certificates of both.
+	TLS *tls.Config
+	// Dial connects to another node; nil for TCP.
+	Dial func(ctx context.Context, address string) (net.Conn, error)
+	// Ping is how often a link is tried, and Silence after how long without a
+	// sign of life it is given up. Defaults 1 s and 3 s.
+	Ping, Silence time.Duration
+	// Now is the clock; nil for time.Now.
+	Now     func() time.Time
+	Logger  *zap.Logger
+	Metrics *metrics.Metrics
+}
+
+// Relay connects the sessions of this node with documents at others, and those
+// of others with documents here. Its methods may be called from any goroutine.
+type Relay struct {
+	// Static.
+	opt    Options
+	self   string // boot ID
+	limits hub.Limits
+	server *grpc.Server
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	links    atomic.Uint64
+	sessions atomic.Uint64
+	work     sync.WaitGroup
+
+	mu sync.Mutex
+	// Guarded by mu.
+	peers  map[string]*link    // by boot ID
+	dials  map[string]*dialing // by boot ID
+	routes map[string]*route   // by document
+	closed bool
+}
+
+// New prepares a relay. Serve takes the links of other nodes.
+func New(opt Options) (*Relay, error) {
+	switch {
+	case opt.Hub == nil || opt.Directory == nil:
+		return nil, errors.New("relay: no hub or no directory given")
+	case opt.Logger == nil || opt.Metrics == nil:
+		return nil, errors.New("relay: no logger or no metrics given")
+	}
+	if opt.Dial == nil {
+		opt.Dial = func(ctx context.Context, address string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "tcp", address)
+		}
+	}
+	if opt.Ping <= 0 {
+		opt.Ping = time.Second
+	}
+	if opt.Silence <= 0 {
+		opt.Silence = 3 * time.Second
+	}
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	r := &Relay{
+		opt: opt, self: opt.Directory.Self().Boot, limits: opt.Hub.Limits(),
+		peers: map[string]*link{}, dials: map[string]*dialing{}, routes: map[string]*route{},
+	}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	creds := insecure.NewCredentials()
+	if opt.TLS != nil {
+		creds = credentials.NewTLS(opt.TLS)
+	}
+	r.server = grpc.NewServer(
+		grpc.Creds(creds), grpc.ForceServerCodecV2(codec{}), grpc.MaxRecvMsgSize(maxPacket),
+		grpc.InitialWindowSize(streamWindow), grpc.InitialConnWindowSize(streamWindow),
+		grpc.MaxConcurrentStreams(4), grpc.ConnectionTimeout(helloWait),
+	)
+	desc := streamDesc
+	desc.Handler = func(_ any, s grpc.ServerStream) error { return r.accept(s) }
+	r.server.RegisterService(&grpc.ServiceDesc{
+		ServiceName: serviceName, HandlerType: (*any)(nil), Streams: []grpc.StreamDesc{desc},
+	}, r)
+	r.work.Go(r.tick)
+	return r, nil
+}
+
+const (
+	// streamWindow is what the transport lets be under way; the flow control that
+	// matters is that of the channels.
+	streamWindow = 4 << 20
+	// helloWait bounds the time until a peer has shown who it is.
+	helloWait = 2 * time.Second
+)
+
+// Serve takes the links of other nodes until Close. It returns nil after it.
+func (r *Relay) Serve(l net.Listener) error {
+	if err := r.server.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+		return err
+	}
+	return nil
+}
+
+// Close ends all links and waits until nothing is under way. Subscriptions that
+// live then get no more.
+func (r *Relay) Close() {
+	r.mu.Lock()
+	r.closed = true
+	links := make([]*link, 0, len(r.peers))
+	for _, l := range r.peers {
+		links = append(links, l)
+	}
+	r.mu.Unlock()
+	r.cancel()
+	for _, l := range links {
+		l.fail(errClosing)
+	}
+	r.server.Stop()
+	r.work.Wait()
+}
+
+// tick looks after the links.
+func (r *Relay) tick() {
+	t := time.NewTicker(r.opt.Ping)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+		case <-r.ctx.Done():
+			return
+		}
+		r.mu.Lock()
+		links := make([]*link, 0, len(r.peers))
+		for _, l := range r.peers {
+			links = append(links, l)
+		}
+		r.mu.Unlock()
+		for _, l := range links {
+			l.tick(r.opt.Now())
+		}
+	}
+}
+
+// Links returns how many nodes this one is connected with.
+func (r *Relay) Links() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.peers)
+}
+
+// dialing is an attempt to reach a node that several wait for.
+type dialing struct {
+	done chan struct{}
+	link *link
+	err  error
+}
+
+// to returns the link to a node, and makes it as needed.
+func (r *Relay) to(ctx context.Context, node cluster.Node) (*link, error) {
+	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		return nil, errClosing
+	}
+	if l := r.peers[node.Boot]; l != nil {
+		r.mu.Unlock()
+		return l, nil
+	}
+	d := r.dials[node.Boot]
+	if d == nil {
+		d = &dialing{done: make(chan struct{})}
+		r.dials[node.Boot] = d
+		r.work.Go(func() {
+			d.link, d.err = r.dial(node)
+			r.mu.Lock()
+			delete(r.dials, node.Boot)
+			r.mu.Unlock()
+			close(d.done)
+		})
+	}
+	r.mu.Unlock()
+	select {
+	case <-d.done:
+		return d.link, d.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// dial makes a link to a node.
+func (r *Relay) dial(node cluster.Node) (*link, error) {
+	if node.Relay == "" {
+		return nil, fmt.Errorf("relay: node %s can't be reached by others", node.Boot)
+	}
+	creds := insecure.NewCredentials()
+	if r.opt.TLS != nil {
+		creds = credentials.NewTLS(r.opt.TLS)
+	}
+	refused := atomic.Bool{}
+	conn, err := grpc.NewClient("passthrough:///"+node.Relay,
+		grpc.WithTransportCredentials(creds), grpc.WithNoProxy(),
+		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(codec{}), grpc.MaxCallRecvMsgSize(maxPacket)),
+		grpc.WithInitialWindowSize(streamWindow), grpc.WithInitialConnWindowSize(streamWindow),
+		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+			nc, err := r.opt.Dial(ctx, address)
+			if errors.Is(err, syscall.ECONNREFUSED) {
+				refused.Store(true)
+			}
+			return nc, err
+		}))
+	if err != nil {
+		return nil, fmt.Errorf("relay: to %s: %w", node.Relay, err)
+	}
+	ctx, cancel := context.WithCancel(r.ctx)
+	late := time.AfterFunc(helloWait, cancel)
+	s, err := conn.NewStream(ctx, &streamDesc, "/"+serviceName+"/"+streamName)
+	if err == nil {
+		err = r.greet(s, node.Boot)
+	}
+	if !late.Stop() && err == nil {
+		err = context.DeadlineExceeded
+	}
+	if err != nil {
+		cancel()
+		_ = conn.Close()
+		if refused.Load() || errors.Is(err, errOther) {
+			r.opt.Directory.Refused(node)
+		}
+		return nil, fmt.Errorf("relay: to %s: %w", node.Relay, err)
+	}
+	l := newLink(r, node.Boot, s, 0, func() { cancel(); _ = conn.Close() })
+	r.work.Go(func() { l.read() })
+	if !r.keep(l) {
+		return nil, errClosing
+	}
+	return l, nil
+}
+
+// accept serves a stream that another node made.
+func (r *Relay) accept(s grpc.ServerStream) error {
+	boot, err := r.welcome(s)
+	if err != nil {
+		r.opt.Logger.Warn("a link was turned away", zap.Error(err))
+		return status.Error(codes.Unauthenticated, err.Error())
+	}
+	ended := make(chan struct{})
+	l := newLink(r, boot, s, 1, sync.OnceFunc(func() { close(ended) }))
+	if !r.keep(l) {
+		return status.Error(codes.Unavailable, errClosing.Error())
+	}
+	// The stream ends when this returns, and so does the reader.
+	r.work.Go(l.read)
+	<-ended
+	return nil
+}
+
+// keep starts a link. Two nodes that dial each other at once get two links; the
+// newer one serves what is opened from then on.
+func (r *Relay) keep(l *link) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		l.cancel()
+		return false
+	}
+	r.peers[l.boot] = l
+	r.opt.Metrics.RelayLinks.Inc()
+	r.work.Go(l.write)
+	r.opt.Logger.Info("linked", zap.String("node", l.boot))
+	return true
+}
+
+// forget takes a link that has failed off the list.
+func (r *Relay) forget(l *link, err error) {
+	r.mu.Lock()
+	if r.peers[l.boot] == l {
+		delete(r.peers, l.boot)
+	}
+	r.mu.Unlock()
+	r.opt.Metrics.RelayLinks.Dec()
+	r.opt.Logger.Info("link lost", zap.String("node", l.boot), zap.Error(err))
+}

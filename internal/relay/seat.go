@@ -1,0 +1,232 @@
+package relay
+
+import (
+	"context"
+	"errors"
+
+	"ysync/internal/hub"
+	"ysync/syncproto"
+)
+
+// Seat is a session's place at a document, wherever the document is and goes.
+// It has the methods of hub.Subscription that a connection needs, and ends only
+// for reasons that the session has to know of.
+type Seat struct {
+	// Static.
+	route *route
+	peer  hub.Peer
+	wake  func()
+
+	// Has a lock of its own: what was sent to the session from elsewhere.
+	out hub.Outbox
+
+	// Guarded by route.mu.
+	index int    // in route.seats
+	id    uint64 // on the channel; another one with each channel
+	leg   leg
+	local *hub.Subscription // while the document is here
+	// old is where the document was: what it had queued comes before all else.
+	old    *hub.Subscription
+	closed bool
+
+	// attached: it has been at an owner. synced: it has been sent a state; then
+	// floor is the vector of what it has at least, unless it hears updates and
+	// the route knows a newer one.
+	attached, synced bool
+	floor            []byte
+	hears            hub.Audience
+	// lagging: the owner was told that the outbox is full. lost: frames were
+	// dropped, so that all after floor must come again.
+	lagging, lost bool
+	// want is the vector of a SyncStep1 that was not answered yet.
+	want []byte
+
+	kept     kept
+	presence ownPresence
+}
+
+// leg says how far a seat is on its way to the document.
+type leg uint8
+
+const (
+	// legNone: what the client sends is kept until there is an owner.
+	legNone leg = iota
+	// legJoining: it is told to the owner here, by the route's goroutine.
+	legJoining
+	// legHere and legElsewhere: it goes to the owner at once.
+	legHere
+	legElsewhere
+	// legOver: it has ended.
+	legOver
+)
+
+// SendInTurn is that of hub.Subscription.
+func (s *Seat) SendInTurn(ctx context.Context, m syncproto.Message, t *hub.Turn) error {
+	r := s.route
+	for {
+		r.mu.Lock()
+		if s.closed || s.out.Why() != nil {
+			r.mu.Unlock()
+			return hub.ErrEnded
+		}
+		if s.leg == legElsewhere {
+			if wait := r.channel.full(); wait != nil {
+				r.mu.Unlock()
+				select {
+				case <-wait:
+					continue
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}
+		}
+		break
+	}
+	worth := s.note(m)
+	switch s.leg {
+	case legElsewhere:
+		if worth {
+			r.channel.send(frame{kind: frameMessage, session: s.id, a: uint64(m.Kind), body: m.Payload})
+		}
+		r.mu.Unlock()
+		if m.Kind == syncproto.KindAck || m.Kind == syncproto.KindSyncStep1 {
+			return s.out.Admit(ctx)
+		}
+		return nil
+	case legHere:
+		sub := s.local
+		r.mu.Unlock()
+		err := sub.SendInTurn(ctx, m, t)
+		if errors.Is(err, hub.ErrEnded) && s.End() == nil {
+			return nil // it was kept, and is sent to the next owner
+		}
+		return err
+	default:
+		r.mu.Unlock()
+		return nil
+	}
+}
+
+// note keeps of a message what another owner will need. It tells whether the
+// message is worth sending to another node. route.mu is held.
+func (s *Seat) note(m syncproto.Message) bool {
+	switch m.Kind {
+	case syncproto.KindSyncStep1:
+		s.want = m.Payload
+	case syncproto.KindUpdate, syncproto.KindSyncStep2, syncproto.KindAck:
+		if s.peer.CanWrite || m.Kind == syncproto.KindAck {
+			s.kept.add(m, s.leg >= legHere)
+		}
+	case syncproto.KindAwareness:
+		s.presence.note(m.Payload)
+	case syncproto.KindQueryAwareness:
+	default:
+		return false
+	}
+	return true
+}
+
+// Next is that of hub.Subscription.
+func (s *Seat) Next() ([]byte, bool) {
+	r := s.route
+	r.mu.Lock()
+	old, local := s.old, s.local
+	r.mu.Unlock()
+	if old != nil {
+		if frame, ok := old.Next(); ok {
+			s.passed(frame)
+			return frame, true
+		}
+		r.mu.Lock()
+		if s.old == old {
+			s.old = nil
+		}
+		r.mu.Unlock()
+	}
+	if frame, drained, ok := s.out.Next(); ok {
+		if drained {
+			r.drained(s)
+		}
+		return frame, true
+	}
+	if local == nil {
+		return nil, false
+	}
+	frame, ok := local.Next()
+	if ok {
+		s.passed(frame)
+	}
+	return frame, ok
+}
+
+// passed notes what goes out from an owner here: answers to what is kept.
+func (s *Seat) passed(frame []byte) {
+	if !isStep2(frame) && (len(frame) == 0 || frame[0] != ackType) {
+		return
+	}
+	s.route.mu.Lock()
+	defer s.route.mu.Unlock()
+	s.answered(frame)
+}
+
+// ackType is the type of an acknowledgement on the wire of the clients.
+const ackType = 102
+
+// answered notes what an answer to the client settles. route.mu is held.
+func (s *Seat) answered(frame []byte) {
+	if isStep2(frame) {
+		s.want = nil
+		return
+	}
+	if len(frame) == 0 || frame[0] != ackType {
+		return
+	}
+	d := syncproto.NewDecoder(frame)
+	if m, ok := d.Next(); ok && m.Kind == syncproto.KindAck {
+		s.kept.acked(m.Payload)
+	}
+}
+
+// Progress is that of hub.Subscription.
+func (s *Seat) Progress(bytes int) {
+	r := s.route
+	r.mu.Lock()
+	local := s.local
+	r.mu.Unlock()
+	if local != nil {
+		local.Progress(bytes)
+	}
+}
+
+// End is that of hub.Subscription, but nil when the document only moves.
+func (s *Seat) End() error {
+	if why := s.out.Why(); why != nil {
+		return why
+	}
+	r := s.route
+	r.mu.Lock()
+	local := s.local
+	r.mu.Unlock()
+	if local == nil {
+		return nil
+	}
+	var why *hub.EndError
+	if !errors.As(local.End(), &why) {
+		return nil
+	}
+	if why.Code != hub.CodeRestart {
+		return why
+	}
+	r.leave(s, local)
+	return nil
+}
+
+// Close is that of hub.Subscription.
+func (s *Seat) Close() {
+	if s.out.Close() {
+		s.route.close(s)
+	}
+}
+
+// Peer returns who it is.
+func (s *Seat) Peer() hub.Peer { return s.peer }

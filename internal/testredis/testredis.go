@@ -1,0 +1,167 @@
+//go:build unix
+
+// Package testredis starts a Redis server for a test, in a temporary folder on
+// a free loopback port. It keeps nothing on disk: restarted, it is empty.
+package testredis
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Server is a server. Its methods are for one goroutine at a time.
+type Server struct {
+	// Dir is the folder of the server's files.
+	Dir string
+	// Port is where it listens, on 127.0.0.1.
+	Port int
+
+	arguments []string
+	process   *exec.Cmd
+	exited    chan struct{}
+}
+
+// Missing says what is not there to start a server; empty when all is.
+func Missing() string {
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		return "Redis (redis-server) is not installed"
+	}
+	return ""
+}
+
+// Start starts a server with more arguments ("--maxmemory", "1mb") and stops it
+// at the end of the test. Where the program is missing the test says that it
+// did not run and ends; with CI=true it fails.
+func Start(t testing.TB, arguments ...string) *Server {
+	t.Helper()
+	if missing := Missing(); missing != "" {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(missing)
+		}
+		t.Skipf("NOT RUN: %s", missing)
+	}
+	s, err := New(arguments...)
+	if err != nil {
+		t.Fatalf("Redis: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := s.Remove(); err != nil {
+			t.Errorf("Redis: %v", err)
+		}
+	})
+	return s
+}
+
+// New makes a server and starts it. Remove must follow.
+func New(arguments ...string) (*Server, error) {
+	s := &Server{arguments: arguments}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	s.Port = l.Addr().(*net.TCPAddr).Port
+	if err := l.Close(); err != nil {
+		return nil, err
+	}
+	if s.Dir, err = os.MkdirTemp("", "ysync-redis-"); err != nil {
+		return nil, err
+	}
+	if err := s.Start(); err != nil {
+		return nil, errors.Join(err, s.Remove())
+	}
+	return s, nil
+}
+
+// startTimeout bounds the wait for a server that starts or ends.
+const startTimeout = 20 * time.Second
+
+// Start starts a server that was stopped, empty, and waits until it answers.
+func (s *Server) Start() error {
+	arguments := append([]string{
+		"--port", strconv.Itoa(s.Port), "--bind", "127.0.0.1", "--dir", s.Dir, "--save", "", "--appendonly", "no",
+	}, s.arguments...)
+	c := exec.Command("redis-server", arguments...)
+	// A group of its own, so that a signal to the test does not reach it.
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	var out strings.Builder
+	c.Stdout, c.Stderr = &out, &out
+	if err := c.Start(); err != nil {
+		return err
+	}
+	exited := make(chan struct{})
+	s.process, s.exited = c, exited
+	go func() {
+		_ = c.Wait()
+		close(exited)
+	}()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	late := time.After(startTimeout)
+	for {
+		answer, err := s.Do("PING")
+		if err == nil && answer == "+PONG" {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-exited:
+			return fmt.Errorf("redis-server ended at once:\n%s", out.String())
+		case <-late:
+			return fmt.Errorf("redis-server does not answer: %w", err)
+		}
+	}
+}
+
+// Addr is host:port of the server.
+func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.Port)) }
+
+// URL is the URL for clients.
+func (s *Server) URL() string { return "redis://" + s.Addr() }
+
+// Do sends a command of words without spaces and returns the first line of the answer.
+func (s *Server) Do(words ...string) (string, error) {
+	conn, err := net.DialTimeout("tcp", s.Addr(), startTimeout)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(startTimeout)); err != nil {
+		return "", err
+	}
+	if _, err := fmt.Fprintf(conn, "%s\r\n", strings.Join(words, " ")); err != nil {
+		return "", err
+	}
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	return strings.TrimRight(line, "\r\n"), err
+}
+
+// Kill ends the server at once.
+func (s *Server) Kill() error {
+	if s.process == nil {
+		return nil
+	}
+	if err := s.process.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	<-s.exited
+	s.process = nil
+	return nil
+}
+
+// Freeze stops the server where it is, until Thaw.
+func (s *Server) Freeze() error { return s.process.Process.Signal(syscall.SIGSTOP) }
+
+// Thaw lets a frozen server go on.
+func (s *Server) Thaw() error { return s.process.Process.Signal(syscall.SIGCONT) }
+
+// Remove stops the server and removes its files.
+func (s *Server) Remove() error { return errors.Join(s.Kill(), os.RemoveAll(s.Dir)) }

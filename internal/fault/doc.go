@@ -8,6 +8,9 @@
 //	if fault.Active(fault.AckBeforeSync) {
 //		…
 //	}
+//
+// In such a build a process can also be made to die at a point that it comes to:
+// YSYNC_FAULT_POINT names it. See Reach.
 package fault
 
 // Name is a bug that can be planted.

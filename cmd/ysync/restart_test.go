@@ -60,10 +60,23 @@ func (p *peer) until(kind syncproto.Kind) {
 				p.t.Fatal(err)
 			}
 		}
+		if m.Kind == syncproto.KindSyncStep1 {
+			p.answer(m.Payload)
+		}
 		if m.Kind == kind {
 			return
 		}
 	}
+}
+
+// answer sends what a SyncStep1 asks for.
+func (p *peer) answer(vector []byte) {
+	p.t.Helper()
+	sv, err := crdt.DecodeStateVector(vector)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.send(syncproto.AppendSyncStep2(nil, p.doc.AppendDiff(nil, crdt.V1, sv)))
 }
 
 // edit writes text and waits until it is durable.

@@ -7,7 +7,7 @@ KILLS ?= 200
 
 export CGO_ENABLED ?= 0
 
-.PHONY: help run build test prepare check race fuzz bench bench-crdt web conformance differential crash faults stores
+.PHONY: help run build cluster test prepare check race fuzz bench bench-crdt web conformance differential crash faults stores
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -18,9 +18,12 @@ run: build ## build and serve on http://127.0.0.1:8787, data in ./data
 build: ## build bin/ysync, a static binary
 	@go build -trimpath -o bin/ysync ./cmd/ysync
 
+cluster: build ## three nodes with PostgreSQL, Redis and an S3-compatible server, on loopback until Ctrl-C
+	@.ci/prepare && go build -o bin/devcluster ./internal/devcluster && exec bin/devcluster
+
 test: prepare ## everything: units, vectors, real clients, browsers, crashes, faults (installs what it needs)
 	@go test -tags $(TAGS) ./...
-	@go test -tags "$(TAGS) faults" -run PowerLossFindsPlantedBugs ./internal/crashtest
+	@go test -tags "$(TAGS) faults" -run FindsPlantedBugs ./internal/crashtest ./persistence/memory ./persistence/pebble
 
 prepare:
 	@.ci/prepare
@@ -59,5 +62,5 @@ stores: ## the stores of other servers, made anew by their own packages, one of 
 	@cd internal/migrate && npm ci --no-audit --no-fund --loglevel=error >/dev/null
 	@go test -count=1 -tags native -run 'Fresh|Stores' -v ./internal/migrate | grep -v '^=== '
 
-faults: ## power losses and failing disks, with planted bugs that have to be caught
-	@go test -count=1 -tags faults ./internal/crashtest ./persistence/pebble ./snapshots/... -run 'Power|Fault'
+faults: ## power losses, failing disks and paused owners, with planted bugs that have to be caught
+	@go test -count=1 -tags faults ./internal/crashtest ./persistence/... ./snapshots/... -run 'Power|Fault|Paused'

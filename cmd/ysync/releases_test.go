@@ -50,8 +50,8 @@ var moments = map[string][]string{
 	"plan": {"#1", "#2", "label:greeting"}, "many edits": {"#1", "#17", "#39"}, "thinned": {"now"}, "again": {"now"},
 }
 
-// found is what the stores of a site hold.
-func found(t *testing.T, s *site) (all []kept) {
+// holding is what the stores of a site hold.
+func holding(t *testing.T, s *site) (all []kept) {
 	t.Helper()
 	for line := range strings.Lines(s.must(nil, "doc", "list", "--json")) {
 		var d api.Document
@@ -180,7 +180,7 @@ func TestMakeRelease(t *testing.T) {
 	}
 	small := embedded(t)
 	populate(t, small)
-	want := map[string][]kept{"folder": found(t, small)}
+	want := map[string][]kept{"folder": holding(t, small)}
 	backup := filepath.Join(t.TempDir(), "backup")
 	small.back(nil, backup, "--copy", "--no-verify")
 	files := map[string][]byte{}
@@ -209,7 +209,7 @@ func TestMakeRelease(t *testing.T) {
 	withKey(t, filepath.Join(folder, "key"))
 	large := elsewhere(t)
 	populate(t, large)
-	want["postgres"] = found(t, large)
+	want["postgres"] = holding(t, large)
 	store := bucketOf(t, large)
 	files = map[string][]byte{}
 	for o, err := range store.List(t.Context(), "") {
@@ -393,7 +393,7 @@ func openRelease(t *testing.T, s *site, want []kept) {
 	if code, log := s.serve().stop(syscall.SIGTERM); code != 0 {
 		t.Fatalf("exit code %d: %s", code, log)
 	}
-	if got := found(t, s); !slices.EqualFunc(got, want, same) {
+	if got := holding(t, s); !slices.EqualFunc(got, want, same) {
 		t.Fatalf("there is\n%+v, want\n%+v", got, want)
 	}
 	if out := s.must(nil, "snapshot", "verify"); !strings.Contains(out, "0 damaged, 0 documents cannot be loaded") {

@@ -261,7 +261,7 @@ func (a *api) steer(u *manager) error {
 
 // did compares what a commit emitted, here and in Yjs, and hands it to the others.
 func (a *api) did(m *member, c *crdt.Commit, op string, args ...arg) error {
-	es := m.ours.Emitted(c, true)
+	es := m.ours.Emitted(c)
 	for _, e := range es {
 		a.updates = append(a.updates, update{e.V1, e.V2})
 		for _, other := range a.replicas {

@@ -165,7 +165,7 @@ func (h *Hub) load(d *document) {
 	<-h.loads
 	if err != nil {
 		h.opt.Metrics.LoadSeconds.WithLabelValues(metrics.Failed).Observe(h.opt.Now().Sub(start).Seconds())
-		why := endLoad
+		var why *EndError
 		switch {
 		case errors.Is(err, persistence.ErrErased):
 			why = endErased

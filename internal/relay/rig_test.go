@@ -51,7 +51,6 @@ type node struct {
 	relay   *Relay
 	metrics *metrics.Metrics
 	values  *prometheus.Registry
-	options func(*Options)
 	// cut are the connections that were made to this node.
 	mu    sync.Mutex
 	conns []*cuttable
@@ -129,7 +128,7 @@ func (w *world) add(change func(*Options)) *node {
 	}
 	opt := Options{
 		Hub: n.hub, Directory: directory{w, n}, Secret: []byte("s3cret"), Logger: logger, Metrics: n.metrics,
-		Ping: 50 * time.Millisecond, Silence: 500 * time.Millisecond,
+		Ping: 50 * time.Millisecond, Silence: 2 * time.Second,
 		Dial: func(ctx context.Context, address string) (net.Conn, error) {
 			var d net.Dialer
 			nc, err := d.DialContext(ctx, "tcp", address)
@@ -293,12 +292,18 @@ func (c *client) send(kind syncproto.Kind, payload []byte) {
 // write appends to the text.
 func (c *client) write(s string) {
 	c.t.Helper()
+	c.send(syncproto.KindUpdate, c.edit(s))
+}
+
+// edit appends to the text and returns the update.
+func (c *client) edit(s string) []byte {
+	c.t.Helper()
 	text := c.doc.Text("t")
 	commit, err := c.doc.Transact(nil, func(tx *crdt.Txn) { text.Insert(tx, text.Len(), s) })
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	c.send(syncproto.KindUpdate, commit.AppendUpdate(nil, crdt.V1))
+	return commit.AppendUpdate(nil, crdt.V1)
 }
 
 func (c *client) ack(n uint64) { c.send(syncproto.KindAck, lib0.AppendUvarint(nil, n)) }

@@ -155,17 +155,20 @@ const resetRow = `UPDATE ysync.documents SET stamp = $1, generation = $2, epoch 
 // store writes a record in the place of the row that it was made from. It
 // reports whether it did: not when somebody else has changed the row since.
 func store(ctx context.Context, conn *pgxpool.Conn, before row, after persistence.Record, stamp int64) (row, bool, error) {
-	statement, arguments := storing(before, idOf(before), after, stamp)
-	if before.id != 0 && after.Generation != before.Generation {
-		statement, arguments = resetRow, []any{
-			stamp, number(after.Generation), number(after.Epoch), after.Owner,
+	var answer pgx.Row
+	switch {
+	case before.id == 0:
+		answer = conn.QueryRow(ctx, insertRow, insertArguments(idOf(before), after, stamp)...)
+	case after.Generation != before.Generation:
+		answer = conn.QueryRow(ctx, resetRow, stamp, number(after.Generation), number(after.Epoch), after.Owner,
 			number(after.Head), number(after.Trimmed), number(after.Segmented),
 			number(after.Snapshot.Position), after.Snapshot.Key, after.Snapshot.SHA256[:],
 			number(after.Previous.Position), after.Previous.Key, after.Previous.SHA256[:],
-			millisOf(after.Updated), millisOf(after.Tombstone), after.SeedKey, before.id, before.stamp, number(before.Head),
-		}
+			millisOf(after.Updated), millisOf(after.Tombstone), after.SeedKey, before.id, before.stamp, number(before.Head))
+	default:
+		answer = conn.QueryRow(ctx, updateRow, updateArguments(before, after, stamp)...)
 	}
-	r, err := scanRow(conn.QueryRow(ctx, statement, arguments...))
+	r, err := scanRow(answer)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return r, false, nil
 	}
@@ -180,25 +183,26 @@ func idOf(r row) int64 {
 	return r.id
 }
 
-// storing is the statement that writes a record in the place of a row, or in a
-// new one with the id. It returns the row, if it did.
-func storing(before row, id int64, after persistence.Record, stamp int64) (statement string, arguments []any) {
-	if before.id == 0 {
-		return insertRow, []any{
-			[]byte(after.Document), id, stamp,
-			number(after.Generation), number(after.Epoch), after.Owner,
-			number(after.Head), number(after.Trimmed), number(after.Segmented),
-			number(after.Snapshot.Position), after.Snapshot.Key, after.Snapshot.SHA256[:],
-			number(after.Previous.Position), after.Previous.Key, after.Previous.SHA256[:],
-			millisOf(after.Updated), millisOf(after.Tombstone), after.SeedKey,
-		}
+// insertArguments are those of insertRow.
+func insertArguments(id int64, after persistence.Record, stamp int64) []any {
+	return []any{
+		[]byte(after.Document), id, stamp,
+		number(after.Generation), number(after.Epoch), after.Owner,
+		number(after.Head), number(after.Trimmed), number(after.Segmented),
+		number(after.Snapshot.Position), after.Snapshot.Key, after.Snapshot.SHA256[:],
+		number(after.Previous.Position), after.Previous.Key, after.Previous.SHA256[:],
+		millisOf(after.Updated), millisOf(after.Tombstone), after.SeedKey,
 	}
-	return updateRow, []any{
+}
+
+// updateArguments are those of updateRow.
+func updateArguments(before row, after persistence.Record, stamp int64) []any {
+	return []any{
 		stamp, number(after.Generation), number(after.Epoch), after.Owner,
 		number(after.Trimmed), number(after.Segmented),
 		number(after.Snapshot.Position), after.Snapshot.Key, after.Snapshot.SHA256[:],
 		number(after.Previous.Position), after.Previous.Key, after.Previous.SHA256[:],
-		millisOf(after.Tombstone), after.SeedKey, id, before.stamp,
+		millisOf(after.Tombstone), after.SeedKey, before.id, before.stamp,
 	}
 }
 

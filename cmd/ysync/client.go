@@ -81,7 +81,7 @@ func (t target) connect(ctx context.Context, s streams, what use) (*client, erro
 func newInner(data *folder, logger *zap.Logger) (*client, error) {
 	h, err := hub.New(hub.Options{
 		Log: data.log, Snapshots: data.keeper, Boot: bootID(), Logger: logger,
-		Metrics: metrics.New(prometheus.NewRegistry()),
+		Damaged: snapshots.Damaged, Metrics: metrics.New(prometheus.NewRegistry()),
 	})
 	if err != nil {
 		return nil, err
@@ -110,7 +110,7 @@ func newInner(data *folder, logger *zap.Logger) (*client, error) {
 func newAPI(h *hub.Hub, data *folder, access auth.Authorizer, policy snapshots.Policy, logger *zap.Logger) (*api.API, error) {
 	return api.New(api.Options{
 		Hub: h, Log: data.log, Keeper: data.keeper, Files: data.store, Auth: access, CheckName: session.CheckName,
-		Policy: policy, Backup: backupOf(data), Logger: logger,
+		Policy: policy, Backup: backupOf(data), Logger: logger, Aside: data.aside.keep,
 	})
 }
 

@@ -24,6 +24,8 @@ import (
 //	LOG         says that the update log is in PostgreSQL, when it is
 //	SNAPSHOTS   names the bucket that the snapshots are in, when they are
 //	snapshots/  stored states and history segments, when they are not
+//	SCRUB       how far the scrub is
+//	aside/      damaged bytes that repairs have replaced
 //	BACKUP      says that it is a backup, and when it was made
 //	MOVED       says that the documents were handed over to other stores
 const (
@@ -33,6 +35,8 @@ const (
 	formatVersion  = 1
 	logFolder      = "log"
 	snapshotFolder = "snapshots"
+	scrubName      = "SCRUB"
+	asideFolder    = "aside"
 )
 
 // folder is an open data folder, with the update log in it or elsewhere.
@@ -44,6 +48,8 @@ type folder struct {
 	// nil where they are not.
 	files  *dir.Store
 	keeper *snapshots.Keeper
+	// aside is where damaged bytes go.
+	aside aside
 	// about tells an operator of a log that is elsewhere.
 	about []zap.Field
 	// status is the same for /status, with the state of now; nil for none.

@@ -240,7 +240,6 @@ type typist struct {
 
 func (s *server) typist(document string) *typist {
 	p := &typist{peer: s.join(document), acked: make(chan struct{}, 1)}
-	p.ws.SetReadLimit(64 << 20)
 	p.done.Go(func() {
 		for {
 			_, frame, err := p.ws.Read(context.Background())
@@ -279,11 +278,14 @@ func (p *typist) take(frame []byte) error {
 }
 
 // write appends a word in one edit.
-func (p *typist) write(word string) error {
+func (p *typist) write(word string) error { return p.insert("t", word, crdt.Text.Len) }
+
+// insert puts a word somewhere in one edit.
+func (p *typist) insert(root, word string, place func(crdt.Text) int) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	body := p.doc.Text("t")
-	commit, err := p.doc.Transact(nil, func(tx *crdt.Txn) { body.Insert(tx, body.Len(), word) })
+	body := p.doc.Text(root)
+	commit, err := p.doc.Transact(nil, func(tx *crdt.Txn) { body.Insert(tx, place(body), word) })
 	if err != nil {
 		return err
 	}

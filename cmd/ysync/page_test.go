@@ -220,6 +220,10 @@ func operationsPage(t *testing.T, s *site) {
 		p.printed("ysync backup ./nightly", "1 documents verified")
 		p.printed("ysync doc list --server= --data ./nightly", "notes/plan")
 	}
+	p.printed("ysync doctor --ops 127.0.0.1:8788", "ok    rights")
+	p.printed("ysync doc retry notes/plan", "is served")
+	p.printed("ysync doc repair notes/plan", "nothing is damaged")
+	p.printed("ysync doc list --sizes", "DELETED/LIVE")
 	p.printed("ysync doc erase notes/copy --yes", "erased")
 	p.printed("ysync snapshot rebuild --data ./data", "0 failed")
 	p.printed("ysync doc get notes/plan", "asdf") // of the label, from the rebuilt log

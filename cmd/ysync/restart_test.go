@@ -29,6 +29,7 @@ func (s *server) join(document string) *peer {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { _ = ws.CloseNow() })
+	ws.SetReadLimit(64 << 20)
 	p := &peer{t: s.t, ws: ws, doc: crdt.New(crdt.Options{})}
 	p.send(syncproto.AppendSyncStep1(nil, crdt.AppendStateVector(nil, p.doc.StateVector())))
 	p.until(syncproto.KindSyncStep2)

@@ -37,6 +37,7 @@ func (f storeFlags) open(ctx context.Context, path string, what use, logger *zap
 		return nil, errors.Join(err, data.close())
 	}
 	data.path, data.store = path, store
+	data.aside = aside(filepath.Join(path, asideFolder))
 	data.keeper = snapshots.New(store, data.log, snapshots.Options{Logger: logger})
 	return data, nil
 }

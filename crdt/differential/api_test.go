@@ -165,8 +165,13 @@ func (a *api) manage() error {
 	u.Observe(func(e *crdt.StackEvent) { u.note(e, a) })
 	a.managers = append(a.managers, u)
 	args := []arg{
-		{"doc", m.name()}, {"um", u.name}, {"scopes", list(paths)}, {"origins", list(tracked)},
-		{"window", o.CaptureWindow}, {"overwrite", o.OverwriteRemote}, {"filter", filter},
+		{"doc", m.name()},
+		{"um", u.name},
+		{"scopes", list(paths)},
+		{"origins", list(tracked)},
+		{"window", o.CaptureWindow},
+		{"overwrite", o.OverwriteRemote},
+		{"filter", filter},
 	}
 	a.managed = append(a.managed, fmt.Sprintf("  %s\n", args))
 	_, err = a.peer.call("undoNew", args...)
@@ -256,7 +261,7 @@ func (a *api) steer(u *manager) error {
 
 // did compares what a commit emitted, here and in Yjs, and hands it to the others.
 func (a *api) did(m *member, c *crdt.Commit, op string, args ...arg) error {
-	es := m.ours.Emitted(c, true)
+	es := m.ours.Emitted(c)
 	for _, e := range es {
 		a.updates = append(a.updates, update{e.V1, e.V2})
 		for _, other := range a.replicas {

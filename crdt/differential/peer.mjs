@@ -21,7 +21,7 @@ const plain = v => {
   if ('$bin' in v) return unb64(v.$bin)
   if ('$num' in v) return v.$num === '-0' ? -0 : Number(v.$num)
   if ('$utf16' in v) return String.fromCharCode(...v.$utf16)
-  if ('$doc' in v) return new Y.Doc(v.$doc)
+  if ('$doc' in v) return new Y.Doc('meta' in v.$doc ? { ...v.$doc, meta: plain(v.$doc.meta) } : v.$doc)
   if ('$y' in v) return shared(v)
   return Object.fromEntries(Object.entries(v).map(([k, e]) => [k, plain(e)]))
 }

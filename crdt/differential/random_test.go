@@ -346,7 +346,7 @@ func (r random) subdoc() vectors.Value {
 		fs = append(fs, vectors.Field{Key: "autoLoad", Value: vectors.Value{Kind: vectors.Bool, Bool: true}})
 	}
 	if r.IntN(2) == 0 {
-		fs = append(fs, vectors.Field{Key: "meta", Value: obj(vectors.Field{Key: "x", Value: num(1)})})
+		fs = append(fs, vectors.Field{Key: "meta", Value: obj(vectors.Field{Key: "x", Value: r.nested(0)})})
 	}
 	return obj(vectors.Field{Key: "$doc", Value: obj(fs...)})
 }

@@ -28,6 +28,9 @@ type Options struct {
 	Auth auth.Authorizer
 	// CheckName refuses what clients can't open as a document; nil for none.
 	CheckName func(document string) error
+	// Aside keeps damaged bytes when a document is repaired; nil refuses repairs.
+	// See snapshots.RepairOptions.
+	Aside func(name string, content []byte) (where string, err error)
 	// Policy is what prune applies unless a request says otherwise.
 	Policy snapshots.Policy
 	// Backup makes backups; nil where none can be made.
@@ -38,6 +41,9 @@ type Options struct {
 	Now    func() time.Time
 	Logger *zap.Logger
 }
+
+// prefix is what the path of every route begins with.
+const prefix = "/api/v1"
 
 // maxOrder bounds a body of JSON, in bytes.
 const maxOrder = 64 << 10
@@ -72,29 +78,8 @@ func New(opt Options) (*API, error) {
 		opt.CheckName = func(string) error { return nil }
 	}
 	a := &API{opt: opt, mux: http.NewServeMux()}
-	for pattern, serve := range map[string]handler{
-		"GET /api/v1/documents":                       a.list,
-		"GET /api/v1/documents/{document}":            a.explain,
-		"GET /api/v1/documents/{document}/content":    a.content,
-		"POST /api/v1/documents/{document}/updates":   a.apply,
-		"PUT /api/v1/documents/{document}/seed":       a.seed,
-		"GET /api/v1/documents/{document}/history":    a.history,
-		"GET /api/v1/documents/{document}/diff":       a.diff,
-		"GET /api/v1/documents/{document}/authors":    a.authors,
-		"GET /api/v1/documents/{document}/snapshots":  a.snapshots,
-		"POST /api/v1/documents/{document}/snapshots": a.snapshot,
-		"POST /api/v1/documents/{document}/restore":   a.restore,
-		"POST /api/v1/documents/{document}/reset":     a.reset,
-		"DELETE /api/v1/documents/{document}":         a.erase,
-		"POST /api/v1/verify":                         a.verify,
-		"POST /api/v1/prune":                          a.prune,
-		"POST /api/v1/backup":                         a.backup,
-		"GET /api/v1/stores/records":                  a.storedRecords,
-		"GET /api/v1/stores/entries":                  a.storedEntries,
-		"GET /api/v1/stores/objects":                  a.storedObjects,
-		"GET /api/v1/stores/object":                   a.storedObject,
-	} {
-		a.mux.Handle(pattern, a.serve(serve))
+	for _, r := range a.routes() {
+		a.mux.Handle(r.method+" "+prefix+r.path, a.serve(r.serve))
 	}
 	a.mux.HandleFunc("/api/", func(w http.ResponseWriter, _ *http.Request) {
 		writeProblem(w, problem(http.StatusNotFound, CodeNotFound, "there is no such route"))

@@ -167,11 +167,8 @@ func (a *API) restore(w http.ResponseWriter, c *call) error {
 	case (o.Into != "") == o.InPlace:
 		return invalid("give either into, a new document, or in_place")
 	case o.Into != "":
-		if err := a.checkName(o.Into); err != nil {
+		if err := a.checkTarget(c, o.Into); err != nil {
 			return err
-		}
-		if !c.grant.Covers(o.Into) {
-			return problem(http.StatusForbidden, CodeDenied, "the token does not grant admin on the new document")
 		}
 	}
 	m, err := a.parseMoment(o.At)

@@ -128,7 +128,7 @@ func (w *world) add(change func(*Options)) *node {
 	}
 	opt := Options{
 		Hub: n.hub, Directory: directory{w, n}, Secret: []byte("s3cret"), Logger: logger, Metrics: n.metrics,
-		Ping: 50 * time.Millisecond, Silence: 500 * time.Millisecond,
+		Ping: 50 * time.Millisecond, Silence: 2 * time.Second,
 		Dial: func(ctx context.Context, address string) (net.Conn, error) {
 			var d net.Dialer
 			nc, err := d.DialContext(ctx, "tcp", address)

@@ -248,6 +248,7 @@ type Step struct {
 	// undo managers
 	UM                     string   // undoNew, undo: the undo manager
 	Scope                  []string // undoNew: names of roots
+	Whole                  bool     // undoNew: the scope is the document
 	CaptureTimeout         *int64   // undoNew: milliseconds
 	TrackedOrigins         []string // undoNew
 	IgnoreRemoteMapChanges bool     // undoNew

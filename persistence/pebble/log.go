@@ -204,7 +204,12 @@ func (l *Log) startFormat() error {
 	if !empty {
 		return fmt.Errorf("%w: the format version is missing", persistence.ErrCorrupt)
 	}
-	return l.db.Set(formatKey, strconv.AppendUint(nil, formatVersion, 10), pebble.Sync)
+	if err := l.db.Set(formatKey, strconv.AppendUint(nil, formatVersion, 10), pebble.Sync); err != nil {
+		return err
+	}
+	// The database began its first write-ahead log before it took up its format,
+	// so damage inside could not be told from a torn end. A flush begins the next.
+	return l.db.Flush()
 }
 
 // ReadOnly reports whether appends are refused for want of disk space.

@@ -144,14 +144,15 @@ func (r *reception) sendPart(ctx context.Context, part []persistence.Entry) (err
 // What follows the first one changes nothing where that did not.
 func (r *reception) row() *pgx.Batch {
 	batch := &pgx.Batch{}
-	statement, arguments := storing(r.before, r.id, r.rec, r.stamp)
-	batch.Queue(statement, arguments...).QueryRow(func(from pgx.Row) error {
+	changed := func(from pgx.Row) error {
 		_, err := scanRow(from)
 		return err
-	})
+	}
 	if r.before.id == 0 {
+		batch.Queue(insertRow, insertArguments(r.id, r.rec, r.stamp)...).QueryRow(changed)
 		return batch
 	}
+	batch.Queue(updateRow, updateArguments(r.before, r.rec, r.stamp)...).QueryRow(changed)
 	// An update leaves the head to the appends, of which there are none here.
 	batch.Queue("UPDATE ysync.documents SET head = $1, trimmed = $2, updated_ms = $3 WHERE id = $4 AND stamp = $5",
 		number(r.rec.Head), number(r.rec.Trimmed), millisOf(r.rec.Updated), r.id, r.stamp)

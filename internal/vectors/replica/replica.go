@@ -59,7 +59,7 @@ func (r *Replica) Apply(version int, update []byte) ([]Emitted, error) {
 	if err != nil {
 		return nil, err
 	}
-	return r.Emitted(c, false), nil
+	return r.emitted(c, false), nil
 }
 
 // ApplyOnly applies an update.
@@ -98,12 +98,14 @@ func (r *Replica) EditEach(origin any, next func() (vectors.Op, bool)) ([]Emitte
 	if err != nil {
 		return nil, err
 	}
-	return r.Emitted(c, true), nil
+	return r.emitted(c, true), nil
 }
 
-// Emitted is what the document emits for a commit and for those that follow
-// from it.
-func (r *Replica) Emitted(c *crdt.Commit, local bool) []Emitted {
+// Emitted is what the document emits for a local commit, nil for none, and for
+// those that follow from it.
+func (r *Replica) Emitted(c *crdt.Commit) []Emitted { return r.emitted(c, true) }
+
+func (r *Replica) emitted(c *crdt.Commit, local bool) []Emitted {
 	var out []Emitted
 	for ; c != nil; c, local = c.Next(), true {
 		if !c.Empty() {

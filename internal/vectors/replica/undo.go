@@ -130,5 +130,5 @@ func (u *Undo) Do(what string) (popped bool, out []Emitted, err error) {
 	if err != nil {
 		return false, nil, err
 	}
-	return c != nil, u.r.Emitted(c, true), nil
+	return c != nil, u.r.Emitted(c), nil
 }

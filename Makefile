@@ -7,7 +7,7 @@ KILLS ?= 200
 
 export CGO_ENABLED ?= 0
 
-.PHONY: help run build test prepare check race fuzz bench bench-crdt web conformance differential crash faults stores
+.PHONY: help run build cluster test prepare check race fuzz bench bench-crdt web conformance differential crash faults stores
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -17,6 +17,9 @@ run: build ## build and serve on http://127.0.0.1:8787, data in ./data
 
 build: ## build bin/ysync, a static binary
 	@go build -trimpath -o bin/ysync ./cmd/ysync
+
+cluster: build ## three nodes with PostgreSQL, Redis and an S3-compatible server, on loopback until Ctrl-C
+	@.ci/prepare && go build -o bin/devcluster ./internal/devcluster && exec bin/devcluster
 
 test: prepare ## everything: units, vectors, real clients, browsers, crashes, faults (installs what it needs)
 	@go test -tags $(TAGS) ./...

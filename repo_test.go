@@ -85,6 +85,8 @@ var places = map[string]place{
 	"internal/e2e":       {6, nil},
 	"internal/crashtest": {7, nil},
 	"internal/bench":     {7, nil},
+
+	"internal/devcluster": {7, nil},
 	"internal/benchcrdt": {7, nil},
 }
 

@@ -139,10 +139,11 @@ func (d *Doc) rehearse(v Version, update []byte) error {
 
 // reserve makes room for a large update, whose blocks were counted.
 func (d *Doc) reserve(in *incoming) {
-	d.slab.reserve(in.total)
 	d.arena.buf = slices.Grow(d.arena.buf, in.payload)
 	if d.fresh() {
-		clients := in.starting()
+		clients, blocks := in.starting()
+		d.slab.reserve(blocks)
+		d.branches = slices.Grow(d.branches, in.types)
 		d.clients = slices.Grow(d.clients, clients)
 		d.tx.touched = slices.Grow(d.tx.touched, clients)
 	}
@@ -215,7 +216,7 @@ func (ap *applier) step(b *rawBlock, at int) (*rawBlock, int) {
 	if b.kind != kindSkip {
 		state := uint64(d.state(b.client))
 		if state < b.clock {
-			d.waits().wait(b.client, b.clock-1)
+			ap.wait(b.client, b.clock-1)
 			ap.giveUp(b, at)
 		} else if c, lacks := d.lacks(b); lacks {
 			if i := ap.find(c); i >= 0 {
@@ -223,7 +224,7 @@ func (ap *applier) step(b *rawBlock, at int) (*rawBlock, int) {
 				ap.stack = append(ap.stack, waiting{at, *b})
 				return in.next(i), i
 			}
-			d.waits().wait(c, uint64(d.state(c)))
+			ap.wait(c, uint64(d.state(c)))
 			ap.giveUp(b, at)
 		} else if state < b.end() {
 			ap.known = ap.known || state > b.clock
@@ -241,6 +242,21 @@ func (ap *applier) step(b *rawBlock, at int) (*rawBlock, int) {
 	ap.stack = ap.stack[:n]
 	in.sections[ap.top.section].open = false
 	return &ap.top.block, ap.top.section
+}
+
+// waitingClients is about how many clients of the update have to wait.
+func (ap *applier) waitingClients() int {
+	starting, _ := ap.in.starting()
+	return len(ap.in.sections) - starting
+}
+
+// wait notes that something of the update waits for a unit.
+func (ap *applier) wait(c ClientID, clock uint64) {
+	p := ap.d.waits()
+	if p.missing == nil {
+		p.missing = make(map[ClientID]uint64, ap.waitingClients())
+	}
+	p.wait(c, clock)
 }
 
 // find returns the section in which something of a client may come; -1 if none.
@@ -277,7 +293,7 @@ func (ap *applier) leave(b *rawBlock) {
 		return
 	}
 	if ap.rest == nil {
-		ap.rest = make(leftover, len(ap.in.sections)-ap.in.starting())
+		ap.rest = make(leftover, ap.waitingClients())
 	}
 	list := ap.rest[b.client]
 	if list == nil {

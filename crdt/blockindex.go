@@ -164,14 +164,31 @@ func (x *blockIndex) findChunk(clock uint32) int {
 // append adds an entry at the end.
 func (x *blockIndex) append(e blockEntry) {
 	if len(x.tail) == maxChunk {
-		x.full = append(x.full, x.tail[:maxChunk:maxChunk])
-		if rest := x.tail[maxChunk:]; cap(rest) > 0 {
-			x.tail = rest
-		} else {
-			x.tail = make([]blockEntry, 0, maxChunk)
-		}
+		x.nextChunk()
 	}
 	x.tail = append(x.tail, e)
+}
+
+func (x *blockIndex) nextChunk() {
+	x.full = append(x.full, x.tail[:maxChunk:maxChunk])
+	if rest := x.tail[maxChunk:]; cap(rest) > 0 {
+		x.tail = rest
+	} else {
+		x.tail = make([]blockEntry, 0, maxChunk)
+	}
+}
+
+// extend takes in n entries that were written into the room that reserve made,
+// right after the last one.
+func (x *blockIndex) extend(n int) {
+	for n > 0 {
+		if len(x.tail) == maxChunk {
+			x.nextChunk()
+		}
+		k := min(n, maxChunk-len(x.tail))
+		x.tail = x.tail[:len(x.tail)+k]
+		n -= k
+	}
 }
 
 // insertAfter puts an entry after the one at a place.

@@ -24,7 +24,11 @@ func (v Value) Clone() Value {
 	case KindMap, KindXMLHook:
 		p.entries = d.cloneEntries(b)
 	case KindXMLElement:
-		p.children, p.entries = d.cloneList(b), d.cloneEntries(b)
+		p.children = d.cloneList(b)
+		// Yjs takes the attributes from an object, which puts integers first.
+		for k, e := range Object(d.cloneEntries(b)...).Fields() {
+			p.entries = append(p.entries, Field{k, e})
+		}
 	default:
 		p.children = d.cloneList(b)
 	}

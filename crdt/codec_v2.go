@@ -178,7 +178,7 @@ func (e *encoderV2) any(b []byte) {
 	e.rest = append(e.rest, b...)
 	wireValues(e.rest[len(e.rest)-len(b):])
 }
-func (e *encoderV2) resetDeletes()  { e.delCur = 0 }
+func (e *encoderV2) resetDeletes() { e.delCur = 0 }
 func (e *encoderV2) deleteClock(v uint64) {
 	e.uvarint(v - e.delCur)
 	e.delCur = v

@@ -25,6 +25,7 @@ func TestConformanceUpdates(t *testing.T)   { conform(t, "updates") }
 func TestConformanceSnapshot(t *testing.T)  { conform(t, "snapshot") }
 func TestConformanceRelpos(t *testing.T)    { conform(t, "relpos") }
 func TestConformanceUndo(t *testing.T)      { conform(t, "undo") }
+func TestConformanceParity(t *testing.T)    { conform(t, "parity") }
 func TestConformanceMalformed(t *testing.T) { conform(t, "malformed") }
 
 func conform(t *testing.T, family string) {

@@ -25,7 +25,7 @@ func (k *checker) undoManagers(c *vectors.Case, clients []*replica.Replica) []*r
 
 func undoNew(w *world, s *vectors.Step) (string, error) {
 	o := replica.UndoOptions{
-		Scope: s.Scope, CaptureWindow: 500, Now: func() int64 { return w.now },
+		Scope: s.Scope, Whole: s.Whole, CaptureWindow: 500, Now: func() int64 { return w.now },
 		OverwriteRemote: s.IgnoreRemoteMapChanges,
 	}
 	if s.CaptureTimeout != nil {

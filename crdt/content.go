@@ -18,7 +18,8 @@ import (
 //
 //	String    WTF-8: UTF-8 in which a lone surrogate is three bytes of its own
 //	Any, JSON the values, one after the other, in lib0's Any encoding as Yjs
-//	          writes them again (JSON: undefined stands for no value)
+//	          writes them again, but for strings, which are WTF-8 here and below
+//	          (JSON: undefined stands for no value)
 //	Embed     one value in the Any encoding
 //	Format    the key (varint length and UTF-8) and one value
 //	Binary    the bytes

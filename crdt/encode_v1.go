@@ -19,12 +19,13 @@ func (d *Doc) appendFromV1(dst []byte, fs []from) []byte {
 		x := &cl.blocks
 		p := x.find(f.clock)
 		dst = lib0.AppendUvarint(dst, uint64(x.lenFrom(p)))
-		dst = cl.appendName(dst)
+		name := d.nameOf(f.client)
+		dst = name.append(dst)
 		dst = lib0.AppendUvarint(dst, uint64(f.clock))
 		offset := f.clock - x.at(p).clock
 		for c := p.chunk; c <= len(x.full); c++ {
 			for _, b := range x.chunk(c)[p.at:] {
-				dst = d.appendBlockV1(dst, d.item(b.ref), offset)
+				dst = d.appendBlockV1(dst, d.item(b.ref), offset, name)
 				offset = 0
 			}
 			p.at = 0
@@ -33,8 +34,8 @@ func (d *Doc) appendFromV1(dst []byte, fs []from) []byte {
 	return dst
 }
 
-// appendBlockV1 is writeBlock.
-func (d *Doc) appendBlockV1(dst []byte, it *item, offset uint32) []byte {
+// appendBlockV1 is writeBlock. name is that of the client whose blocks are written.
+func (d *Doc) appendBlockV1(dst []byte, it *item, offset uint32, name clientName) []byte {
 	origin := it.origin
 	if offset > 0 {
 		origin = unitID{it.client, it.clock + offset - 1}
@@ -61,10 +62,10 @@ func (d *Doc) appendBlockV1(dst []byte, it *item, offset uint32) []byte {
 	}
 	dst = append(dst, info)
 	if origin.client != 0 {
-		dst = d.appendID(dst, origin)
+		dst = d.appendID(dst, origin, name)
 	}
 	if it.rightOrigin.client != 0 {
-		dst = d.appendID(dst, it.rightOrigin)
+		dst = d.appendID(dst, it.rightOrigin, name)
 	}
 	if it.kind == kindDeleted {
 		return lib0.AppendUvarint(dst, uint64(it.length-offset))
@@ -88,18 +89,31 @@ func (d *Doc) textV1(it *item, offset uint32) ([]byte, bool) {
 	return textTail(text, it.length-offset)
 }
 
-func (d *Doc) appendID(dst []byte, u unitID) []byte {
-	dst = d.clients[u.client].appendName(dst)
+func (d *Doc) appendID(dst []byte, u unitID, name clientName) []byte {
+	if u.client != name.client {
+		name = d.nameOf(u.client)
+	}
+	dst = name.append(dst)
 	if u.clock < 1<<7 {
 		return append(dst, byte(u.clock))
 	}
 	return lib0.AppendUvarint(dst, uint64(u.clock))
 }
 
-// appendName appends the client's ID.
-func (c *client) appendName(dst []byte) []byte {
-	n := max(1, (bits.Len64(c.name)+7)/8) // the last byte is only 0 for client 0
-	return binary.LittleEndian.AppendUint64(dst, c.name)[:len(dst)+n]
+// clientName is the ID of a client as it is written.
+type clientName struct {
+	client clientRef
+	width  int
+	bytes  uint64 // the first one lowest
+}
+
+func (d *Doc) nameOf(c clientRef) clientName {
+	name := d.clients[c].name
+	return clientName{c, max(1, (bits.Len64(name)+7)/8), name} // the last byte is only 0 for client 0
+}
+
+func (n *clientName) append(dst []byte) []byte {
+	return binary.LittleEndian.AppendUint64(dst, n.bytes)[:len(dst)+n.width]
 }
 
 // setName keeps the varuint of the client's ID, of at most eight bytes.
@@ -122,7 +136,8 @@ func (d *Doc) appendDeletesV1(dst []byte, ds []deleteRange) []byte {
 			return e.buf
 		}
 	}
-	dst = d.clients[first].appendName(append(dst, 1))
+	name := d.nameOf(first)
+	dst = name.append(append(dst, 1))
 	dst = lib0.AppendUvarint(dst, uint64(len(ds)))
 	for _, r := range ds {
 		dst = lib0.AppendUvarint(lib0.AppendUvarint(dst, uint64(r.clock)), uint64(r.length))

@@ -237,7 +237,7 @@ func newSetReader(v Version, b []byte) (*updateReader, error) {
 func (s *IDSet) push(run deleteRun) {
 	n := len(s.clients)
 	if n == 0 || s.clients[n-1].client != run.client {
-		s.clients = append(s.clients, idSetClient{client: run.client})
+		s.clients = append(roomier(s.clients), idSetClient{client: run.client})
 		n++
 	}
 	c := &s.clients[n-1]

@@ -36,11 +36,15 @@ type incoming struct {
 // held decoded.
 const smallUpdate = 64
 
+// bytesPerSection is the least that a section takes in V1. So many bytes of an
+// update make room for one before they are read: the count may not be true.
+const bytesPerSection = 5
+
 // section is what an update holds of one client.
 type section struct {
 	client ClientID
-	clock  uint64 // of the next block
-	end    uint64 // the clock after the last block
+	clock  uint32 // of the next block
+	end    uint32 // the clock after the last block
 	left   uint32 // blocks still to read
 	// at is where the next block is: an index into blocks in a small update, an
 	// offset in V1, the number of the section in V2.
@@ -75,11 +79,14 @@ func (in *incoming) read(v Version, update []byte, lim *Limits) error {
 		return err
 	}
 	r.maxDeletes = lim.DeletesPerUpdate
+	if n := int(min(r.sections, uint64(len(update)/bytesPerSection))); n > cap(in.sections) {
+		in.sections = make([]section, 0, n)
+	}
 	for b := in.slot(); r.next(b); b = in.slot() {
 		if r.section != len(in.sections) {
 			in.beginSection(b)
 		}
-		in.sections[len(in.sections)-1].end = b.end()
+		in.sections[len(in.sections)-1].end = uint32(b.end())
 	}
 	in.small = r.total < smallUpdate
 	in.deletes = r.dec.offset()
@@ -104,7 +111,7 @@ func (in *incoming) read(v Version, update []byte, lim *Limits) error {
 // beginSection notes the section of which b is the first block, and was just read.
 func (in *incoming) beginSection(b *rawBlock) {
 	in.sections = append(roomier(in.sections), section{
-		client: b.client, clock: b.clock, left: uint32(in.r.blocks) + 1, at: in.r.origin, first: b.clock == 0,
+		client: b.client, clock: uint32(b.clock), left: uint32(in.r.blocks) + 1, at: in.r.origin, first: b.clock == 0,
 	})
 }
 
@@ -235,9 +242,9 @@ func (in *incoming) next(i int) *rawBlock {
 		r.client = s.client
 		r.v1.expect(s.client)
 	}
-	r.clock = s.clock
+	r.clock = uint64(s.clock)
 	r.read(b)
-	s.clock = b.end()
+	s.clock = uint32(b.end())
 	return b
 }
 
@@ -254,14 +261,16 @@ func (in *incoming) ready(i int) bool {
 	return true
 }
 
-// starting is how many clients the update has from clock 0 on.
-func (in *incoming) starting() (n int) {
+// starting is how many clients the update has from clock 0 on, and how many
+// blocks of these are still to read.
+func (in *incoming) starting() (clients, blocks int) {
 	for i := range in.sections {
-		if in.sections[i].first {
-			n++
+		if s := &in.sections[i]; s.first {
+			clients++
+			blocks += int(s.left)
 		}
 	}
-	return n
+	return clients, blocks
 }
 
 // leftOf is how many blocks of a client are still to read.

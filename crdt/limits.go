@@ -78,7 +78,7 @@ func (d *Doc) admit(v Version, update []byte, in *incoming) error {
 	if most := d.limits.ClockAdvance; most > 0 {
 		for i := range in.sections {
 			s := &in.sections[i]
-			if known := uint64(d.state(s.client)); s.end > known && s.end-known > most {
+			if known := d.state(s.client); s.end > known && uint64(s.end-known) > most {
 				return &UpdateError{-1, fmt.Errorf("%w: client %d goes on by %d clocks, at most %d", ErrLimit, s.client, s.end-known, most)}
 			}
 		}

@@ -8,7 +8,8 @@ import "sync"
 // one pass. What is out of the ordinary gives up, and Apply goes the long way.
 
 const (
-	// loadFrom is how many bytes an update has that is worth the short way.
+	// loadFrom is how many bytes an update has, and on average for a client, that is
+	// worth the short way.
 	loadFrom = 1024
 	// bytesPerLoaded is how many bytes an update must have for each of its
 	// blocks, so that what it makes the document allocate before it turns out to
@@ -36,11 +37,18 @@ type loader struct {
 	c      clientRef
 	first  clientRef // the first of the update
 	items  []item
-	index  loadIndex
-	chain  chainRef // of the block placed last, when known to be plain
-	branch branchRef
+	// entries are those of the blocks in the index of their client, which is one
+	// piece of memory.
+	entries []blockEntry
+	index   loadIndex
+	chain   chainRef // of the block placed last, when known to be plain
+	branch  branchRef
 
-	gone ranges // becomes the deleted clocks of c, for the first c
+	gone ranges // becomes the deleted clocks of first
+	// noted says that Txn.deletes has the deletes of the blocks so far. They are
+	// taken from gone, at the end or before there is a gc block: those are in gone
+	// only.
+	noted bool
 
 	// joints are blocks that continue the one before them unless something comes
 	// between; general says that there may be others.
@@ -53,7 +61,7 @@ var loaders = sync.Pool{New: func() any { return new(loader) }}
 
 func (l *loader) release() {
 	l.r.forget()
-	*l = loader{r: l.r, text: l.text[:0], deletes: l.deletes[:0], joints: l.joints[:0], gone: l.gone[:0], index: loadIndex{at: l.index.at[:0]}}
+	*l = loader{r: l.r, text: l.text[:0], deletes: l.deletes[:0], joints: l.joints[:0], gone: l.gone[:0], index: l.index}
 	if cap(l.text) <= keepLoaded {
 		loaders.Put(l)
 	}
@@ -68,6 +76,9 @@ func (d *Doc) load(origin any, v Version, update []byte) *Commit {
 	l := loaders.Get().(*loader)
 	defer l.release()
 	if l.r.start(v, update, d.limits.BlocksPerUpdate) != nil {
+		return nil
+	}
+	if l.r.sections > uint64(smallUpdate+len(update)/loadFrom) {
 		return nil
 	}
 	l.r.maxBlocks = min(l.r.maxBlocks, smallUpdate+len(update)/bytesPerLoaded)
@@ -96,10 +107,35 @@ func (d *Doc) load(origin any, v Version, update []byte) *Commit {
 // settle gives the document memory of its own in place of the loader's.
 func (l *loader) settle() {
 	d, tx := l.d, l.tx
-	gone := &d.clients[l.first].deleted
 	l.text, d.arena.buf = d.arena.buf, exact(d.arena.buf)
+	if l.first == 0 {
+		return
+	}
+	l.note()
 	l.deletes, tx.deletes = tx.deletes, exact(tx.deletes)
+	gone := &d.clients[l.first].deleted
 	l.gone, gone.list = gone.list, exact(gone.list)
+}
+
+// note puts the deleted blocks of the first client into Txn.deletes, before what
+// others of the update deleted.
+func (l *loader) note() {
+	if l.noted {
+		return
+	}
+	l.noted = true
+	tx := l.tx
+	var rest []deleteRange
+	for _, r := range tx.deletes {
+		if r.client != l.first || tx.condemned {
+			rest = append(rest, r)
+		}
+	}
+	tx.deletes = tx.deletes[:0]
+	for _, s := range l.d.clients[l.first].deleted.list {
+		tx.deletes = append(tx.deletes, deleteRange{l.first, s.from, s.to - s.from})
+	}
+	tx.deletes = append(tx.deletes, rest...)
 }
 
 func exact[S ~[]T, T any](s S) S { return append(make(S, 0, len(s)), s...) }
@@ -138,6 +174,9 @@ func (l *loader) take(b *rawBlock) bool {
 	if _, lacks := d.lacks(b); lacks {
 		return false
 	}
+	if l.c == l.first && !b.hasRoot {
+		l.note() // it may become a gc block
+	}
 	l.tx.integrateRaw(b, 0)
 	l.placed(b)
 	return int(d.maxDepth) <= d.limits.TypeDepth
@@ -152,9 +191,10 @@ func (l *loader) begin(client ClientID, n int) {
 	if l.direct {
 		l.items = d.slab.reserve(n)
 		d.clients[l.c].blocks.reserve(n)
+		l.entries = d.clients[l.c].blocks.tail[:n]
 		d.clients[l.c].deleted.list = l.gone
 		l.first = l.c
-		l.index.limit, l.index.shift = cap(l.text)/8, loadShift
+		l.index.start(max(cap(l.text)/8, 2))
 	}
 }
 
@@ -164,7 +204,7 @@ func (l *loader) placed(b *rawBlock) {
 	l.general, l.chain = l.general || r > 1, 0
 	l.direct = l.direct && len(l.tx.mergeIDs) == 0 && int(r) < len(l.items) && l.items[r].clock == uint32(b.clock)
 	if l.direct {
-		l.index.add(r, uint32(b.end()))
+		l.index.add(r, uint32(b.clock), uint32(b.end()))
 	}
 	if b.kind == kindDeleted {
 		l.d.clients[l.c].deleted.add(uint32(b.clock), uint32(b.end()))

@@ -2,6 +2,7 @@ package crdt
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"testing"
 
 	"ysync/internal/vectors"
@@ -38,6 +39,15 @@ func TestLoad(t *testing.T) {
 		try(name, V1, whole)
 		try(name, V2, readTestdata(t, name+".state.v2.bin"))
 		try(name, V1, whole[:len(whole)-1])
+	}
+	rng := rand.New(rand.NewPCG(8, 9))
+	for _, name := range []string{"b4", "friendsforever"} {
+		whole := readTestdata(t, name+".state.v1.bin")
+		for range 40 {
+			damaged := bytes.Clone(whole)
+			damaged[rng.IntN(len(damaged))] ^= 1 << rng.IntN(8)
+			try(name+", damaged", V1, damaged)
+		}
 	}
 	t.Logf("%d loaded, %d not", loaded, refused)
 	if loaded == 0 || refused == 0 {

@@ -5,7 +5,8 @@ package crdt
 // b, and run returns true.
 func (l *loader) run(b *rawBlock) bool {
 	if l.r.isV1 {
-		l.runV1()
+		for l.quickV1(); l.runV1(); l.quickV1() {
+		}
 		return false
 	}
 	return l.runV2(b)
@@ -18,31 +19,34 @@ func plainInfo(info uint8) bool {
 	return info&0xa0 == 0x80 && (k == kindString || k == kindDeleted)
 }
 
-func (l *loader) runV1() {
+// runV1 reads and places one block, or returns false before it.
+func (l *loader) runV1() bool {
 	r := &l.r
 	v1 := &r.v1
-	for r.blocks > 0 && v1.pos < len(v1.b) && plainInfo(v1.b[v1.pos]) {
-		start, info := v1.pos, v1.b[v1.pos]
-		v1.pos++
-		var right ID
-		origin := v1.leftID()
-		if info&0x40 != 0 {
-			right = v1.leftID()
-		}
-		var data []byte
-		var n uint64
-		if contentKind(info&0x1f) == kindString {
-			var units int
-			data, units = v1.text()
-			n = uint64(units)
-		} else {
-			n = v1.uvarint()
-		}
-		if v1.bad != nil || !l.placePlain(info, origin, right, n, data) {
-			v1.pos = start
-			return
-		}
+	if r.blocks == 0 || v1.pos >= len(v1.b) || !plainInfo(v1.b[v1.pos]) {
+		return false
 	}
+	start, info := v1.pos, v1.b[v1.pos]
+	v1.pos++
+	var right ID
+	origin := v1.leftID()
+	if info&0x40 != 0 {
+		right = v1.leftID()
+	}
+	var data []byte
+	var n uint64
+	if contentKind(info&0x1f) == kindString {
+		var units int
+		data, units = v1.text()
+		n = uint64(units)
+	} else {
+		n = v1.uvarint()
+	}
+	if v1.bad != nil || !l.placePlain(info, origin, right, n, data) {
+		v1.pos = start
+		return false
+	}
+	return true
 }
 
 func (l *loader) runV2(b *rawBlock) bool {
@@ -138,7 +142,7 @@ func (l *loader) place(p *placing) bool {
 	}
 	left := r - 1
 	if p.origin+1 != p.clock {
-		left = l.index.find(items, p.origin, r)
+		left = l.index.find(l.entries, p.origin, p.clock, r)
 	}
 	lt := &items[left]
 	right := lt.right
@@ -167,11 +171,13 @@ func (l *loader) place(p *placing) bool {
 	cl := d.clients[l.c]
 	cl.blocks.append(blockEntry{p.clock, r})
 	cl.state = p.clock + p.length
-	l.index.add(r, cl.state)
+	l.index.add(r, p.clock, cl.state)
 	switch {
 	case p.kind == kindDeleted:
 		it.flags = flagDeleted
-		l.tx.noteDeleted(it)
+		if l.noted {
+			l.tx.noteDeleted(it)
+		}
 		cl.deleted.add(p.clock, cl.state)
 	case p.kind.countable():
 		d.branches[l.branch].length += p.length

@@ -70,10 +70,14 @@ func (p *pending) empty() bool { return p.blocks == 0 && len(p.deletes) == 0 }
 // addDeletes stores ranges that wait.
 func (p *pending) addDeletes(set *IDSet) {
 	if p.deletes == nil {
-		p.deletes = make(map[ClientID][]Range)
+		p.deletes = make(map[ClientID][]Range, len(set.clients))
 	}
 	for _, c := range set.clients {
-		p.setDeletes(c.client, unionRanges(p.deletes[c.client], c.ranges))
+		rs := c.ranges
+		if have := p.deletes[c.client]; len(have) > 0 {
+			rs = unionRanges(have, rs)
+		}
+		p.setDeletes(c.client, rs)
 	}
 }
 
@@ -131,8 +135,14 @@ type leftover map[ClientID][]*rawBlock
 // two updates does (Yjs: mergeUpdatesV2): which of two overlapping blocks stays
 // whole shows in the state.
 func (p *pending) merge(rest leftover) {
-	if p.clients == nil {
-		p.clients = make(map[ClientID][]*rawBlock, len(rest))
+	if len(p.clients) == 0 {
+		p.clients = rest
+		for _, list := range rest {
+			for _, b := range list {
+				p.count(b, 1)
+			}
+		}
+		return
 	}
 	ids := slices.AppendSeq(make([]ClientID, 0, len(rest)), maps.Keys(rest))
 	slices.Sort(ids)

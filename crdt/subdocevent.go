@@ -29,6 +29,8 @@ type subdocChanges struct {
 	removed []subdocRemoval
 	loaded  []itemRef
 	lost    []itemRef // added and then deleted
+	reset   []itemRef
+	was     []Value // wanted before they were reset
 	event   *SubdocsEvent
 }
 
@@ -77,9 +79,20 @@ func (v Value) ResetSubdoc(tx *Txn) {
 	d := tx.doc
 	it := d.item(r)
 	s := tx.subdocsOf()
-	s.removed = append(s.removed, subdocRemoval{r, true, d.subdocValue(it)})
+	was := d.subdocValue(it)
+	if slices.Contains(s.loaded, r) || s.wanted(r, was) && slices.Contains(s.added, r) {
+		s.was = append(s.was, was)
+	}
+	s.loaded = slices.DeleteFunc(s.loaded, func(l itemRef) bool { return l == r })
+	s.removed = append(s.removed, subdocRemoval{r, true, was})
+	s.reset = append(s.reset, r)
 	d.typed().setLoad(it.id(), false)
 	s.add(r)
+}
+
+// wanted tells whether the insertion of a reference asked for the content.
+func (s *subdocChanges) wanted(r itemRef, v Value) bool {
+	return v.ref.sub.ShouldLoad && !slices.Contains(s.reset, r)
 }
 
 // subdocItem is the item of a reference that is in the document of tx.
@@ -137,21 +150,21 @@ func (s *subdocChanges) remove(r itemRef) {
 // deleted can still be read.
 func (s *subdocChanges) note(tx *Txn) {
 	d := tx.doc
-	e := &SubdocsEvent{Origin: tx.Origin, Local: tx.local}
+	e := &SubdocsEvent{Origin: tx.Origin, Local: tx.local, Loaded: s.was}
 	for _, r := range s.added {
 		v := d.subdocValue(d.item(r))
 		e.Added = append(e.Added, v)
-		if v.ref.sub.ShouldLoad {
+		if s.wanted(r, v) {
 			e.Loaded = append(e.Loaded, v)
 		}
 	}
 	for _, r := range s.lost {
-		if v := d.subdocValue(d.item(r)); v.ref.sub.ShouldLoad {
+		if v := d.subdocValue(d.item(r)); s.wanted(r, v) {
 			e.Loaded = append(e.Loaded, v)
 		}
 	}
 	for _, r := range s.loaded {
-		if v := d.subdocValue(d.item(r)); !slices.ContainsFunc(e.Loaded, v.Equal) {
+		if v := d.subdocValue(d.item(r)); !slices.ContainsFunc(e.Loaded[len(s.was):], v.Equal) {
 			e.Loaded = append(e.Loaded, v)
 		}
 	}

@@ -110,9 +110,10 @@ func NewUndoManager(d *Doc, opts UndoOptions, scope ...Scope) (*UndoManager, err
 	return u, nil
 }
 
-// Close ends the watching. What was kept stays kept: Clear first to allow its collection
-// (Yjs: destroy).
+// Close ends the watching and forgets the observers. What was kept stays kept: Clear first to allow its
+// collection (Yjs: destroy).
 func (u *UndoManager) Close() {
+	u.observers = nil
 	u.RemoveTrackedOrigin(u)
 	u.stop()
 	w := u.doc.watch
@@ -269,6 +270,7 @@ func (u *UndoManager) Redo() (*Commit, error) { return u.pop(RedoStack) }
 func (u *UndoManager) pop(k StackKind) (*Commit, error) {
 	u.busy[k] = true
 	c, err := u.doc.Transact(u, func(tx *Txn) {
+		tx.trackFromHere() // a closed manager has the changed types not tracked
 		for u.current == nil && len(u.stacks[k]) > 0 {
 			last := len(u.stacks[k]) - 1
 			s := u.stacks[k][last]

@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"slices"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -60,6 +61,10 @@ func compareUTF16(a, b string) int {
 		return len(a) - len(b)
 	}
 	ca, cb := a[i], b[i]
+	if min(ca, cb) == 0xED && max(ca, cb) >= 0xF0 {
+		// A half may meet the pair that starts with it.
+		return slices.Compare(lib0.AppendUTF16(nil, a[i:]), lib0.AppendUTF16(nil, b[i:]))
+	}
 	// Both lead bytes differ, or the strings share a lead byte and differ in the same character.
 	if ca >= 0xC0 && cb >= 0xC0 && (ca >= 0xF0) != (cb >= 0xF0) && min(ca, cb) >= 0xEE {
 		return int(cb) - int(ca)

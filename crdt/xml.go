@@ -173,7 +173,8 @@ func (t XMLText) NextSibling() Value { return t.sibling(true) }
 // PrevSibling is the node before this one; undefined when there is none.
 func (t XMLText) PrevSibling() Value { return t.sibling(false) }
 
-// sibling is the nearest child of the parent beside this one that is not deleted.
+// sibling is the nearest child of the parent beside this one that is not deleted, undefined if it is
+// no type (Yjs: nextSibling, prevSibling).
 func (n node) sibling(after bool) Value {
 	if n.doc == nil {
 		return Value{}
@@ -187,8 +188,11 @@ func (n node) sibling(after bool) Value {
 			r = it.left
 		}
 		if r != 0 && !d.item(r).deleted() {
-			return d.valueAt(d.item(r), 0)
+			break
 		}
+	}
+	if r != 0 && d.item(r).kind == kindType {
+		return d.typeValue(d.item(r).branch())
 	}
 	return Value{}
 }

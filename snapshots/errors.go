@@ -24,6 +24,9 @@ var (
 	// ErrUnrecoverable: no snapshot of the document can be read and its log
 	// does not reach back to its beginning.
 	ErrUnrecoverable = errors.New("no good snapshot, and the log does not reach back to the beginning")
+	// ErrAway: a snapshot that is needed cannot be read now. A later try may
+	// succeed.
+	ErrAway = errors.New("the snapshots cannot be read now")
 	// ErrNoDocument: neither the log nor the store knows the document.
 	ErrNoDocument = errors.New("no such document")
 	// ErrMoment: the text is no moment, or the document has none of this

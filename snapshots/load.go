@@ -23,7 +23,7 @@ const loadAttempts = 3
 // empty, with a Record of generation 0.
 //
 // Errors: persistence.ErrErased, ErrNewerFormat (never passed over),
-// ErrUnrecoverable with all causes, and those of reading the log. The Record's
+// ErrUnrecoverable with all causes, ErrAway, and those of reading the log. The Record's
 // Head is that of the newest entry in the document.
 func (k *Keeper) Load(ctx context.Context, document string) (*crdt.Doc, persistence.Record, persistence.Tail, error) {
 	for attempt := 1; ; attempt++ {
@@ -64,6 +64,7 @@ func (k *Keeper) rebuild(ctx context.Context, rec *persistence.Record) (*crdt.Do
 // replayed: that of the newest good snapshot, or 0.
 func (k *Keeper) base(ctx context.Context, rec persistence.Record) (*crdt.Doc, persistence.Position, error) {
 	var causes []error
+	away := false // of the causes, one is no damage: a later try may succeed
 	for _, p := range []persistence.Pointer{rec.Snapshot, rec.Previous} {
 		if p.IsZero() {
 			continue
@@ -81,6 +82,7 @@ func (k *Keeper) base(ctx context.Context, rec persistence.Record) (*crdt.Doc, p
 		}
 		k.damaged(rec.Document, p, err, "snapshot unusable, falling back to an older one")
 		causes = append(causes, err)
+		away = away || !isDamage(err)
 	}
 	if rec.Trimmed == 0 {
 		if len(causes) > 0 {
@@ -91,10 +93,29 @@ func (k *Keeper) base(ctx context.Context, rec persistence.Record) (*crdt.Doc, p
 	}
 	doc, err := k.fromHistory(ctx, rec)
 	if err != nil {
-		return nil, 0, errors.Join(append([]error{ErrUnrecoverable}, append(causes, err)...)...)
+		class := ErrUnrecoverable
+		if away || !isDamage(err) {
+			class = ErrAway
+		}
+		return nil, 0, errors.Join(append([]error{class}, append(causes, err)...)...)
 	}
 	return doc, rec.Trimmed, nil
 }
+
+// isDamage tells whether an error shows that stored bytes are damaged or gone,
+// and not that they cannot be had just now.
+func isDamage(err error) bool {
+	for _, class := range []error{ErrCorrupt, ErrNotFound, ErrNewerFormat, ErrThinned, ErrMoment, ErrUnrecoverable, persistence.ErrCorrupt, persistence.ErrNewerFormat} {
+		if errors.Is(err, class) {
+			return true
+		}
+	}
+	return false
+}
+
+// Damaged tells whether the error of Load shows damage, so that to load the
+// document again would fail again.
+func Damaged(err error) bool { return isDamage(err) && !errors.Is(err, ErrAway) }
 
 // fromHistory replays the segments up to where the log begins, on an older
 // snapshot or from the beginning: the last resort when both snapshots that the

@@ -66,7 +66,7 @@ func (r *Retainer) Once(ctx context.Context) (RetentionRun, error) {
 	after := ""
 	for {
 		// A listing held open over hours would hold resources of the log.
-		names, erased, err := r.some(ctx, after)
+		names, erased, err := r.Keeper.some(ctx, after)
 		if err != nil || len(names) == 0 {
 			if err == nil && r.Planned == nil {
 				r.Metrics.RetentionDoneSeconds.Set(float64(r.now().Unix()))
@@ -86,11 +86,12 @@ func (r *Retainer) Once(ctx context.Context) (RetentionRun, error) {
 // listAtOnce is how many documents are listed at a time.
 const listAtOnce = 500
 
-func (r *Retainer) some(ctx context.Context, after string) (names []string, erased []bool, err error) {
-	if r.Keeper.log == nil {
+// some lists the next documents, and which of them are erased.
+func (k *Keeper) some(ctx context.Context, after string) (names []string, erased []bool, err error) {
+	if k.log == nil {
 		return nil, nil, ErrNoLog
 	}
-	for rec, err := range r.Keeper.log.List(ctx, after) {
+	for rec, err := range k.log.List(ctx, after) {
 		if err != nil {
 			return nil, nil, err
 		}

@@ -70,7 +70,6 @@ func TestRetainerRunsOverAllDocuments(t *testing.T) {
 			plans = append(plans, p)
 		},
 	}
-	defer snapshots.DropCoders()
 	synctest.Test(t, func(t *testing.T) {
 		dry, err := r.Once(t.Context())
 		if err != nil || dry.Removed == 0 || dry.Written == 0 || dry.Failed != 1 || dry.Documents != 3 || len(plans) != 2 {

@@ -1,18 +1,24 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/json"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
 
+	"ysync/internal/api"
 	"ysync/internal/s3test"
 	"ysync/internal/testpg"
 )
@@ -131,5 +137,88 @@ func TestServeWhileTheBucketIsAway(t *testing.T) {
 	}
 	if names := objects(t, store, bucket); len(names) == 0 {
 		t.Error("the bucket holds nothing, want a segment")
+	}
+}
+
+// metric reads one figure of a server; one that nothing has moved yet is 0.
+func (s *server) metric(name string) float64 {
+	s.t.Helper()
+	answer, err := http.Get("http://" + s.ops() + "/metrics")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	lines := bufio.NewScanner(answer.Body)
+	for lines.Scan() {
+		if value, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
+			v, err := strconv.ParseFloat(value, 64)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			return v
+		}
+	}
+	return 0
+}
+
+// TestBucketAwayForTheWholeRun: people type on, the log keeps everything, the
+// metric that docs/OPERATIONS.md names rises; it falls when the bucket is back.
+func TestBucketAwayForTheWholeRun(t *testing.T) {
+	const alarm, failures = "ysync_segment_unsegmented_seconds", `ysync_segment_seconds_count{result="failed"}`
+	store := s3test.Start(t)
+	bucket := store.Bucket(t, "gone")
+	cmd := commandFor(t, 5*time.Minute, "serve", "--listen", "127.0.0.1:0", "--ops", "127.0.0.1:0",
+		"--data", filepath.Join(t.TempDir(), "data"), "--segment-interval", "1s", "--snapshot-interval", "1s")
+	s := startServer(t, withBucket(cmd, "s3://"+bucket+"?endpoint="+store.Endpoint))
+	typing := func(text string) {
+		p := s.join("notes")
+		p.edit(text)
+		if err := p.ws.CloseNow(); err != nil {
+			t.Log(err)
+		}
+	}
+	logged := func() uint64 {
+		answer, err := http.Get("http://" + s.ops() + "/api/v1/documents?prefix=notes")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		var first struct{ Document api.Document }
+		if err := json.NewDecoder(answer.Body).Decode(&first); err != nil {
+			t.Fatal(err)
+		}
+		return first.Document.Logged
+	}
+	settle := func(what string, reached func() bool) {
+		t.Helper()
+		tick := time.NewTicker(50 * time.Millisecond)
+		defer tick.Stop()
+		deadline := time.After(2 * time.Minute)
+		for !reached() {
+			select {
+			case <-tick.C:
+			case <-deadline:
+				t.Fatalf("%s: never; %s is %v", what, alarm, s.metric(alarm))
+			}
+		}
+	}
+	typing("with a bucket ")
+	settle("the first edit in the bucket", func() bool { return len(objects(t, store, bucket)) > 0 })
+
+	store.Kill(t)
+	before := logged()
+	settle("the alarm", func() bool {
+		typing("without ")
+		return s.metric(alarm) > 5 && s.metric(failures) > 0
+	})
+	if after := logged(); after < before+10 {
+		t.Errorf("the log holds %d entries, before it were %d", after, before)
+	}
+	store.Run(t)
+	stored := len(objects(t, store, bucket))
+	settle("the end of the alarm", func() bool { return s.metric(alarm) < 2 && len(objects(t, store, bucket)) > stored })
+	typing("and with it again")
+	if code, log := s.stop(syscall.SIGTERM); code != 0 {
+		t.Errorf("exit code %d: %s", code, log)
 	}
 }

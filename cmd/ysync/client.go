@@ -61,7 +61,7 @@ func (t target) connect(ctx context.Context, s streams, what use) (*client, erro
 			return nil, &exitError{exitUsage, fmt.Errorf("--server: %q: want a URL such as http://127.0.0.1:8788", t.Server)}
 		}
 		return &client{
-			http: &http.Client{Transport: &http.Transport{Proxy: nil}}, base: strings.TrimSuffix(t.Server, "/"), token: t.Token,
+			http: &http.Client{Transport: &http.Transport{Proxy: nil, MaxIdleConnsPerHost: 64}}, base: strings.TrimSuffix(t.Server, "/"), token: t.Token,
 			close: func() error { return nil },
 		}, nil
 	}
@@ -81,7 +81,7 @@ func (t target) connect(ctx context.Context, s streams, what use) (*client, erro
 func newInner(data *folder, logger *zap.Logger) (*client, error) {
 	h, err := hub.New(hub.Options{
 		Log: data.log, Snapshots: data.keeper, Boot: bootID(), Logger: logger,
-		Metrics: metrics.New(prometheus.NewRegistry()),
+		Damaged: snapshots.Damaged, Metrics: metrics.New(prometheus.NewRegistry()),
 	})
 	if err != nil {
 		return nil, err
@@ -109,8 +109,8 @@ func newInner(data *folder, logger *zap.Logger) (*client, error) {
 // newAPI is the API on a hub and the stores below it.
 func newAPI(h *hub.Hub, data *folder, access auth.Authorizer, policy snapshots.Policy, logger *zap.Logger) (*api.API, error) {
 	return api.New(api.Options{
-		Hub: h, Log: data.log, Keeper: data.keeper, Auth: access, CheckName: session.CheckName,
-		Policy: policy, Logger: logger,
+		Hub: h, Log: data.log, Keeper: data.keeper, Files: data.store, Auth: access, CheckName: session.CheckName,
+		Policy: policy, Backup: backupOf(data), Logger: logger, Aside: data.aside.keep,
 	})
 }
 
@@ -216,7 +216,7 @@ func (c *client) do(ctx context.Context, r request) (*http.Response, error) {
 // exitCodes are those of what the API refuses.
 var exitCodes = map[api.Code]int{
 	api.CodeInvalid: exitUsage, api.CodeNotFound: exitNotFound, api.CodeNoMoment: exitNotFound,
-	api.CodeErased: exitNotFound, api.CodeThinned: exitNotFound, api.CodeExists: exitConflict,
+	api.CodeErased: exitNotFound, api.CodeThinned: exitNotFound, api.CodeExists: exitConflict, api.CodeRetired: exitConflict,
 	api.CodeChanged: exitConflict, api.CodeDamaged: exitData, api.CodeNewerFormat: exitData,
 	api.CodeNotCommitting: exitUnavailable, api.CodeUnavailable: exitUnavailable, api.CodeDenied: exitDenied,
 }

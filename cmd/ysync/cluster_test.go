@@ -1,8 +1,6 @@
 package main
 
 import (
-	"encoding/json"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -51,14 +49,7 @@ type status struct {
 
 func (s *server) status() (st status) {
 	s.t.Helper()
-	answer, err := http.Get("http://" + s.serving["ops"].(string) + "/status")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	if err := json.NewDecoder(answer.Body).Decode(&st); err != nil {
-		s.t.Fatal(err)
-	}
+	s.readStatus(&st)
 	return st
 }
 

@@ -24,7 +24,13 @@ type docCmd struct {
 	Seed    docSeedCmd    `cmd:"" help:"Give a new document its initial content, once however often it is asked for."`
 	History docHistoryCmd `cmd:"" help:"Tell who edited when."`
 	Authors docAuthorsCmd `cmd:"" help:"Tell who wrote what is in a document."`
+	Reset   docResetCmd   `cmd:"" help:"Make a document anew from what it holds, or held, and refuse every copy of before."`
 	Erase   docEraseCmd   `cmd:"" help:"Remove a document for good: log, snapshots and history. A tombstone refuses its name from then on."`
+	Create  docCreateCmd  `cmd:"" help:"Create a document by steps in JSON."`
+	Edit    docEditCmd    `cmd:"" help:"Edit a document by steps in JSON: all of them or none."`
+	Copy    docCopyCmd    `cmd:"" help:"Copy a document into a new one."`
+	Repair  docRepairCmd  `cmd:"" help:"Find out what is damaged of a document and put it right; damaged bytes are kept aside."`
+	Retry   docRetryCmd   `cmd:"" help:"End a document's quarantine at a running server, and load it."`
 	Explain docExplainCmd `cmd:"" help:"Tell the state of a document: log, snapshots, sessions, what waits, limits."`
 }
 
@@ -37,6 +43,11 @@ type dataFlag struct {
 // open opens the stores. Damage is told on w, one line each.
 func (d dataFlag) open(ctx context.Context, s streams, what use) (*folder, error) {
 	logger, _ := newLoggers("warn", s.err)
+	if what == own {
+		if err := ownFolder(d.Data); err != nil {
+			return nil, err
+		}
+	}
 	data, err := d.storeFlags.open(ctx, d.Data, what, logger)
 	if exit, ok := errors.AsType[*exitError](err); ok && exit.code == exitInUse {
 		return nil, &exitError{exitInUse, fmt.Errorf("%w: stop the server first, or name it with --server", exit.err)}
@@ -63,16 +74,24 @@ func (d documentArg) request(method string, rest ...string) request {
 
 type docListCmd struct {
 	target
-	Prefix string `arg:"" optional:"" help:"List only documents whose name begins so."`
+	Prefix      string `arg:"" optional:"" help:"List only documents whose name begins so."`
+	Sizes       bool   `help:"Tell what each takes; reads the whole log of each." env:"-"`
+	Quarantined bool   `help:"List only documents that are in quarantine at --server." env:"-"`
 	jsonFlag
 }
 
 // Run lists the documents by name.
 func (c *docListCmd) Run(ctx context.Context, s streams) error {
 	return c.with(ctx, s, look, func(ctx context.Context, api *client) error {
-		out := c.printer(s, "DOCUMENT", "POSITION", "IN LOG", "SNAPSHOT", "UPDATED")
-		err := api.lines(ctx, request{method: http.MethodGet, path: []string{"documents"}, query: url.Values{"prefix": {c.Prefix}}}, &struct{}{},
-			func(_ string, value json.RawMessage) error { return printDocument(out, value) })
+		heads := []any{"DOCUMENT", "POSITION", "IN LOG", "SNAPSHOT", "UPDATED"}
+		if c.Sizes {
+			heads = append(heads, "LOG", "SNAPSHOTS", "HISTORY", "MEMORY", "DELETED/LIVE")
+		}
+		out := c.printer(s, heads...)
+		r := request{method: http.MethodGet, path: []string{"documents"}, query: url.Values{
+			"prefix": {c.Prefix}, "sizes": {strconv.FormatBool(c.Sizes)}, "quarantined": {strconv.FormatBool(c.Quarantined)},
+		}}
+		err := api.lines(ctx, r, &struct{}{}, func(_ string, value json.RawMessage) error { return printDocument(out, value) })
 		return errors.Join(err, out.flush())
 	})
 }
@@ -83,10 +102,21 @@ func printDocument(out *printer, value json.RawMessage) error {
 		return err
 	}
 	when := cell(d.Updated)
-	if d.Erased != nil {
+	switch {
+	case d.Erased != nil:
 		when = "erased " + cell(d.Erased)
+	case d.Quarantined != nil:
+		when = "quarantined " + cell(d.Quarantined.Since)
 	}
-	out.row(d, d.Document, d.Position, d.Logged, d.Snapshot, when)
+	cells := []any{d.Document, d.Position, d.Logged, d.Snapshot, when}
+	if z := d.Sizes; z != nil {
+		memory, ratio := "-", "-"
+		if z.MemoryBytes > 0 {
+			memory, ratio = size(z.MemoryBytes).String(), fmt.Sprintf("%.1f", z.DeletedPerLive)
+		}
+		cells = append(cells, size(z.LogBytes), size(z.Snapshots.Bytes), size(z.Segments.Bytes), memory, ratio)
+	}
+	out.row(d, cells...)
 	return nil
 }
 
@@ -100,7 +130,7 @@ func position(p uint64) string {
 
 // atFlag names a moment of the past.
 type atFlag struct {
-	At string `help:"Moment: now, \"2026-11-17 14:05\", 2026-11-17T14:05:00Z, \"2h ago\", \"#1234\" (a position), label:NAME." default:"now" env:"-"`
+	At string `help:"Moment: now, \"2026-11-17 14:05\", 2026-11-17T14:05:00Z, \"2h ago\", \"#1234\" (a position), \"#1234@1\" (of generation 1), label:NAME." default:"now" env:"-"`
 }
 
 // content reads a document at a moment.
@@ -213,6 +243,10 @@ func (u updateArg) send(ctx context.Context, c *client, r request, out *printer)
 	if err := c.json(ctx, r, &a); err != nil {
 		return err
 	}
+	return printApplied(out, a)
+}
+
+func printApplied(out *printer, a api.Applied) error {
 	did := "changed"
 	switch {
 	case a.Pending:
@@ -273,6 +307,8 @@ type docHistoryCmd struct {
 	Pause  string `help:"Rest after which an author's work counts as another stretch." default:"5m" env:"-"`
 	Limit  int    `help:"Print at most so many." placeholder:"N" env:"-"`
 	Oldest bool   `help:"Oldest first." env:"-"`
+	// Generation is 0 for the newest.
+	Generation int `help:"Generation of the document; a reset begins the next one. The newest unless given." placeholder:"N" env:"-"`
 	jsonFlag
 }
 
@@ -290,7 +326,8 @@ func (c *docHistoryCmd) Run(ctx context.Context, s streams) error {
 		r := c.request(http.MethodGet, "history")
 		r.query = url.Values{
 			"since": {since}, "until": {until}, "pause": {c.Pause},
-			"limit": {strconv.Itoa(c.Limit)}, "newest_first": {strconv.FormatBool(!c.Oldest)},
+			"generation": {strconv.Itoa(c.Generation)},
+			"limit":      {strconv.Itoa(c.Limit)}, "newest_first": {strconv.FormatBool(!c.Oldest)},
 		}
 		out := c.printer(s, "FROM", "TO", "AUTHOR", "POSITIONS", "ENTRIES", "INSERTED", "DELETED")
 		err := api.lines(ctx, r, &struct{}{}, func(_ string, value json.RawMessage) error {
@@ -403,6 +440,18 @@ func explained(e *api.Explanation) [][]any {
 	if e.Erased != nil {
 		return append(lines, []any{"erased", e.Erased})
 	}
+	if q := e.Quarantined; q != nil {
+		lines = append(lines, []any{"quarantined", fmt.Sprintf("since %s: %s", cell(q.Since), q.Reason)})
+	}
+	for _, r := range e.Refused {
+		lines = append(lines, []any{"refused update", fmt.Sprintf("%v of %s, session %d: %s", size(r.Bytes), cell(r.Time), r.Session, r.Reason)})
+	}
+	if z := e.Sizes; z != nil {
+		lines = append(lines, []any{"log size", size(z.LogBytes)})
+		if z.DamagedEntries > 0 {
+			lines = append(lines, []any{"damaged log entries", z.DamagedEntries})
+		}
+	}
 	if damaged := e.Snapshots.Damaged + e.Segments.Damaged; damaged > 0 {
 		lines = append(lines, []any{"damaged files", damaged})
 	}
@@ -412,6 +461,7 @@ func explained(e *api.Explanation) [][]any {
 	}
 	return append(lines,
 		[]any{"in memory", fmt.Sprintf("%v of at most %v", size(m.Bytes), size(e.Limits.DocumentBytes))},
+		[]any{"units", fmt.Sprintf("%d live, %d deleted: %.1f for each", e.Sizes.LiveUnits, e.Sizes.DeletedUnits, e.Sizes.DeletedPerLive)},
 		[]any{"sessions", fmt.Sprintf("%d, %d of them may write; %d shown as present", m.Sessions, m.Writers, m.Presences)},
 		[]any{"committed", fmt.Sprintf("up to %d of %d; %v not yet", m.Committed, m.Version, size(m.UncommittedBytes))},
 		[]any{"pending", fmt.Sprintf("%d blocks and %d deletions, %v of at most %v", m.PendingBlocks, m.PendingDeletes, size(m.PendingBytes), size(e.Limits.PendingBytes))},

@@ -9,12 +9,12 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.uber.org/zap"
 
 	"ysync/persistence"
 	"ysync/persistence/pebble"
 	"ysync/snapshots"
+	"ysync/snapshots/dir"
 )
 
 // The data folder:
@@ -24,6 +24,10 @@ import (
 //	LOG         says that the update log is in PostgreSQL, when it is
 //	SNAPSHOTS   names the bucket that the snapshots are in, when they are
 //	snapshots/  stored states and history segments, when they are not
+//	SCRUB       how far the scrub is
+//	aside/      damaged bytes that repairs have replaced
+//	BACKUP      says that it is a backup, and when it was made
+//	MOVED       says that the documents were handed over to other stores
 const (
 	formatFile     = "FORMAT"
 	elsewhereFile  = "LOG"
@@ -31,13 +35,21 @@ const (
 	formatVersion  = 1
 	logFolder      = "log"
 	snapshotFolder = "snapshots"
+	scrubName      = "SCRUB"
+	asideFolder    = "aside"
 )
 
 // folder is an open data folder, with the update log in it or elsewhere.
 type folder struct {
-	log    persistence.Log
-	store  snapshots.Store
+	path  string
+	log   persistence.Log
+	store snapshots.Store
+	// files are the snapshots where they are in the folder, as they are stored;
+	// nil where they are not.
+	files  *dir.Store
 	keeper *snapshots.Keeper
+	// aside is where damaged bytes go.
+	aside aside
 	// about tells an operator of a log that is elsewhere.
 	about []zap.Field
 	// status is the same for /status, with the state of now; nil for none.
@@ -55,7 +67,13 @@ func openFolder(path string, logger *zap.Logger) (*folder, error) {
 	if _, err := os.Stat(filepath.Join(path, elsewhereFile)); !errors.Is(err, fs.ErrNotExist) {
 		return nil, errors.Join(err, &exitError{exitUsage, fmt.Errorf("the update log of %s is in PostgreSQL: name it with --log or YSYNC_LOG", path)})
 	}
-	log, err := pebble.Open(pebble.Options{Dir: filepath.Join(path, logFolder), Logger: logger})
+	options := pebble.Options{Dir: filepath.Join(path, logFolder), Logger: logger}
+	if _, isBackup, err := readBackupMark(path); err != nil {
+		return nil, err
+	} else if isBackup {
+		options.Space.BallastBytes = -1
+	}
+	log, err := pebble.Open(options)
 	switch {
 	case errors.Is(err, persistence.ErrLocked):
 		return nil, &exitError{exitInUse, fmt.Errorf("the data folder %s is in use by another process", path)}
@@ -63,6 +81,10 @@ func openFolder(path string, logger *zap.Logger) (*folder, error) {
 		return nil, &exitError{exitData, err}
 	case err != nil:
 		return nil, err
+	}
+	// What a backup left behind that died.
+	if err := os.RemoveAll(filepath.Join(path, stagingFolder)); err != nil {
+		return nil, errors.Join(err, log.Close())
 	}
 	return &folder{log: log}, nil
 }
@@ -81,7 +103,7 @@ func prepareFolder(path string) error {
 		return fmt.Errorf("data folder: %w", err)
 	}
 	if _, err := os.Stat(filepath.Join(path, formatFile)); !errors.Is(err, fs.ErrNotExist) {
-		return err // nil when it is there: its content is checked on opening
+		return errors.Join(err, ownFolder(path)) // nil when it is there: its content is checked on opening
 	}
 	entries, err := os.ReadDir(path)
 	if err != nil {
@@ -89,11 +111,26 @@ func prepareFolder(path string) error {
 	}
 	for _, entry := range entries {
 		// The root of a mounted disk is never quite empty.
-		if name := entry.Name(); name != "lost+found" && !strings.HasPrefix(name, ".") {
+		switch name := entry.Name(); {
+		case name == "lost+found" || strings.HasPrefix(name, "."):
+		case name == backupFile:
+			return &exitError{exitData, fmt.Errorf("%s is a backup that was not finished: make it again", path)}
+		default:
 			return &exitError{exitData, fmt.Errorf("%s is no data folder (it has no file %s) and is not empty: it holds %q", path, formatFile, name)}
 		}
 	}
 	return writeMark(path, formatFile, fmt.Sprint(formatVersion))
+}
+
+// ownFolder prepares a data folder for whoever writes to it.
+func ownFolder(path string) error {
+	if err := checkFormat(path); err != nil {
+		return err
+	}
+	if err := checkMoved(path); err != nil {
+		return err
+	}
+	return endBackup(path)
 }
 
 // writeMark writes a file of one line so that it is there whole or not at all.
@@ -110,11 +147,7 @@ func writeMark(path, name, line string) error {
 	if err := os.Rename(temporary, filepath.Join(path, name)); err != nil {
 		return fmt.Errorf("data folder: %w", err)
 	}
-	parent, err := vfs.Default.OpenDir(path)
-	if err != nil {
-		return fmt.Errorf("data folder: %w", err)
-	}
-	return errors.Join(parent.Sync(), parent.Close())
+	return syncFolder(path)
 }
 
 func checkFormat(path string) error {

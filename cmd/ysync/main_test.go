@@ -26,7 +26,7 @@ import (
 )
 
 // bound ends waits that would otherwise hang a broken build.
-const bound = 30 * time.Second
+const bound = time.Minute
 
 // The test binary is the program itself when it is called with asProgram set.
 const asProgram = "YSYNC_TEST_AS_PROGRAM"
@@ -41,7 +41,13 @@ func TestMain(m *testing.M) {
 
 func command(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), bound)
+	return commandFor(t, bound, args...)
+}
+
+// commandFor is a command that may take a while.
+func commandFor(t *testing.T, atMost time.Duration, args ...string) *exec.Cmd {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), atMost)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, os.Args[0], args...)
 	cmd.Env = append(os.Environ(), asProgram+"=1")

@@ -23,6 +23,7 @@ type migrateCmd struct {
 	SQLite  migrateSQLiteCmd  `cmd:"" name:"hocuspocus-sqlite" help:"Import from the database of Hocuspocus's SQLite extension."`
 	S3      migrateS3Cmd      `cmd:"" name:"hocuspocus-s3" help:"Import from the bucket of Hocuspocus's S3 extension."`
 	YSweet  migrateYSweetCmd  `cmd:"" name:"y-sweet" help:"Import from the folder or bucket of y-sweet."`
+	Move    migrateMoveCmd    `cmd:"" name:"ysync" help:"Move documents as they are, with their history, to other stores: from a data folder to PostgreSQL and a bucket, or back. The old server serves meanwhile."`
 }
 
 // importFlags are what all imports have. Nothing that exists is changed: an
@@ -110,7 +111,7 @@ func (c *importFlags) run(ctx context.Context, s streams, source migrate.Source,
 	if err != nil {
 		return errors.Join(err, source.Close())
 	}
-	data, err := c.open(ctx, s)
+	data, err := openDestination(ctx, s, c.Data, c.storeFlags, c.DryRun)
 	if err != nil {
 		return errors.Join(err, source.Close())
 	}
@@ -167,19 +168,20 @@ func (c *importFlags) names(ctx context.Context, source migrate.Source, naming f
 	return names, listing, err
 }
 
-// open opens the stores to import into: nil for a dry run where there are none.
-func (c *importFlags) open(ctx context.Context, s streams) (*folder, error) {
+// openDestination opens the stores to copy into: nil for a dry run where there
+// are none.
+func openDestination(ctx context.Context, s streams, path string, stores storeFlags, dry bool) (*folder, error) {
 	logger, _ := newLoggers("warn", s.err)
 	what := own
-	if c.DryRun {
+	if dry {
 		what = look
-		if _, err := os.Stat(filepath.Join(c.Data, formatFile)); errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(filepath.Join(path, formatFile)); errors.Is(err, fs.ErrNotExist) {
 			return nil, nil
 		}
-	} else if err := prepareFolder(c.Data); err != nil {
+	} else if err := prepareFolder(path); err != nil {
 		return nil, err
 	}
-	data, err := c.storeFlags.open(ctx, c.Data, what, logger)
+	data, err := stores.open(ctx, path, what, logger)
 	if exit, ok := errors.AsType[*exitError](err); ok && exit.code == exitInUse {
 		return nil, &exitError{exitInUse, fmt.Errorf("%w: stop the server first", exit.err)}
 	}
@@ -257,12 +259,18 @@ func total(counts map[migrate.Outcome]int) (n int) {
 }
 
 func (c *importFlags) summary(counts map[migrate.Outcome]int) string {
+	return summarize(counts, func(o migrate.Outcome) string { return c.describe(migrate.Result{Outcome: o}) })
+}
+
+// summarize tells how many documents there were of each outcome.
+func summarize(counts map[migrate.Outcome]int, describe func(migrate.Outcome) string) string {
 	var parts []string
 	for _, o := range []migrate.Outcome{
-		migrate.Imported, migrate.Unchanged, migrate.Empty, migrate.Exists, migrate.Erased, migrate.Refused, migrate.Damaged, migrate.Failed,
+		migrate.Imported, migrate.Moved, migrate.Removed, migrate.Unchanged, migrate.Empty, migrate.Exists, migrate.Erased,
+		migrate.Refused, migrate.Damaged, migrate.Failed,
 	} {
 		if counts[o] > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", counts[o], c.describe(migrate.Result{Outcome: o})))
+			parts = append(parts, fmt.Sprintf("%d %s", counts[o], describe(o)))
 		}
 	}
 	return strings.Join(parts, ", ")
@@ -286,5 +294,5 @@ func verdict(counts map[migrate.Outcome]int) error {
 	if counts[migrate.Failed] > 0 {
 		code = exitFailed
 	}
-	return &exitError{code, fmt.Errorf("%d of %d documents were not imported", bad, total(counts))}
+	return &exitError{code, fmt.Errorf("%d of %d documents are not here as they are in the source", bad, total(counts))}
 }

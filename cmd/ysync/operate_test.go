@@ -37,6 +37,9 @@ func newSite(t *testing.T, stores teststores.Stores) *site {
 	return &site{t: t, data: filepath.Join(t.TempDir(), "data"), stores: stores}
 }
 
+func embedded(t *testing.T) *site  { return newSite(t, teststores.Stores{}) }
+func elsewhere(t *testing.T) *site { return newSite(t, teststores.External(t)) }
+
 // on runs f on the embedded stores, and on PostgreSQL with a bucket.
 func on(t *testing.T, f func(t *testing.T, s *site)) {
 	teststores.Each(t, func(t *testing.T, stores teststores.Stores) { f(t, newSite(t, stores)) })
@@ -94,6 +97,16 @@ func updateFile(t *testing.T, text string) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "update")
 	if err := os.WriteFile(name, newUpdate(t, text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// updateOf writes a file with all that a document holds.
+func updateOf(t *testing.T, doc *crdt.Doc) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "update")
+	if err := os.WriteFile(name, doc.AppendState(nil, crdt.V1), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return name
@@ -227,7 +240,6 @@ type typist struct {
 
 func (s *server) typist(document string) *typist {
 	p := &typist{peer: s.join(document), acked: make(chan struct{}, 1)}
-	p.ws.SetReadLimit(64 << 20)
 	p.done.Go(func() {
 		for {
 			_, frame, err := p.ws.Read(context.Background())
@@ -266,11 +278,14 @@ func (p *typist) take(frame []byte) error {
 }
 
 // write appends a word in one edit.
-func (p *typist) write(word string) error {
+func (p *typist) write(word string) error { return p.insert("t", word, crdt.Text.Len) }
+
+// insert puts a word somewhere in one edit.
+func (p *typist) insert(root, word string, place func(crdt.Text) int) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	body := p.doc.Text("t")
-	commit, err := p.doc.Transact(nil, func(tx *crdt.Txn) { body.Insert(tx, body.Len(), word) })
+	body := p.doc.Text(root)
+	commit, err := p.doc.Transact(nil, func(tx *crdt.Txn) { body.Insert(tx, place(body), word) })
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"ysync/crdt"
+	"ysync/internal/teststores"
 	"ysync/persistence"
 	"ysync/persistence/pebble"
 	"ysync/persistence/postgres"
@@ -116,11 +117,27 @@ func (p *page) command(name string, args ...string) *exec.Cmd {
 // run runs all blocks of a document, with parts of the text replaced.
 func (p *page) run(name string, replace ...string) {
 	p.t.Helper()
+	before, after := sections(p.t, name, "")
+	p.blocks(before+after, replace...)
+}
+
+// sections cuts a document in front of a heading.
+func sections(t *testing.T, name, heading string) (before, after string) {
+	t.Helper()
 	text, err := os.ReadFile(name)
 	if err != nil {
-		p.t.Fatal(err)
+		t.Fatal(err)
 	}
-	for _, block := range shellBlock.FindAllStringSubmatch(string(text), -1) {
+	before, after, found := strings.Cut(string(text), heading)
+	if !found {
+		t.Fatalf("%s: there is no %q", name, heading)
+	}
+	return before, after
+}
+
+func (p *page) blocks(text string, replace ...string) {
+	p.t.Helper()
+	for _, block := range shellBlock.FindAllStringSubmatch(text, -1) {
 		if other := map[bool]string{true: " folder", false: " postgres"}[p.site.stores.Log != ""]; block[1] == other {
 			continue
 		}
@@ -167,7 +184,13 @@ func (p *page) printed(shown, want string) {
 	}
 }
 
-// TestOperationsPage runs docs/OPERATIONS.md.
+const (
+	operations = "../../docs/OPERATIONS.md"
+	growing    = "\n## Growing\n"
+)
+
+// TestOperationsPage runs docs/OPERATIONS.md as far as it needs the stores of
+// one server.
 func TestOperationsPage(t *testing.T) { on(t, operationsPage) }
 
 func operationsPage(t *testing.T, s *site) {
@@ -183,7 +206,8 @@ func operationsPage(t *testing.T, s *site) {
 	if s.stores.Log != "" {
 		replace = append(replace, "postgres://ysync@db.example.com/empty", s.stores.WithoutLog(t).Log)
 	}
-	p.run("../../docs/OPERATIONS.md", replace...)
+	page, _ := sections(t, operations, growing)
+	p.blocks(page, replace...)
 
 	p.printed("ysync doc list", "notes/plan")
 	p.printed("ysync doc history notes/plan", "author2")
@@ -192,6 +216,14 @@ func operationsPage(t *testing.T, s *site) {
 	p.printed("ysync doc get notes/plan-tuesday", "Buy milk. Call Ann.")
 	p.printed("ysync snapshot restore notes/plan 2026-11-17T14:05:00Z --in-place", "to undo")
 	p.printed("ysync snapshot verify", "0 damaged")
+	if s.stores.Log == "" {
+		p.printed("ysync backup ./nightly", "1 documents verified")
+		p.printed("ysync doc list --server= --data ./nightly", "notes/plan")
+	}
+	p.printed("ysync doctor --ops 127.0.0.1:8788", "ok    rights")
+	p.printed("ysync doc retry notes/plan", "is served")
+	p.printed("ysync doc repair notes/plan", "nothing is damaged")
+	p.printed("ysync doc list --sizes", "DELETED/LIVE")
 	p.printed("ysync doc erase notes/copy --yes", "erased")
 	p.printed("ysync snapshot rebuild --data ./data", "0 failed")
 	p.printed("ysync doc get notes/plan", "asdf") // of the label, from the rebuilt log
@@ -199,6 +231,28 @@ func operationsPage(t *testing.T, s *site) {
 	if len(p.ran) < 30 {
 		t.Errorf("%d commands were run", len(p.ran))
 	}
+	if code, log := p.server.stop(syscall.SIGTERM); code != 0 {
+		t.Errorf("exit code %d: %s", code, log)
+	}
+}
+
+// TestGrowingPage runs the rest of it, with a database and a bucket.
+func TestGrowingPage(t *testing.T) {
+	grown := teststores.External(t)
+	s := embedded(t)
+	p := newPage(t, s)
+	day := time.Now().UTC().AddDate(0, 0, -1)
+	past(t, s, "notes/plan", day, [2]string{"13:50", "Buy milk."}, [2]string{"14:04", "Call Ann."})
+	address := freePort(t)
+	p.line("serve", "ysync serve --data ./data --ops "+address)
+	p.env = append(p.env, "YSYNC_SERVER=http://"+address)
+	_, page := sections(t, operations, growing)
+	p.blocks(page, "127.0.0.1:8788", address, "postgres://ysync@db.internal/ysync", grown.Log,
+		"s3://history/ysync?region=eu-central-1", grown.Snapshots)
+	p.printed("ysync migrate ysync http://127.0.0.1:8788 --data ./grown --dry-run", "1 would be moved")
+	p.printed("ysync migrate ysync http://127.0.0.1:8788 --data ./grown", "1 moved")
+	p.printed("ysync migrate ysync ./data --data ./grown --cut-over", "1 documents: ")
+	p.printed("ysync doc history notes/plan", "author1")
 	if code, log := p.server.stop(syscall.SIGTERM); code != 0 {
 		t.Errorf("exit code %d: %s", code, log)
 	}

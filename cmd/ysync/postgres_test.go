@@ -2,16 +2,22 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
+
+	"github.com/coder/websocket"
 
 	"ysync/internal/api"
-
 	"ysync/internal/testpg"
+	"ysync/internal/teststores"
+	"ysync/syncproto"
 )
 
 // password must turn up in nothing that the program prints.
@@ -126,5 +132,91 @@ func TestLogFlagRefusals(t *testing.T) {
 				t.Errorf("the folder was changed: %d %s", code, errs)
 			}
 		})
+	}
+}
+
+// TestPostgresAwayIsBounded: twenty clients flood a server whose database stands
+// still. What it holds for the log stays within --max-uncommitted, nothing is
+// acknowledged, and all of it is when the database is back: the server asks the
+// clients for what it has set aside.
+func TestPostgresAwayIsBounded(t *testing.T) {
+	const limit, clients, count, bytes = 1 << 20, 20, 40, 8000
+	database := testpg.Start(t)
+	site := newSite(t, teststores.Stores{})
+	cmd := commandFor(t, 5*time.Minute, "serve", "--listen", "127.0.0.1:0", "--ops", "127.0.0.1:0", "--data", site.data, "--max-uncommitted", fmt.Sprint(limit))
+	s := startServer(t, withLog(cmd, database.Database(t)))
+	typists := make([]*typist, clients)
+	for i := range typists {
+		typists[i] = s.typist(fmt.Sprint("flood/", i%4))
+		if err := typists[i].write(fmt.Sprintf("<%d.0>", i)); err != nil {
+			t.Fatal(err)
+		}
+		typists[i].send(syncproto.AppendAck(nil, []byte{1}))
+		<-typists[i].acked
+	}
+	if err := database.Freeze(); err != nil {
+		t.Fatal(err)
+	}
+	var flood sync.WaitGroup
+	for i, p := range typists {
+		flood.Go(func() {
+			for n := range count {
+				if err := p.write(fmt.Sprintf("<%d.%d>", i, n+1) + strings.Repeat("x", bytes)); err != nil {
+					t.Error(err)
+				}
+			}
+			if err := p.ws.Write(t.Context(), websocket.MessageBinary, syncproto.AppendAck(nil, []byte{2})); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	flood.Wait()
+	const discarded = `ysync_hub_updates_total{result="discarded"}`
+	await(t, "the flood to be judged", func() bool {
+		applied := s.metric(`ysync_hub_updates_total{result="applied"}`)
+		return applied+s.metric(discarded) >= clients*(count+1)
+	})
+	held, aside := s.metric("ysync_log_uncommitted_bytes"), s.metric(discarded)
+	t.Logf("%d bytes sent, %.0f held, %.0f of %d updates set aside", clients*count*bytes, held, aside, clients*count)
+	if held > limit+limit/4 || aside == 0 {
+		t.Errorf("the server holds %.0f bytes, %.0f updates were set aside", held, aside)
+	}
+	for i, p := range typists {
+		if len(p.acked) > 0 {
+			t.Errorf("client %d: acknowledged without a database", i)
+		}
+	}
+	if err := database.Thaw(); err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	typed := map[string]bool{}
+	for i, p := range typists {
+		select {
+		case <-p.acked:
+		case <-time.After(time.Minute):
+			t.Fatalf("client %d: no acknowledgement", i)
+		}
+		for n := range count + 1 {
+			typed[fmt.Sprintf("<%d.%d>", i, n)] = true
+		}
+	}
+	t.Logf("all acknowledged %v after the database was back", time.Since(begun).Round(time.Millisecond))
+	if s.metric("ysync_log_uncommitted_bytes") != 0 {
+		t.Error("something is left uncommitted")
+	}
+	s.stop(syscall.SIGKILL)
+	site.stores.Log = database.URL("test1")
+	for i := range 4 {
+		found := words(site.must(nil, "doc", "get", fmt.Sprint("flood/", i), "--text"))
+		for w := range found {
+			if !typed[w] {
+				t.Errorf("nobody typed %s", w)
+			}
+			delete(typed, w)
+		}
+	}
+	if len(typed) > 0 {
+		t.Errorf("%d acknowledged words are lost", len(typed))
 	}
 }

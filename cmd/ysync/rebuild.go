@@ -29,6 +29,7 @@ type failedDocument struct {
 func (c *snapshotRebuildCmd) Run(ctx context.Context, s streams) (err error) {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	go tuneCollector(ctx)
 	if err := prepareFolder(c.Data); err != nil {
 		return err
 	}
@@ -37,7 +38,7 @@ func (c *snapshotRebuildCmd) Run(ctx context.Context, s streams) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, data.close()) }()
-	log, ok := data.log.(persistence.Adopter)
+	log, ok := data.log.(persistence.Receiver)
 	if !ok {
 		return errors.New("this update log cannot be rebuilt")
 	}

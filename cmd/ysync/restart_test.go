@@ -29,6 +29,7 @@ func (s *server) join(document string) *peer {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { _ = ws.CloseNow() })
+	ws.SetReadLimit(64 << 20)
 	p := &peer{t: s.t, ws: ws, doc: crdt.New(crdt.Options{})}
 	p.send(syncproto.AppendSyncStep1(nil, crdt.AppendStateVector(nil, p.doc.StateVector())))
 	p.until(syncproto.KindSyncStep2)
@@ -59,10 +60,23 @@ func (p *peer) until(kind syncproto.Kind) {
 				p.t.Fatal(err)
 			}
 		}
+		if m.Kind == syncproto.KindSyncStep1 {
+			p.answer(m.Payload)
+		}
 		if m.Kind == kind {
 			return
 		}
 	}
+}
+
+// answer sends what a SyncStep1 asks for.
+func (p *peer) answer(vector []byte) {
+	p.t.Helper()
+	sv, err := crdt.DecodeStateVector(vector)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.send(syncproto.AppendSyncStep2(nil, p.doc.AppendDiff(nil, crdt.V1, sv)))
 }
 
 // edit writes text and waits until it is durable.

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -50,6 +51,10 @@ type serveCmd struct {
 	RetainFull       time.Duration `help:"Age up to which every moment of the history is kept; 0 for all of it, for ever." default:"168h"`
 	RetainHourly     time.Duration `help:"Age up to which the state of every full hour is kept." default:"720h"`
 	RetainDaily      time.Duration `help:"Age up to which the state of every midnight is kept. Labelled snapshots are kept for ever." default:"2160h"`
+	ScrubInterval    time.Duration `help:"Time from the begin of one reading of everything that is stored to that of the next, which finds damage while there are other copies; 0 for none." default:"168h"`
+	ScrubRate        size          `help:"Bytes that the scrub reads in a second, at most." default:"4MiB"`
+	WarnDocument     size          `help:"Size of one document in memory above which a line and a metric tell of it; 0 for half of --max-document." default:"0"`
+	WarnDeleted      int           `help:"Deleted units for each that lives in a document above which a line and a metric tell of it." default:"20"`
 	IdleUnload       time.Duration `help:"How long a document without clients stays in memory." default:"30s"`
 	ShutdownTimeout  time.Duration `help:"How long a shutdown may take; what is not done by then is cut off." default:"20s"`
 	LogLevel         string        `help:"Least level to log: ${enum}." default:"info" enum:"debug,info,warn,error"`
@@ -98,7 +103,7 @@ func (c *serveCmd) check() error {
 	}
 	for name, d := range map[string]time.Duration{
 		"snapshot-interval": c.SnapshotInterval, "retain-full": c.RetainFull,
-		"retain-hourly": c.RetainHourly, "retain-daily": c.RetainDaily,
+		"retain-hourly": c.RetainHourly, "retain-daily": c.RetainDaily, "scrub-interval": c.ScrubInterval,
 	} {
 		if d < 0 {
 			return fmt.Errorf("--%s: %v: want 0 or more", name, d)
@@ -107,7 +112,7 @@ func (c *serveCmd) check() error {
 	for name, n := range map[string]size{
 		"max-connections": size(c.MaxConnections), "max-message": c.MaxMessage, "large-messages": c.LargeMessages,
 		"max-document": c.MaxDocument, "max-pending": c.MaxPending, "max-outbox": c.MaxOutbox,
-		"max-uncommitted": c.MaxUncommitted,
+		"max-uncommitted": c.MaxUncommitted, "scrub-rate": c.ScrubRate, "warn-deleted": size(c.WarnDeleted),
 	} {
 		if n <= 0 {
 			return fmt.Errorf("--%s: %d: want more than 0", name, n)
@@ -193,12 +198,19 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 		}()
 	}
 	go func() { failed <- server.Serve(ports.clients) }()
-	thinned := make(chan struct{})
-	go func() {
-		defer close(thinned)
+	var care sync.WaitGroup
+	care.Go(func() {
 		retainer := snapshots.Retainer{Keeper: data.keeper, Metrics: m, Policy: policy, Logger: logger}
 		_ = retainer.Run(ctx) // it ends with ctx
-	}()
+	})
+	if c.ScrubInterval > 0 {
+		care.Go(func() {
+			scrubber := snapshots.Scrubber{
+				Keeper: data.keeper, Metrics: m, Logger: logger, Every: c.ScrubInterval, Rate: int(c.ScrubRate), States: scrubFile(c.Data),
+			}
+			_ = scrubber.Run(ctx) // it ends with ctx
+		})
+	}
 	fields := []zap.Field{zap.String("addr", ports.clients.Addr().String()), zap.String("data", c.Data), zap.String("version", thisBuild().Version)}
 	announce.Info("serving", append(append(fields, ports.about()...), data.about...)...)
 	greet(s.out, ports.clients.Addr().String(), c.Data, c.whoMay())
@@ -210,7 +222,7 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 	case cause = <-failed:
 	}
 	stop() // from here on, another signal ends the process
-	<-thinned
+	care.Wait()
 	deadline, cancel := context.WithTimeout(context.Background(), c.ShutdownTimeout)
 	defer cancel()
 	if err := c.shutdown(deadline, server, nodes, logger); err != nil {
@@ -226,12 +238,15 @@ func (c *serveCmd) newHub(data *folder, nodes membership, m *metrics.Metrics, lo
 		Log:       data.log,
 		Snapshots: data.keeper,
 		Placement: nodes,
+		Damaged:   snapshots.Damaged,
 		Boot:      nodes.Self().Boot,
 		Limits: hub.Limits{
 			OutboxBytes:          int(c.MaxOutbox),
 			NodeUncommittedBytes: int(c.MaxUncommitted),
 			DocumentBytes:        int(c.MaxDocument),
 			PendingBytes:         int(c.MaxPending),
+			LargeBytes:           int(c.WarnDocument),
+			DeletedPerLive:       c.WarnDeleted,
 			SlowReader:           c.SlowReaderTimeout,
 		},
 		SnapshotInterval: c.SnapshotInterval,

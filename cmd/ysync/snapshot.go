@@ -21,7 +21,7 @@ type snapshotCmd struct {
 	Create  snapshotCreateCmd  `cmd:"" help:"Store a document's state now, under a label that is kept for ever."`
 	Restore snapshotRestoreCmd `cmd:"" help:"Bring a moment back: into a new document, or in place while people work."`
 	Diff    snapshotDiffCmd    `cmd:"" help:"Show what changed between two moments, and by whom."`
-	Verify  snapshotVerifyCmd  `cmd:"" help:"Read all stored files and load all documents; exit code 4 when something is damaged."`
+	Verify  snapshotVerifyCmd  `cmd:"" help:"Read all stored files and log entries and load all documents; exit code 4 when something is damaged."`
 	Prune   snapshotPruneCmd   `cmd:"" help:"Thin the history out by age."`
 	Rebuild snapshotRebuildCmd `cmd:"" help:"Fill an empty update log from the stored files, when the database or the log folder is lost."`
 }
@@ -35,7 +35,7 @@ type snapshotListCmd struct {
 // Run lists the stored states.
 func (c *snapshotListCmd) Run(ctx context.Context, s streams) error {
 	return c.with(ctx, s, look, func(ctx context.Context, client *client) error {
-		out := c.printer(s, "POSITION", "TIME", "LABEL", "STATE", "STORED", "USE")
+		out := c.printer(s, "GENERATION", "POSITION", "TIME", "LABEL", "STATE", "STORED", "USE")
 		err := client.lines(ctx, c.request(http.MethodGet, "snapshots"), &struct{}{}, func(_ string, value json.RawMessage) error {
 			var t api.Snapshot
 			if err := json.Unmarshal(value, &t); err != nil {
@@ -45,7 +45,7 @@ func (c *snapshotListCmd) Run(ctx context.Context, s streams) error {
 			if t.Damage != "" {
 				use = "damaged: " + t.Damage
 			}
-			out.row(t, t.Position, t.Time, t.Label, size(t.StateBytes), size(t.StoredBytes), use)
+			out.row(t, t.Generation, t.Position, t.Time, t.Label, size(t.StateBytes), size(t.StoredBytes), use)
 			return nil
 		})
 		return errors.Join(err, out.flush())
@@ -145,7 +145,7 @@ func (c *snapshotRestoreCmd) Run(ctx context.Context, s streams) error {
 			return err
 		}
 		out := c.printer(s)
-		out.row(t, "restored", fmt.Sprintf("%s at position %d, of %s", t.From.Document, t.From.Position, cell(t.From.Time)))
+		out.row(t, "restored", fmt.Sprintf("%s at %s", t.From.Document, shownMoment(t.From)))
 		if t.From.Short != "" {
 			out.row(nil, "earlier than asked", t.From.Short)
 		}
@@ -231,6 +231,12 @@ func (c *snapshotVerifyCmd) Run(ctx context.Context, s streams) error {
 				if f.Damage != "" {
 					out.row(f, "damaged", f.Document, f.Key, f.Damage)
 				}
+			case "entry":
+				var e api.Entry
+				if err := json.Unmarshal(value, &e); err != nil {
+					return err
+				}
+				out.row(e, "damaged", e.Document, fmt.Sprint("log entry ", e.Position), e.Damage)
 			case "unreadable":
 				var u api.Unreadable
 				if err := json.Unmarshal(value, &u); err != nil {
@@ -244,8 +250,8 @@ func (c *snapshotVerifyCmd) Run(ctx context.Context, s streams) error {
 		if err != nil {
 			return errors.Join(err, out.flush())
 		}
-		out.row(end, fmt.Sprintf("%d documents, %d files, %v: %d damaged, %d documents cannot be loaded",
-			end.Documents, end.Files, size(end.Bytes), end.Damaged, end.Unreadable))
+		out.row(end, fmt.Sprintf("%d documents, %d files, %d log entries, %v: %d damaged, %d documents cannot be loaded",
+			end.Documents, end.Files, end.Entries, size(end.Bytes), end.Damaged, end.Unreadable))
 		if err := out.flush(); err != nil {
 			return err
 		}

@@ -36,7 +36,8 @@ func (f storeFlags) open(ctx context.Context, path string, what use, logger *zap
 	if err != nil {
 		return nil, errors.Join(err, data.close())
 	}
-	data.store = store
+	data.path, data.store = path, store
+	data.aside = aside(filepath.Join(path, asideFolder))
 	data.keeper = snapshots.New(store, data.log, snapshots.Options{Logger: logger})
 	return data, nil
 }
@@ -45,7 +46,8 @@ func (f storeFlags) openSnapshots(ctx context.Context, data *folder, path string
 	var store snapshots.Store
 	var err error
 	if f.Snapshots == "" {
-		store, err = openSnapshotFolder(path)
+		data.files, err = openSnapshotFolder(path)
+		store = data.files
 	} else {
 		store, err = f.openBucket(ctx, data, path, what, logger)
 	}
@@ -67,7 +69,7 @@ func (f storeFlags) openSnapshots(ctx context.Context, data *folder, path string
 	return seal.New(store, keys[0], keys[1:]...), nil
 }
 
-func openSnapshotFolder(path string) (snapshots.Store, error) {
+func openSnapshotFolder(path string) (*dir.Store, error) {
 	where, err := os.ReadFile(filepath.Join(path, bucketFile))
 	if !errors.Is(err, fs.ErrNotExist) {
 		return nil, errors.Join(err, &exitError{exitUsage, fmt.Errorf("the snapshots of %s are in %s: name the bucket with --snapshots or YSYNC_SNAPSHOTS", path, strings.TrimSpace(string(where)))})

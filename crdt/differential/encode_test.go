@@ -26,6 +26,9 @@ func encodeOps(ops []vectors.Op) json.RawMessage {
 		add("v", o.V)
 		add("d", o.D)
 		add("ref", o.Ref)
+		if o.From != nil {
+			add("from", vectors.MakeList(o.From...))
+		}
 		if o.A != nil {
 			add("a", *o.A)
 		}

@@ -87,6 +87,9 @@ func (l *live) emitted(m *member, ours made, op string, args ...arg) error {
 			return err
 		}
 	}
+	if d := vectors.Diff(answer.Get("subdocs"), m.ours.Subdocs()); d != "" {
+		return fmt.Errorf("%s: events of subdocuments%s", m.name(), d)
+	}
 	if !l.observed {
 		return nil
 	}

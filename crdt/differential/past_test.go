@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 
+	"ysync/crdt"
 	"ysync/internal/vectors"
 	"ysync/internal/vectors/replica"
 )
@@ -124,33 +125,42 @@ func (h *live) place(m *member, all [][]byte) ([][]byte, error) {
 	if h.roots[name] == "map" {
 		return all, nil
 	}
-	index, assoc := h.IntN(12), []int{0, 0, -1, -1, 1}[h.IntN(5)]
-	p, err := m.ours.RelPos(name, h.roots[name], nil, index, assoc)
-	if err != nil {
-		return all, err
-	}
-	answer, err := h.peer.call("relpos", arg{"doc", m.name()}, arg{"root", name}, arg{"index", index}, arg{"assoc", assoc})
-	if err != nil {
-		return all, err
-	}
-	if got := string(p.AppendJSON(nil)); got != answer.Get("json").Str {
-		return all, fmt.Errorf("%s: position %d of %s: Yjs has %s, we %s", m.name(), index, name, answer.Get("json").Str, got)
-	}
-	rp, err := base64.StdEncoding.DecodeString(answer.Get("rp").Str)
+	rp, err := h.placeIn(m, []vectors.Value{str(name)})
 	return append(all, rp), err
 }
 
+// placeIn makes one in the type at a path.
+func (h *live) placeIn(m *member, path []vectors.Value) ([]byte, error) {
+	index, assoc := h.IntN(12), []int{0, 0, -1, -1, 1}[h.IntN(5)]
+	name := path[0].Text()
+	p, err := m.ours.RelPos(name, h.roots[name], path[1:], index, assoc)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := h.peer.call("relpos", arg{"doc", m.name()}, arg{"path", rawJSON(vectors.MakeList(path...).JSON())}, arg{"index", index}, arg{"assoc", assoc})
+	if err != nil {
+		return nil, err
+	}
+	if got := string(p.AppendJSON(nil)); got != answer.Get("json").Str {
+		return nil, fmt.Errorf("%s: position %d of %s: Yjs has %s, we %s", m.name(), index, name, answer.Get("json").Str, got)
+	}
+	return base64.StdEncoding.DecodeString(answer.Get("rp").Str)
+}
+
+// resolve finds a relative position, both ways.
 func (h *live) resolve(m *member, rp []byte) error {
-	answer, err := h.peer.call("abspos", arg{"doc", m.name()}, arg{"rp", b64(rp)})
+	p, err := crdt.DecodeRelativePosition(rp)
 	if err != nil {
 		return err
 	}
-	ours, err := m.ours.AbsPosBytes(rp)
-	if err != nil {
-		return err
-	}
-	if d := vectors.Diff(answer.Get("pos"), ours); d != "" {
-		return fmt.Errorf("%s: position %s%s", m.name(), b64(rp), d)
+	for _, follow := range []bool{true, false} {
+		answer, err := h.peer.call("abspos", arg{"doc", m.name()}, arg{"rp", b64(rp)}, arg{"follow", follow})
+		if err != nil {
+			return err
+		}
+		if d := vectors.Diff(answer.Get("pos"), m.ours.AbsPos(p, &follow)); d != "" {
+			return fmt.Errorf("%s: position %s, followed %v%s", m.name(), b64(rp), follow, d)
+		}
 	}
 	return nil
 }

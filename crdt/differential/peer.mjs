@@ -1,7 +1,9 @@
 // A Yjs that obeys commands: one JSON object per line on standard input, one answer per line on standard output, in
 // order. It holds documents by name. Values use the tags of internal/vectors/testdata/README.md.
+import './clock.mjs'
 import * as readline from 'node:readline'
 import * as Y from 'yjs'
+import { commandsOf } from './api.mjs'
 
 // Standard output belongs to the answers; Yjs logs there.
 console.log = console.error
@@ -19,7 +21,7 @@ const plain = v => {
   if ('$bin' in v) return unb64(v.$bin)
   if ('$num' in v) return v.$num === '-0' ? -0 : Number(v.$num)
   if ('$utf16' in v) return String.fromCharCode(...v.$utf16)
-  if ('$doc' in v) return new Y.Doc(v.$doc)
+  if ('$doc' in v) return new Y.Doc('meta' in v.$doc ? { ...v.$doc, meta: plain(v.$doc.meta) } : v.$doc)
   if ('$y' in v) return shared(v)
   return Object.fromEntries(Object.entries(v).map(([k, e]) => [k, plain(e)]))
 }
@@ -147,17 +149,20 @@ const event = (root, e) => {
   return out
 }
 
+const guids = subdocs => [...subdocs].map(s => s.guid).sort()
+
 const open = ({ doc: name, clientID, gc, roots, quiet, observe }) => {
   docs.get(name)?.doc.destroy()
   const doc = new Y.Doc({ gc: gc ?? true })
   if (clientID !== undefined) doc.clientID = clientID
-  const d = { doc, emitted: [], events: [], roots: {} }
+  const d = { doc, emitted: [], events: [], subdocs: [], roots: {} }
   for (const [root, type] of Object.entries(roots ?? {})) {
     const t = d.roots[root] = define(doc, root, type)
     if (observe) t.observeDeep(events => d.events.push(...events.map(e => event(root, e))))
   }
   docs.set(name, d)
   if (quiet) return {}
+  doc.on('subdocs', e => d.subdocs.push(Object.fromEntries(['added', 'removed', 'loaded'].map(k => [k, guids(e[k])]))))
   doc.on('update', (v1, _, __, tr) => d.emitted.push({ v1: b64(v1), local: tr.local }))
   doc.on('updateV2', v2 => { d.emitted[d.emitted.length - 1].v2 = b64(v2) })
   return {}
@@ -181,6 +186,8 @@ const at = (d, path) => {
   return t
 }
 
+const subdoc = (t, o) => t.get(t instanceof Y.Map ? plain(o.k) : o.i)
+
 const edits = {
   ins: (t, o) => o.a === undefined ? t.insert(o.i, plain(o.s)) : t.insert(o.i, plain(o.s), plain(o.a)),
   emb: (t, o) => o.a === undefined ? t.insertEmbed(o.i, plain(o.v)) : t.insertEmbed(o.i, plain(o.v), plain(o.a)),
@@ -196,15 +203,18 @@ const edits = {
   set: (t, o) => t.set(plain(o.k), plain(o.v)),
   unset: (t, o) => t.delete(plain(o.k)),
   clear: t => t.clear(),
-  load: (t, o) => t.get(plain(o.k)).load()
+  load: (t, o) => subdoc(t, o).load(),
+  destroy: (t, o) => subdoc(t, o).destroy(),
+  clone: (t, o, d) => t instanceof Y.Map ? t.set(plain(o.k), at(d, o.from).clone()) : t.insert(o.i, [at(d, o.from).clone()])
 }
 
 const drain = d => {
   const emitted = d.emitted
-  const events = d.events
+  const { events, subdocs } = d
   d.emitted = []
   d.events = []
-  return { emitted, events }
+  d.subdocs = []
+  return { emitted, events, subdocs }
 }
 
 // histories: many steps in one command, answered by a hash of what each step made (sum_test.go)
@@ -385,7 +395,7 @@ class History {
 
   edit (r, ops) {
     const d = this.replicas[r]
-    d.doc.transact(() => { for (const o of ops) edits[o.o](at(d, o.at), o) }, 'local')
+    d.doc.transact(() => { for (const o of ops) edits[o.o](at(d, o.at), o, d) }, 'local')
     return this.drain(d)
   }
 
@@ -483,6 +493,7 @@ const mapOf = m => Object.fromEntries([...m.entries()].filter(([, clock]) => clo
 const byVersion = (v, one, two) => v === 2 ? two : one
 
 const commands = {
+  ...commandsOf({ docs, at, plain, tagged, kind, drain, b64, unb64 }),
   hello: () => ({ name: 'yjs', node: process.version }),
   reset: () => { docs.clear(); return {} },
   new: open,
@@ -491,9 +502,9 @@ const commands = {
     byVersion(v, Y.applyUpdate, Y.applyUpdateV2)(d.doc, unb64(u), 'remote')
     return drain(d)
   },
-  edit: ({ doc, ops }) => {
+  edit: ({ doc, ops, origin }) => {
     const d = docs.get(doc)
-    d.doc.transact(() => { for (const o of ops) edits[o.o](at(d, o.at), o) }, 'local')
+    d.doc.transact(() => { for (const o of ops) edits[o.o](at(d, o.at), o, d) }, origin === undefined ? 'local' : origin)
     return drain(d)
   },
   state: ({ doc, v, sv }) => ({
@@ -532,13 +543,13 @@ const commands = {
       after: b64(Y.encodeStateAsUpdateV2(y))
     }
   },
-  relpos: ({ doc, root, index, assoc }) => {
-    const p = Y.createRelativePositionFromTypeIndex(docs.get(doc).roots[root], index, assoc)
+  relpos: ({ doc, path, index, assoc }) => {
+    const p = Y.createRelativePositionFromTypeIndex(at(docs.get(doc), path), index, assoc)
     return { rp: b64(Y.encodeRelativePosition(p)), json: JSON.stringify(Y.relativePositionToJSON(p)) }
   },
-  abspos: ({ doc, rp }) => {
+  abspos: ({ doc, rp, follow }) => {
     const d = docs.get(doc)
-    const p = Y.createAbsolutePositionFromRelativePosition(Y.decodeRelativePosition(unb64(rp)), d.doc)
+    const p = Y.createAbsolutePositionFromRelativePosition(Y.decodeRelativePosition(unb64(rp)), d.doc, follow)
     if (p === null) return { pos: null }
     const name = Object.keys(d.roots).find(k => d.roots[k] === p.type)
     return { pos: { index: p.index, assoc: p.assoc, type: name ?? [p.type._item.id.client, p.type._item.id.clock] } }
@@ -579,7 +590,7 @@ readline.createInterface({ input: process.stdin }).on('line', line => {
   try {
     answer = { id, ok: true, ...commands[op](args) }
   } catch (err) {
-    answer = { id, ok: false, err: String(err?.message ?? err) }
+    answer = { id, ok: false, err: String(err?.stack ?? err) }
   }
   process.stdout.write(JSON.stringify(answer) + '\n')
 })

@@ -1,6 +1,7 @@
 package differential
 
 import (
+	"iter"
 	"math"
 	"math/rand/v2"
 	"strconv"
@@ -52,14 +53,20 @@ func (r random) child(t crdt.Value) (vectors.Value, crdt.Value) {
 	kind, _ := t.TypeKind()
 	switch kind {
 	case crdt.KindText, crdt.KindXMLText:
-		if r.IntN(4) == 0 {
+		switch r.IntN(8) {
+		case 0, 1:
 			return r.embedded(t.Text())
+		case 2:
+			return r.keyed(t.Text().Attrs())
 		}
 	case crdt.KindArray:
 		return r.listed(t.Array().Len(), t.Array().At)
 	case crdt.KindMap, crdt.KindXMLHook:
-		return r.keyed(t.Map())
+		return r.keyed(t.Map().All())
 	case crdt.KindXMLFragment, crdt.KindXMLElement:
+		if kind == crdt.KindXMLElement && r.IntN(8) == 0 {
+			return r.keyed(t.XMLElement().Attrs())
+		}
 		return r.listed(t.XMLFragment().Len(), t.XMLFragment().At)
 	}
 	return vectors.Value{}, t
@@ -75,9 +82,9 @@ func (r random) listed(n int, at func(int) crdt.Value) (vectors.Value, crdt.Valu
 	return vectors.Value{}, crdt.Value{}
 }
 
-func (r random) keyed(m crdt.Map) (step vectors.Value, child crdt.Value) {
+func (r random) keyed(all iter.Seq2[string, crdt.Value]) (step vectors.Value, child crdt.Value) {
 	n := 0
-	for key, e := range m.All() {
+	for key, e := range all {
 		if e.Kind() != crdt.ValueType {
 			continue
 		}
@@ -190,8 +197,11 @@ func (r random) delta(n int) vectors.Value {
 			}
 		default:
 			insert := str(r.text())
-			if r.IntN(6) == 0 {
+			switch r.IntN(12) {
+			case 0, 1:
 				insert = obj(vectors.Field{Key: "image", Value: r.jsonValue()})
+			case 2:
+				insert = r.shared(1)
 			}
 			fs = append(fs, vectors.Field{Key: "insert", Value: insert})
 			if a := r.maybeAttrs(); a != nil {
@@ -277,8 +287,11 @@ func (r random) attribute() vectors.Op {
 	if r.IntN(4) == 0 {
 		return vectors.Op{O: "rmattr", K: k}
 	}
-	if r.IntN(6) == 0 {
+	switch r.IntN(12) {
+	case 0:
 		return vectors.Op{O: "attr", K: k, V: r.plain()}
+	case 1:
+		return vectors.Op{O: "attr", K: k, V: r.shared(1)}
 	}
 	return vectors.Op{O: "attr", K: k, V: str("v" + strconv.Itoa(r.IntN(20)))}
 }
@@ -333,14 +346,18 @@ func (r random) subdoc() vectors.Value {
 		fs = append(fs, vectors.Field{Key: "autoLoad", Value: vectors.Value{Kind: vectors.Bool, Bool: true}})
 	}
 	if r.IntN(2) == 0 {
-		fs = append(fs, vectors.Field{Key: "meta", Value: obj(vectors.Field{Key: "x", Value: num(1)})})
+		fs = append(fs, vectors.Field{Key: "meta", Value: obj(vectors.Field{Key: "x", Value: r.nested(0)})})
 	}
 	return obj(vectors.Field{Key: "$doc", Value: obj(fs...)})
 }
 
 func (r random) xmlOp(n int) vectors.Op {
 	if n > 0 && r.IntN(8) == 0 {
-		return vectors.Op{O: "after", Ref: num(r.IntN(n)), V: vectors.MakeList(r.xmlNode(1))}
+		ref := num(r.IntN(n))
+		if r.IntN(8) == 0 {
+			ref = vectors.MakeNull()
+		}
+		return vectors.Op{O: "after", Ref: ref, V: vectors.MakeList(r.xmlNode(1))}
 	}
 	return r.listOp(n, func() vectors.Value { return r.xmlNode(1) })
 }

@@ -16,25 +16,34 @@ import (
 	"ysync/snapshots"
 )
 
-// Options configure an API. Hub, Log, Keeper, Auth and Logger are required.
+// Options configure an API. Hub, Log, Keeper, Files, Auth and Logger are required.
 type Options struct {
 	// Hub makes the changes.
 	Hub *hub.Hub
-	// Log and Keeper are what the hub stands on; they are read from.
+	// Log, Keeper and Files are what the hub stands on; they are read from.
 	Log    persistence.Log
 	Keeper *snapshots.Keeper
+	Files  snapshots.Store
 	// Auth grants the requests. Every route asks for the scope admin.
 	Auth auth.Authorizer
 	// CheckName refuses what clients can't open as a document; nil for none.
 	CheckName func(document string) error
+	// Aside keeps damaged bytes when a document is repaired; nil refuses repairs.
+	// See snapshots.RepairOptions.
+	Aside func(name string, content []byte) (where string, err error)
 	// Policy is what prune applies unless a request says otherwise.
 	Policy snapshots.Policy
+	// Backup makes backups; nil where none can be made.
+	Backup Backup
 	// MaxUpdate bounds an update that is applied, in bytes; 0 for 256 MiB.
 	MaxUpdate int64
 	// Now is the clock; nil for time.Now.
 	Now    func() time.Time
 	Logger *zap.Logger
 }
+
+// prefix is what the path of every route begins with.
+const prefix = "/api/v1"
 
 // maxOrder bounds a body of JSON, in bytes.
 const maxOrder = 64 << 10
@@ -52,8 +61,8 @@ func New(opt Options) (*API, error) {
 	switch {
 	case opt.Hub == nil:
 		return nil, errors.New("api: no hub given")
-	case opt.Log == nil || opt.Keeper == nil:
-		return nil, errors.New("api: no log or no keeper given")
+	case opt.Log == nil || opt.Keeper == nil || opt.Files == nil:
+		return nil, errors.New("api: no log, no keeper or no files given")
 	case opt.Auth == nil:
 		return nil, errors.New("api: no authoriser given")
 	case opt.Logger == nil:
@@ -69,23 +78,8 @@ func New(opt Options) (*API, error) {
 		opt.CheckName = func(string) error { return nil }
 	}
 	a := &API{opt: opt, mux: http.NewServeMux()}
-	for pattern, serve := range map[string]handler{
-		"GET /api/v1/documents":                       a.list,
-		"GET /api/v1/documents/{document}":            a.explain,
-		"GET /api/v1/documents/{document}/content":    a.content,
-		"POST /api/v1/documents/{document}/updates":   a.apply,
-		"PUT /api/v1/documents/{document}/seed":       a.seed,
-		"GET /api/v1/documents/{document}/history":    a.history,
-		"GET /api/v1/documents/{document}/diff":       a.diff,
-		"GET /api/v1/documents/{document}/authors":    a.authors,
-		"GET /api/v1/documents/{document}/snapshots":  a.snapshots,
-		"POST /api/v1/documents/{document}/snapshots": a.snapshot,
-		"POST /api/v1/documents/{document}/restore":   a.restore,
-		"DELETE /api/v1/documents/{document}":         a.erase,
-		"POST /api/v1/verify":                         a.verify,
-		"POST /api/v1/prune":                          a.prune,
-	} {
-		a.mux.Handle(pattern, a.serve(serve))
+	for _, r := range a.routes() {
+		a.mux.Handle(r.method+" "+prefix+r.path, a.serve(r.serve))
 	}
 	a.mux.HandleFunc("/api/", func(w http.ResponseWriter, _ *http.Request) {
 		writeProblem(w, problem(http.StatusNotFound, CodeNotFound, "there is no such route"))

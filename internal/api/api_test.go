@@ -65,7 +65,7 @@ func newRig(t *testing.T, change func(*Options)) *rig {
 			t.Error(err)
 		}
 	})
-	o := Options{Hub: h, Log: log, Keeper: keeper, Auth: auth.Open{}, Policy: snapshots.DefaultPolicy(), Logger: zap.NewNop()}
+	o := Options{Hub: h, Log: log, Keeper: keeper, Files: files, Auth: auth.Open{}, Policy: snapshots.DefaultPolicy(), Logger: zap.NewNop()}
 	if change != nil {
 		change(&o)
 	}
@@ -116,6 +116,19 @@ func hello(t *testing.T) string {
 	return update(t, func(doc *crdt.Doc, tx *crdt.Txn) { doc.Text("t").Insert(tx, 0, "hello") })
 }
 
+// wide are the routes that need a grant for all documents.
+var wide = [][2]string{
+	{"GET", "/documents"},
+	{"POST", "/verify"},
+	{"POST", "/prune"},
+	{"POST", "/backup"},
+	{"GET", "/stores/records"},
+	{"GET", "/stores/records?document=team/a"},
+	{"GET", "/stores/entries?document=team/a"},
+	{"GET", "/stores/objects"},
+	{"GET", "/stores/object?key=a/b"},
+}
+
 // routes are all routes, for a document.
 func routes(document string) [][2]string {
 	at := "/documents/" + document
@@ -130,6 +143,7 @@ func routes(document string) [][2]string {
 		{"GET", at + "/snapshots"},
 		{"POST", at + "/snapshots"},
 		{"POST", at + "/restore"},
+		{"POST", at + "/reset"},
 		{"DELETE", at},
 	}
 }
@@ -138,7 +152,7 @@ func TestOnlyAdmins(t *testing.T) {
 	r := newRig(t, func(o *Options) {
 		o.Auth = keys{"reads": auth.Read, "writes": auth.Write, "rules": auth.Admin}
 	})
-	all := append(routes("team%2Fa"), [2]string{"GET", "/documents"}, [2]string{"POST", "/verify"}, [2]string{"POST", "/prune"})
+	all := append(routes("team%2Fa"), wide...)
 	for _, route := range all {
 		for token, status := range map[string]int{"": 401, "none": 401, "reads": 403, "writes": 403} {
 			r.token = token
@@ -146,7 +160,7 @@ func TestOnlyAdmins(t *testing.T) {
 		}
 	}
 	r.token = "rules"
-	for _, route := range append(routes("other"), [2]string{"GET", "/documents"}, [2]string{"POST", "/verify"}, [2]string{"POST", "/prune"}) {
+	for _, route := range append(routes("other"), wide...) {
 		r.problem(r.do(route[0], route[1], ""), 403, CodeDenied)
 	}
 	if w := r.do("POST", "/documents/team%2Fa/updates", hello(t)); w.Code != 200 {
@@ -218,6 +232,10 @@ func TestBadRequests(t *testing.T) {
 		{"POST", "/documents/a/restore", `{"at": "now", "into": "bad"}`, 400, CodeInvalid},
 		{"POST", "/documents/a/restore", `{"at": "now", "into": "a"}`, 409, CodeExists},
 		{"POST", "/documents/a/restore?dry_run=maybe", `{"at": "now", "into": "b"}`, 400, CodeInvalid},
+		{"POST", "/documents/none/reset", "", 404, CodeNotFound},
+		{"POST", "/documents/a/reset", `{"at": "whenever"}`, 400, CodeInvalid},
+		{"POST", "/documents/a/reset", `{"at": "#99"}`, 404, CodeNoMoment},
+		{"POST", "/documents/a/reset?dry_run=maybe", "", 400, CodeInvalid},
 		{"POST", "/prune", `{"full": "-1h"}`, 400, CodeInvalid},
 		{"POST", "/prune?document=none", "", 404, CodeNotFound},
 	} {
@@ -233,7 +251,7 @@ func TestBadRequests(t *testing.T) {
 	if w := r.do("DELETE", "/documents/a", ""); w.Code != 200 {
 		t.Fatalf("%d %s", w.Code, w.Body)
 	}
-	for _, route := range routes("a")[1:10] {
+	for _, route := range routes("a")[1:11] {
 		body := ""
 		switch {
 		case strings.HasSuffix(route[1], "updates"):

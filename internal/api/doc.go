@@ -6,12 +6,16 @@
 //
 // All are below /api/v1. A document's name is one segment of the path,
 // percent-encoded ("notes/a" is notes%2Fa). Moments (at, from, to) are those of
-// snapshots.ParseMoment: now, 2026-11-17T14:05:00Z, 2h ago, #1234, label:name.
+// snapshots.ParseMoment: now, 2026-11-17T14:05:00Z, 2h ago, #1234 (a position),
+// #1234@1 (one of generation 1), label:name.
 //
 //	GET    /documents                        list, by ?prefix, ?after, ?limit
 //	GET    /documents/{document}             explain: log, snapshots, memory, limits
 //	GET    /documents/{document}/content     ?format=json|text|v1|v2, ?at, ?root
 //	POST   /documents/{document}/updates     apply an update, ?format=v1|v2
+//	PUT    /documents/{document}             create, {"ops": […]}
+//	POST   /documents/{document}/edit        {"ops": […]}: all of them or none
+//	POST   /documents/{document}/copy        {"into": …}
 //	PUT    /documents/{document}/seed        initial content, once per Idempotency-Key
 //	GET    /documents/{document}/history     who edited when
 //	GET    /documents/{document}/diff        ?from, ?to: what changed, by whom
@@ -19,12 +23,22 @@
 //	GET    /documents/{document}/snapshots   list
 //	POST   /documents/{document}/snapshots   store one, {"label": …}
 //	POST   /documents/{document}/restore     {"at": …, "into": …} or {"at": …, "in_place": true}
+//	POST   /documents/{document}/reset       {"at": …}: begin anew, with clients of before refused
 //	DELETE /documents/{document}             erase for good
-//	POST   /verify                           read all stored files, ?prefix, ?document
+//	POST   /documents/{document}/retry       end its quarantine and load it
+//	POST   /documents/{document}/repair      find out what is damaged and put it right
+//	GET    /refused                          updates that broke a limit, ?document
+//	POST   /verify                           read everything that is stored, ?prefix, ?document
 //	POST   /prune                            apply the retention, ?prefix, ?document
+//	POST   /backup                           back the data folder up, {"to": …}
+//	GET    /stores/records                   the records of the log, ?after, ?document
+//	GET    /stores/entries                   its entries, ?document, ?after, ?to
+//	GET    /stores/objects                   the stored files, ?prefix
+//	GET    /stores/object                    the bytes of one, ?key, ?first
+//	GET    /openapi.json                     the description of all this
 //
 // What changes something takes ?dry_run=true where a rehearsal tells more than
-// the order itself: restore, erase, prune.
+// the order itself: restore, reset, erase, repair, prune.
 //
 // # Answers
 //
@@ -34,7 +48,7 @@
 //
 // Lists and long work are lines of JSON (application/x-ndjson), each an object
 // with one member that says what it is: "document", "stint", "snapshot",
-// "file", "plan", "progress". The last one is "end" or "error"; without it the
+// "file", "entry", "unreadable", "refused", "plan", "record", "object", "progress". The last one is "end" or "error"; without it the
 // answer was cut off. All other answers are one JSON value, content and updates
 // excepted.
 //

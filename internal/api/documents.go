@@ -21,6 +21,10 @@ type Document struct {
 	Snapshot   uint64     `json:"snapshot_position"`
 	Updated    *time.Time `json:"updated,omitempty"`
 	Erased     *time.Time `json:"erased,omitempty"`
+	// Quarantined: the document is damaged and this server does not load it.
+	Quarantined *QuarantineState `json:"quarantined,omitempty"`
+	// Sizes are there when they were asked for.
+	Sizes *SizesState `json:"sizes,omitempty"`
 }
 
 func documentOf(r persistence.Record) Document {
@@ -48,6 +52,14 @@ func (a *API) list(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
+	sizes, err := flag(c, "sizes")
+	if err != nil {
+		return err
+	}
+	quarantined, err := flag(c, "quarantined")
+	if err != nil {
+		return err
+	}
 	out := a.lines(w)
 	end := count{}
 	for rec, err := range a.records(c, prefix, after) {
@@ -57,7 +69,16 @@ func (a *API) list(w http.ResponseWriter, c *call) error {
 		if limit > 0 && uint64(end.Count) == limit {
 			break
 		}
-		if err := out.put("document", documentOf(rec)); err != nil {
+		d := documentOf(rec)
+		if d.Quarantined = a.quarantine(rec.Document); quarantined && d.Quarantined == nil {
+			continue
+		}
+		if sizes && rec.Tombstone.IsZero() {
+			if d.Sizes, err = a.sizes(c, rec.Document); err != nil {
+				return out.finish(nil, err)
+			}
+		}
+		if err := out.put("document", d); err != nil {
 			return nil // the reader went
 		}
 		end.Count++
@@ -202,6 +223,8 @@ type Explanation struct {
 	// Memory is its state in this server, absent when it is not loaded.
 	Memory *MemoryState `json:"memory,omitempty"`
 	Limits LimitsState  `json:"limits"`
+	// Refused are updates that broke a limit and are kept, without their bytes.
+	Refused []Refused `json:"refused,omitempty"`
 }
 
 // LogState is what the update log holds of a document.
@@ -272,6 +295,12 @@ func (a *API) explain(w http.ResponseWriter, c *call) error {
 			UncommittedBytes: l.DocumentUncommittedBytes, OutboxBytes: l.OutboxBytes,
 		},
 	}
+	e.Quarantined = a.quarantine(c.document)
+	for _, r := range a.opt.Hub.Refused() {
+		if r.Document == c.document {
+			e.Refused = append(e.Refused, refusedOf(r))
+		}
+	}
 	if err := a.files(c, &e); err != nil {
 		return err
 	}
@@ -281,6 +310,9 @@ func (a *API) explain(w http.ResponseWriter, c *call) error {
 			return err
 		}
 		e.Since = uint64(reach.Entries)
+		if e.Sizes, err = a.sizes(c, c.document); err != nil {
+			return err
+		}
 		stats, loaded, err := a.opt.Hub.Inspect(c.ctx, c.document)
 		if err != nil {
 			return err

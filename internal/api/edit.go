@@ -132,15 +132,16 @@ type Restored struct {
 
 // RestoredMoment is a moment as it was reached.
 type RestoredMoment struct {
-	Document string     `json:"document"`
-	Position uint64     `json:"position"`
-	Time     *time.Time `json:"time,omitempty"`
+	Document   string     `json:"document"`
+	Generation uint64     `json:"generation"`
+	Position   uint64     `json:"position"`
+	Time       *time.Time `json:"time,omitempty"`
 	// Short says why it is an earlier one than was asked for.
 	Short string `json:"short,omitempty"`
 }
 
 func momentOf(p snapshots.Point) RestoredMoment {
-	m := RestoredMoment{Document: p.Document, Position: uint64(p.Position)}
+	m := RestoredMoment{Document: p.Document, Generation: uint64(p.Generation), Position: uint64(p.Position)}
 	if !p.Time.IsZero() {
 		m.Time = &p.Time
 	}
@@ -166,11 +167,8 @@ func (a *API) restore(w http.ResponseWriter, c *call) error {
 	case (o.Into != "") == o.InPlace:
 		return invalid("give either into, a new document, or in_place")
 	case o.Into != "":
-		if err := a.checkName(o.Into); err != nil {
+		if err := a.checkTarget(c, o.Into); err != nil {
 			return err
-		}
-		if !c.grant.Covers(o.Into) {
-			return problem(http.StatusForbidden, CodeDenied, "the token does not grant admin on the new document")
 		}
 	}
 	m, err := a.parseMoment(o.At)

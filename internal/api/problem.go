@@ -28,6 +28,8 @@ const (
 	CodeNoMoment Code = "no_moment"
 	// CodeExists (409): the document has content already.
 	CodeExists Code = "exists"
+	// CodeRetired (409): the update is of what the document was before a reset.
+	CodeRetired Code = "retired"
 	// CodeErased (410): the document was erased.
 	CodeErased Code = "erased"
 	// CodeThinned (410): retention has removed that moment.
@@ -84,6 +86,7 @@ var classes = []struct {
 	{snapshots.ErrThinned, http.StatusGone, CodeThinned},
 	{snapshots.ErrMoment, http.StatusNotFound, CodeNoMoment},
 	{hub.ErrExists, http.StatusConflict, CodeExists},
+	{hub.ErrRetired, http.StatusConflict, CodeRetired},
 	{hub.ErrChanged, http.StatusPreconditionFailed, CodeChanged},
 	{hub.ErrTooLarge, http.StatusRequestEntityTooLarge, CodeTooLarge},
 	{hub.ErrNotCommitting, http.StatusServiceUnavailable, CodeNotCommitting},
@@ -102,6 +105,9 @@ var classes = []struct {
 	{snapshots.ErrNoLog, http.StatusServiceUnavailable, CodeUnavailable},
 	{context.Canceled, http.StatusServiceUnavailable, CodeUnavailable},
 	{context.DeadlineExceeded, http.StatusServiceUnavailable, CodeUnavailable},
+	{persistence.ErrTrimmed, http.StatusGone, CodeThinned},
+	{persistence.ErrInvalid, http.StatusBadRequest, CodeInvalid},
+	{snapshots.ErrNotFound, http.StatusNotFound, CodeNotFound},
 }
 
 // problemOf turns an error into what a caller is told.

@@ -168,12 +168,22 @@ type File struct {
 
 // Verified is the end of a verification.
 type Verified struct {
-	Documents int   `json:"documents"`
-	Files     int   `json:"files"`
-	Bytes     int64 `json:"bytes"`
-	Damaged   int   `json:"damaged"`
+	Documents int `json:"documents"`
+	Files     int `json:"files"`
+	// Entries are the good ones of the log, Bytes those of files and entries,
+	// Damaged the files and entries that are not good.
+	Entries uint64 `json:"entries"`
+	Bytes   int64  `json:"bytes"`
+	Damaged int    `json:"damaged"`
 	// Unreadable are documents that cannot be loaded.
 	Unreadable int `json:"unreadable"`
+}
+
+// Entry is a damaged entry of the log.
+type Entry struct {
+	Document string `json:"document"`
+	Position uint64 `json:"position"`
+	Damage   string `json:"damage"`
 }
 
 // Unreadable is a document that cannot be loaded.
@@ -182,8 +192,8 @@ type Unreadable struct {
 	Damage   string `json:"damage"`
 }
 
-// verify reads all stored files of the chosen documents, and loads each as the
-// server would.
+// verify reads all stored files and log entries of the chosen documents, and
+// loads each as the server would.
 func (a *API) verify(w http.ResponseWriter, c *call) error {
 	total, err := a.total(c)
 	if err != nil {
@@ -208,6 +218,18 @@ func (a *API) verify(w http.ResponseWriter, c *call) error {
 			end.Bytes += f.Size
 			if out.put("file", line) != nil {
 				return nil // the reader went
+			}
+		}
+		log, err := a.opt.Keeper.CheckLog(c.ctx, rec.Document)
+		if err != nil {
+			return out.finish(nil, err)
+		}
+		end.Entries += log.Entries
+		end.Bytes += log.Bytes
+		for _, e := range log.Damaged {
+			end.Damaged++
+			if out.put("entry", Entry{rec.Document, uint64(e.Position), e.Err.Error()}) != nil {
+				return nil
 			}
 		}
 		if _, _, _, err := a.opt.Keeper.Load(c.ctx, rec.Document); err != nil {

@@ -31,6 +31,9 @@ type Claims struct {
 	Tenant string `json:"tenant,omitempty"`
 	// Documents gives each pattern (see Grant) its scope.
 	Documents map[string]string `json:"documents"`
+	// Generation is the only one of the documents that the token is good for; 0
+	// for any. See Grant.
+	Generation uint64 `json:"generation,omitempty"`
 }
 
 // Tokens authorises by JSON Web Tokens.
@@ -52,7 +55,7 @@ func (t *Tokens) Authorize(ctx context.Context, r Request) (Grant, error) {
 	if err != nil {
 		return Grant{}, err
 	}
-	best := Grant{Subject: c.Subject, Expiry: c.ExpiresAt.Add(leeway)}
+	best := Grant{Subject: c.Subject, Expiry: c.ExpiresAt.Add(leeway), Generation: c.Generation}
 	for pattern, name := range c.Documents {
 		scope, err := ParseScope(name)
 		if err != nil {

@@ -25,6 +25,7 @@ func init() {
 		{"redial", "2,000 clients drop and dial again at once", redialJob},
 		{"cold", "5,000 documents of 20 KB read after a restart", coldJob},
 		{"acks", "acknowledged updates over 1,000 documents, embedded log and PostgreSQL, all on one machine", acksJob},
+		{"bytes", "the B4 trace typed, and what it takes on disk, in PostgreSQL and in the bucket", bytesJob},
 		{"load", "one client opens the B4 document after a restart, from folder, PostgreSQL and bucket", loadJob},
 		{"join", "150 clients join a document of 20 MB at once", joinJob},
 	}

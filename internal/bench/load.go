@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"ysync/internal/e2e"
-	"ysync/internal/s3test"
 )
 
 // b4State is the state of a document that one author wrote in 259,778 edits.
@@ -24,32 +23,16 @@ func loadJob(b *bench, name string) error {
 	if err != nil {
 		return err
 	}
-	database, err := startPostgres()
+	away, err := startElsewhere(dir)
 	if err != nil {
 		return err
 	}
-	defer database.Remove()
-	bucket := filepath.Join(dir, "bucket")
-	if err := os.Mkdir(bucket, 0o750); err != nil {
-		return err
-	}
-	store, err := s3test.New(bucket)
-	if err != nil {
-		return err
-	}
-	defer store.Stop()
-	if err := store.Make("load"); err != nil {
-		return err
-	}
-	elsewhere := []string{"YSYNC_LOG=" + database.URL("postgres"), "YSYNC_SNAPSHOTS=s3://load?endpoint=" + store.Endpoint}
-	for k, v := range s3test.Environment() {
-		elsewhere = append(elsewhere, k+"="+v)
-	}
+	defer away.stop()
 	for _, kind := range []struct {
 		name string
 		env  []string
 		must float64
-	}{{"folder", nil, 15}, {"PostgreSQL and bucket", elsewhere, 40}} {
+	}{{"folder", nil, 15}, {"PostgreSQL and bucket", away.env, 40}} {
 		data := filepath.Join(dir, "data-"+kind.name[:3])
 		var took []float64
 		for i := range b.runs*5 + 1 {

@@ -79,6 +79,35 @@ func (l *ledger) victim(document string, rng *rand.Rand) *edit {
 	return e
 }
 
+// unacknowledged returns the edits that were made and not yet acknowledged, by
+// the first n authors.
+func (l *ledger) unacknowledged(n int) []*edit {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var edits []*edit
+	for _, a := range l.documents {
+		for _, e := range a.edits {
+			if !e.acked && e.author.id < n {
+				edits = append(edits, e)
+			}
+		}
+	}
+	return edits
+}
+
+// outstanding counts the edits that are still not acknowledged.
+func (l *ledger) outstanding(edits []*edit) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for _, e := range edits {
+		if !e.acked {
+			n++
+		}
+	}
+	return n
+}
+
 func (l *ledger) fault(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

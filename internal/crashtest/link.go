@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 
 	"github.com/coder/websocket"
 
@@ -79,6 +80,11 @@ func (l *link) ask(ctx context.Context, edits []*edit) error {
 	l.asked++
 	l.requests = append(l.requests, request{l.asked, edits})
 	return l.write(ctx, syncproto.AppendAck(nil, lib0.AppendUvarint(nil, l.asked)))
+}
+
+// awaits reports whether an acknowledgement of e was asked for and not yet given.
+func (l *link) awaits(e *edit) bool {
+	return slices.ContainsFunc(l.requests, func(r request) bool { return slices.Contains(r.edits, e) })
 }
 
 // answered returns the edits that an acknowledgement covers.

@@ -275,7 +275,15 @@ func (w *writer) answer(ctx context.Context, l *link, states []byte) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errProtocol, err)
 	}
-	if err := l.write(ctx, syncproto.AppendSyncStep2(nil, w.doc.AppendDiff(nil, crdt.V1, sv))); err != nil {
+	lacks := w.doc.AppendDiff(nil, crdt.V1, sv)
+	if len(w.held) > 0 && l.awaits(w.held[1]) {
+		// A client that has sent an update has it, also where what it depends on
+		// is missing.
+		if lacks, err = crdt.Merge(crdt.V1, lacks, w.held[1].update); err != nil {
+			return fmt.Errorf("%w: %w", errProtocol, err)
+		}
+	}
+	if err := l.write(ctx, syncproto.AppendSyncStep2(nil, lacks)); err != nil {
 		return err
 	}
 	edits := make([]*edit, 0, len(w.open))

@@ -51,6 +51,14 @@ func TestIdle(t *testing.T) {
 	on(t, func(t *testing.T, s teststores.Stores) { node(t, "idle.test.mjs", serve(t, s)) })
 }
 
+// TestReset: a document is reset under an open and an offline tab.
+func TestReset(t *testing.T) {
+	on(t, func(t *testing.T, s teststores.Stores) {
+		server := start(t, t.TempDir(), s, "--ops", "127.0.0.1:0")
+		node(t, "reset.test.mjs", server.Addr, fmt.Sprint("YSYNC_OPS=", server.Fields["ops"]))
+	})
+}
+
 // TestBrowser: three pages of the start page in Chromium.
 func TestBrowser(t *testing.T) {
 	chromium := ""

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"ysync/internal/auth"
+	"ysync/internal/hub"
 )
 
 // Status is what /status tells, as JSON.
@@ -31,10 +32,53 @@ type Status struct {
 	// Cluster is what Options.Cluster tells.
 	Cluster any `json:"cluster,omitempty"`
 	// Degraded says, a line each, what is gone and what that means.
-	Degraded    []string `json:"degraded"`
-	Quarantined int      `json:"quarantined"`
-	HeapBytes   int64    `json:"heap_bytes"`
-	Goroutines  int      `json:"goroutines"`
+	Degraded []string `json:"degraded"`
+	// Quarantined documents are damaged and not loaded any more, by name, and
+	// not all when there are many; QuarantinedCount is how many there are.
+	Quarantined      []QuarantinedDocument `json:"quarantined"`
+	QuarantinedCount int                   `json:"quarantined_count"`
+	// RefusedUpdates are valid updates that broke a limit and are kept.
+	RefusedUpdates int `json:"refused_updates"`
+	// Largest are the documents that take most memory.
+	Largest    []LargeDocument `json:"largest"`
+	HeapBytes  int64           `json:"heap_bytes"`
+	Goroutines int             `json:"goroutines"`
+}
+
+// shownDocuments bounds the lists of documents in a Status.
+const shownDocuments = 20
+
+// QuarantinedDocument is a damaged document.
+type QuarantinedDocument struct {
+	Document string    `json:"document"`
+	Since    time.Time `json:"since"`
+	Reason   string    `json:"reason"`
+}
+
+func quarantined(h *hub.Hub) []QuarantinedDocument {
+	all := h.Quarantined()
+	out := make([]QuarantinedDocument, 0, min(len(all), shownDocuments))
+	for _, q := range all[:cap(out)] {
+		out = append(out, QuarantinedDocument(q))
+	}
+	return out
+}
+
+// LargeDocument is a document in memory.
+type LargeDocument struct {
+	Document string `json:"document"`
+	Bytes    int64  `json:"bytes"`
+	// LiveUnits and DeletedUnits are what it holds and what was deleted of it.
+	LiveUnits    int64 `json:"live_units"`
+	DeletedUnits int64 `json:"deleted_units"`
+}
+
+func largest(h *hub.Hub) []LargeDocument {
+	out := make([]LargeDocument, 0, shownDocuments)
+	for _, d := range h.Largest(shownDocuments) {
+		out = append(out, LargeDocument{d.Document, d.Bytes, d.Live, d.Deleted})
+	}
+	return out
 }
 
 // Status returns the figures of now. version is the program's.
@@ -70,7 +114,10 @@ func (s *Server) Status(version string) Status {
 		Log:              log,
 		Cluster:          cluster,
 		Degraded:         degraded,
-		Quarantined:      stats.Quarantined,
+		Quarantined:      quarantined(s.hub),
+		QuarantinedCount: stats.Quarantined,
+		RefusedUpdates:   stats.Refused,
+		Largest:          largest(s.hub),
 		HeapBytes:        int64(memory.HeapAlloc),
 		Goroutines:       runtime.NumGoroutine(),
 	}

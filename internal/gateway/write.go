@@ -130,11 +130,13 @@ func (c *conn) gather(b *batch) bool {
 	c.mu.Unlock()
 	if sub != nil {
 		b.fill(sub)
-		if b.frames == 0 {
-			if err := sub.End(); err != nil {
+		if err := sub.End(); err != nil {
+			if b.frames == 0 {
 				c.ended(sub, err)
 				return false
 			}
+			// Its wake may have come before this look: look again after these.
+			b.all = false
 		}
 	}
 	if len(b.small) == 0 {

@@ -155,6 +155,7 @@ func (c *core) inspect(r *request) {
 		Committed:        c.committed,
 		UncommittedBytes: c.openBytes,
 		MemoryBytes:      c.doc.Bytes(),
+		Units:            c.doc.Units(),
 		Pending:          c.doc.Pending(),
 		Owned:            c.owned,
 		Discarding:       c.discarding,

@@ -48,6 +48,8 @@ type document struct {
 	job        chan struct{} // closed when the newest job has ended; nil before the first
 	space      chan struct{} // closed when the inbox was emptied or a session ended; nil when nobody waits
 
+	sizes sizes
+
 	// Guarded by hub.timers.mu.
 	due   time.Time
 	place int // in the heap, from 1; 0 when not in it

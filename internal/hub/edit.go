@@ -96,6 +96,7 @@ func (h *Hub) Erase(ctx context.Context, document string) error {
 		return err
 	}
 	h.sick.forget(document)
+	h.recovered(document)
 	r := &request{done: make(chan struct{})}
 	d := h.find(document, command{kind: cmdErased, request: r})
 	if d == nil {
@@ -143,7 +144,9 @@ type DocumentStats struct {
 	UncommittedBytes   int
 	// MemoryBytes is what the document takes in memory.
 	MemoryBytes int
-	Pending     crdt.Pending
+	// Units are those that it was ever given.
+	Units   crdt.Units
+	Pending crdt.Pending
 	// Owned: the newest claim of the document is this process's.
 	Owned bool
 	// Discarding: updates are set aside because the log does not commit.

@@ -113,8 +113,9 @@ func (k *heldKeeper) Save(
 }
 
 func TestEraseEndsSessionsAndWaitsForJobs(t *testing.T) {
-	k := &heldKeeper{}
+	k := new(heldKeeper)
 	run(t, Options{Logger: zap.NewNop(), Snapshots: k}, func(t *testing.T, w *world) {
+		// In here, or waiting for it would keep the time from going on.
 		k.Snapshots, k.release = w.keep, make(chan struct{})
 		ctx := context.Background()
 		a, reader := join(t, w.hub, "d", 1), join(t, w.hub, "d", 2)

@@ -22,7 +22,7 @@ const (
 	CodeRefused = 4422
 	// CodeInternal: a fault of the server.
 	CodeInternal = 4500
-	// CodeUnavailable: the document could not be loaded.
+	// CodeUnavailable: the document could not be loaded, or is quarantined.
 	CodeUnavailable = 4503
 	// CodeSlow: the reader drained nothing for too long.
 	CodeSlow = 4508
@@ -84,13 +84,14 @@ var (
 	endRestart = &EndError{Code: CodeRestart, Reason: "restarting"}
 	endMoved   = &EndError{Code: CodeRestart, Reason: "the document has moved"}
 	// endHandedOver is the same, when it was this node's will.
-	endHandedOver = &EndError{Code: CodeRestart, Reason: "the document moves"}
-	endErased     = &EndError{Code: CodeErased, Reason: "the document was erased"}
-	endReset      = &EndError{Code: CodeReset, Reason: "the document was reset: reload it, what you have is of before"}
-	endLoad       = &EndError{Code: CodeUnavailable, Reason: "the document could not be loaded"}
-	endSlow       = &EndError{Code: CodeSlow, Reason: "nothing was read for too long"}
-	endGarbled    = &EndError{Code: CodeMalformed, Reason: "malformed updates"}
-	endLarge      = &EndError{Code: CodeTooLarge, Reason: "the document is at its size limit"}
-	endRefused    = &EndError{Code: CodeRefused, Reason: "the update breaks a limit"}
-	endPending    = &EndError{Code: CodeRefused, Reason: "too much waits for what is missing"}
+	endHandedOver  = &EndError{Code: CodeRestart, Reason: "the document moves"}
+	endErased      = &EndError{Code: CodeErased, Reason: "the document was erased"}
+	endReset       = &EndError{Code: CodeReset, Reason: "the document was reset: reload it, what you have is of before"}
+	endLoad        = &EndError{Code: CodeUnavailable, Reason: "the document could not be loaded"}
+	endQuarantined = &EndError{Code: CodeUnavailable, Reason: "the document is quarantined: it is damaged"}
+	endSlow        = &EndError{Code: CodeSlow, Reason: "nothing was read for too long"}
+	endGarbled     = &EndError{Code: CodeMalformed, Reason: "malformed updates"}
+	endLarge       = &EndError{Code: CodeTooLarge, Reason: "the document is at its size limit"}
+	endRefused     = &EndError{Code: CodeRefused, Reason: "the update breaks a limit"}
+	endPending     = &EndError{Code: CodeRefused, Reason: "too much waits for what is missing"}
 )

@@ -77,8 +77,11 @@ type Options struct {
 	// IdleUnload is how long a document without subscriptions stays in memory;
 	// 0 for 30 s.
 	IdleUnload time.Duration
-	Logger     *zap.Logger
-	Metrics    *metrics.Metrics
+	// Damaged tells whether the error of a load shows damage, which no further
+	// try would cure; nil for persistence.ErrCorrupt alone.
+	Damaged func(error) bool
+	Logger  *zap.Logger
+	Metrics *metrics.Metrics
 	// Runners is the number of goroutines that step documents; 0 for one per
 	// processor.
 	Runners int
@@ -99,6 +102,7 @@ type Hub struct {
 	commit committer
 	timers timers
 	sick   quarantine
+	ward   ward
 
 	// ctx ends when Close gives up waiting; jobs and loads run under it.
 	ctx    context.Context
@@ -202,7 +206,9 @@ type Stats struct {
 	LogStalled bool
 	// StoreFailing: the newest snapshot or segment could not be stored.
 	StoreFailing bool
-	// Quarantined is how many refused updates are kept.
+	// Refused is how many refused updates are kept.
+	Refused int
+	// Quarantined is how many documents are not loaded any more.
 	Quarantined int
 }
 
@@ -214,7 +220,8 @@ func (h *Hub) Stats() Stats {
 		UncommittedBytes: h.commit.uncommitted.Load(),
 		LogStalled:       h.commit.stalled.Load(),
 		StoreFailing:     h.storeFailing.Load(),
-		Quarantined:      h.sick.len(),
+		Refused:          h.sick.len(),
+		Quarantined:      len(h.ward.all()),
 	}
 }
 

@@ -48,6 +48,12 @@ type Limits struct {
 	Loads int
 	// Jobs bounds snapshots and segments being written at a time. Default 4.
 	Jobs int
+	// LargeBytes is the size in memory above which the operator is told of a
+	// document. Default half of DocumentBytes.
+	LargeBytes int
+	// DeletedPerLive is how many units may be deleted for each that lives
+	// before the operator is told. Default 20.
+	DeletedPerLive int
 	// QuarantineBytes bounds refused updates that are kept. Default 16 MiB.
 	QuarantineBytes int
 }
@@ -79,6 +85,8 @@ func (l Limits) withDefaults() Limits {
 	dur(&l.PresenceGrace, 3*time.Second)
 	def(&l.Loads, 64)
 	def(&l.Jobs, 4)
+	def(&l.LargeBytes, l.DocumentBytes/2)
+	def(&l.DeletedPerLive, 20)
 	def(&l.QuarantineBytes, 16<<20)
 	return l
 }

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"sync"
 
-	"go.uber.org/zap"
-
 	"ysync/crdt"
 	"ysync/internal/metrics"
 	"ysync/persistence"
@@ -152,6 +150,10 @@ func (h *Hub) each(f func(*document)) {
 
 // load brings a document up. It runs in a goroutine of its own.
 func (h *Hub) load(d *document) {
+	if _, quarantined := h.ward.of(d.name); quarantined {
+		h.remove(d, endQuarantined, always)
+		return
+	}
 	select {
 	case h.loads <- struct{}{}:
 	case <-h.ctx.Done():
@@ -163,7 +165,7 @@ func (h *Hub) load(d *document) {
 	<-h.loads
 	if err != nil {
 		h.opt.Metrics.LoadSeconds.WithLabelValues(metrics.Failed).Observe(h.opt.Now().Sub(start).Seconds())
-		why := endLoad
+		var why *EndError
 		switch {
 		case errors.Is(err, persistence.ErrErased):
 			why = endErased
@@ -172,14 +174,16 @@ func (h *Hub) load(d *document) {
 		case h.ctx.Err() != nil:
 			why = endRestart
 		default:
-			h.opt.Logger.Error("the document could not be loaded", zap.String("document", d.name), zap.Error(err))
+			why = h.loadFailed(d, err)
 		}
 		h.remove(d, why, always)
 		return
 	}
 	now := h.opt.Now()
 	h.opt.Metrics.LoadSeconds.WithLabelValues(metrics.OK).Observe(now.Sub(start).Seconds())
+	h.recovered(d.name)
 	h.commit.loaded(d, rec)
+	d.noteSize(doc)
 	c := newCore(h.coreOptions(), doc, rec, tail, now)
 	c.retired = retired
 	d.mu.Lock()

@@ -69,6 +69,7 @@ func (r *runner) step(d *document, in input) {
 	r.fx.reset()
 	d.core.step(in, &r.fx)
 	d.noteUnsegmented(d.core.stored.unsegmented)
+	d.noteSize(d.core.doc)
 	r.apply(d, in.now)
 }
 

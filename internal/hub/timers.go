@@ -78,11 +78,21 @@ const measureEvery = 10 * time.Second
 // measure takes figures over all documents.
 func (h *Hub) measure(now time.Time) {
 	oldest := now.UnixMilli()
+	var large, worn float64
 	h.each(func(d *document) {
 		if at := d.unsegmented.Load(); at != 0 {
 			oldest = min(oldest, at)
 		}
+		isLarge, isWorn := d.sizes.past(&h.limits)
+		if isLarge {
+			large++
+		}
+		if isWorn {
+			worn++
+		}
 	})
+	h.opt.Metrics.LargeDocuments.Set(large)
+	h.opt.Metrics.WornDocuments.Set(worn)
 	h.opt.Metrics.UnsegmentedSeconds.Set(float64(now.UnixMilli()-oldest) / 1000)
 }
 

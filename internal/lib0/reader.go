@@ -48,8 +48,8 @@ func (e *Error) Unwrap() error { return e.Err }
 // concurrent use.
 type Reader struct {
 	b    []byte
-	off  int // next byte of b, 0 ≤ off ≤ len(b)
-	base int // offset of b in the outermost input, for errors only
+	off  int  // next byte of b, 0 ≤ off ≤ len(b)
+	base int  // offset of b in the outermost input, for errors only
 	wtf8 bool // strings are as in memory
 	err  error
 }

@@ -43,6 +43,17 @@ const (
 	RetentionSwept = "swept"
 )
 
+// Values of the label "what" of ScrubDamageTotal, beside "snapshot" and
+// "segment".
+const (
+	// ScrubEntry is an entry of the log.
+	ScrubEntry = "entry"
+	// ScrubRecord is what the log knows of a document.
+	ScrubRecord = "record"
+	// ScrubDamaged is a value of the label "result" of ScrubDocumentsTotal.
+	ScrubDamaged = "damaged"
+)
+
 // Metrics holds the metrics of one process. All of them may be used from any
 // goroutine.
 type Metrics struct {
@@ -73,6 +84,14 @@ type Metrics struct {
 	SlowReadersTotal prometheus.Counter
 	// QuarantinedTotal counts refused but valid updates that were set aside.
 	QuarantinedTotal prometheus.Counter
+	// QuarantinedDocuments are damaged and not loaded any more; QuarantinesTotal
+	// counts how often that began.
+	QuarantinedDocuments prometheus.Gauge
+	QuarantinesTotal     prometheus.Counter
+	// LargeDocuments are in memory and past the mark of their size;
+	// WornDocuments past that of the units deleted for each that lives.
+	LargeDocuments prometheus.Gauge
+	WornDocuments  prometheus.Gauge
 
 	// The way to the log.
 
@@ -140,6 +159,16 @@ type Metrics struct {
 	// in seconds since 1970.
 	RetentionDoneSeconds prometheus.Gauge
 
+	// ScrubBytesTotal counts the bytes that the scrub has read,
+	// ScrubDocumentsTotal the documents, ScrubDamageTotal what is damaged.
+	ScrubBytesTotal     prometheus.Counter
+	ScrubDocumentsTotal *prometheus.CounterVec // result
+	ScrubDamageTotal    *prometheus.CounterVec // what
+	// ScrubDamagedDocuments is how many documents the newest full pass found
+	// damaged, ScrubDoneSeconds when it ended, in seconds since 1970.
+	ScrubDamagedDocuments prometheus.Gauge
+	ScrubDoneSeconds      prometheus.Gauge
+
 	// Connections.
 
 	Connections      prometheus.Gauge
@@ -184,6 +213,11 @@ func New(r prometheus.Registerer) *Metrics {
 		SlowReadersTotal:  f.counter("hub_slow_readers_total", "Subscriptions ended because nothing was read."),
 		QuarantinedTotal:  f.counter("hub_quarantined_total", "Refused but valid updates that were set aside."),
 
+		QuarantinedDocuments: f.gauge("hub_quarantined_documents", "Damaged documents that are not loaded any more."),
+		QuarantinesTotal:     f.counter("hub_quarantines_total", "Documents quarantined after loads that showed damage."),
+		LargeDocuments:       f.gauge("hub_large_documents", "Documents in memory past the mark of their size."),
+		WornDocuments:        f.gauge("hub_worn_documents", "Documents in memory with more units deleted for each that lives than the mark."),
+
 		UncommittedBytes: f.gauge("log_uncommitted_bytes", "Bytes of updates applied but not yet committed."),
 		CommitSeconds:    f.histograms("log_commit_seconds", "Time of one commit.", fast, "result"),
 		CommitDocuments:  f.histogram("log_commit_documents", "Documents in one commit.", counts),
@@ -217,6 +251,12 @@ func New(r prometheus.Registerer) *Metrics {
 		RetentionFilesTotal:  f.counters("retention_files_total", "Files that retention wrote and removed.", "action"),
 		RetentionBytesTotal:  f.counter("retention_removed_bytes_total", "Bytes of files that retention removed."),
 		RetentionDoneSeconds: f.gauge("retention_done_timestamp_seconds", "When the newest run over all documents ended."),
+
+		ScrubBytesTotal:       f.counter("scrub_bytes_total", "Stored bytes that the scrub has read."),
+		ScrubDocumentsTotal:   f.counters("scrub_documents_total", "Documents that the scrub has read.", "result"),
+		ScrubDamageTotal:      f.counters("scrub_damage_total", "Damage that the scrub has found.", "what"),
+		ScrubDamagedDocuments: f.gauge("scrub_damaged_documents", "Documents that the newest full pass of the scrub found damaged."),
+		ScrubDoneSeconds:      f.gauge("scrub_done_timestamp_seconds", "When the newest full pass of the scrub ended."),
 
 		Connections:      f.gauge("connections", "Open connections."),
 		ConnectionsTotal: f.counters("connections_total", "Connections accepted.", "transport"),

@@ -49,7 +49,9 @@ const (
 )
 
 // Good tells whether the document is here as it is in the source.
-func (o Outcome) Good() bool { return o == Imported || o == Unchanged || o == Empty }
+func (o Outcome) Good() bool {
+	return o == Imported || o == Unchanged || o == Empty || o == Moved || o == Removed
+}
 
 // Result is what became of one document.
 type Result struct {

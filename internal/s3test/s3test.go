@@ -86,7 +86,7 @@ func New(data string) (*Server, error) {
 	if err := l.Close(); err != nil {
 		return nil, err
 	}
-	s := &Server{Endpoint: "http://" + addr, args: []string{program, "--port", addr, "--quiet", "posix", data}}
+	s := &Server{Endpoint: "http://" + addr, args: []string{program, "--port", addr, "--quiet", "--keep-alive", "posix", data}}
 	return s, s.start()
 }
 

@@ -199,6 +199,7 @@ type Op struct {
 	K        string
 	Ref      Value
 	Sanitize *bool
+	From     []Value // clone: the path of the original
 }
 
 // Step is one command of a trace, with the answer that Yjs gave.
@@ -247,6 +248,7 @@ type Step struct {
 	// undo managers
 	UM                     string   // undoNew, undo: the undo manager
 	Scope                  []string // undoNew: names of roots
+	Whole                  bool     // undoNew: the scope is the document
 	CaptureTimeout         *int64   // undoNew: milliseconds
 	TrackedOrigins         []string // undoNew
 	IgnoreRemoteMapChanges bool     // undoNew

@@ -11,7 +11,7 @@ import (
 func TestFilesAreReadWhole(t *testing.T) {
 	for family, want := range map[string]int{
 		"lib0": 43, "edit": 79, "single": 80, "fuzz": 150, "gc": 54, "updates": 25, "snapshot": 15, "relpos": 18,
-		"undo": 34, "editors": 50, "malformed": 56,
+		"undo": 34, "editors": 50, "malformed": 56, "parity": 28,
 	} {
 		cases, err := vectors.Read(family)
 		if err != nil {

@@ -25,6 +25,13 @@ type damagedStore struct {
 
 func newDamagedStore(t *testing.T) *damagedStore {
 	t.Helper()
+	// The second opening flushes the first one's write-ahead log, and its own.
+	return damagedStoreOf(t, 180, 1000)
+}
+
+// damagedStoreOf opens a store once for each number of commits.
+func damagedStoreOf(t *testing.T, openings ...int) *damagedStore {
+	t.Helper()
 	s := &damagedStore{disk: vfs.NewCrashableMem(), content: make(map[string][]string)}
 	dice := newDice(5)
 	random := func(n int) []byte {
@@ -34,7 +41,7 @@ func newDamagedStore(t *testing.T) *damagedStore {
 		}
 		return b
 	}
-	for _, commits := range []int{180, 1000} { // the second opening flushes the first one's write-ahead log, and its own
+	for _, commits := range openings {
 		log := mustOpen(t, s.options(s.disk))
 		for i := range 3 {
 			mustClaim(t, log, fmt.Sprint("doc", i))
@@ -184,6 +191,28 @@ func TestFlippedBits(t *testing.T) {
 			}
 			t.Logf("%d files: %d flips told, %d harmless or at the end", len(files), told, harmless)
 		})
+	}
+}
+
+// Damage in the write-ahead log that a new folder begins with is told as in any
+// other.
+func TestFlippedBitsOfANewFolder(t *testing.T) {
+	s := damagedStoreOf(t, 180)
+	files, told := s.files(t, ".log"), 0
+	for _, file := range files {
+		content := readFile(t, s.disk, "log/"+file)
+		for at := 0; at < len(content); at += max(1, len(content)/60) {
+			damaged := bytes.Clone(content)
+			damaged[at] ^= 1 << (at % 8)
+			v := s.judge(t, file, damaged)
+			v.check(t, fmt.Sprintf("%s, bit %d of byte %d of %d", file, at%8, at, len(content)), 3)
+			if v.err != nil {
+				told++
+			}
+		}
+	}
+	if told == 0 {
+		t.Errorf("nothing was told of %d files", len(files))
 	}
 }
 

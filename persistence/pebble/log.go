@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -30,13 +31,19 @@ var _ persistence.Log = (*Log)(nil)
 // Log is an open log. It implements persistence.Log.
 type Log struct {
 	// Static after Open.
-	db      *pebble.DB
-	lock    *pebble.Lock
-	health  func() error // ends the disk health checks
-	cache   *cache
-	space   *space
-	stopper *stopper
-	calls   *calls.Gate
+	db            *pebble.DB
+	files         vfs.FS // without the stopper
+	memTableBytes int
+	lock          *pebble.Lock
+	health        func() error // ends the disk health checks
+	cache         *cache
+	space         *space
+	stopper       *stopper
+	calls         *calls.Gate
+
+	// commits is held for reading by whoever hands a write to the database, for
+	// writing by Checkpoint.
+	commits sync.RWMutex
 }
 
 // Open opens the log in a folder, creating it if need be. Errors:
@@ -81,6 +88,7 @@ func open(o Options) (_ *Log, err error) {
 	if err := checkFiles(files, o.Dir); err != nil {
 		return nil, err
 	}
+	l.files, l.memTableBytes = files, o.MemTableBytes
 	l.space = newSpace(o)
 	l.stopper = &stopper{log: o.Logger, dir: o.Dir, exit: o.exit}
 	l.space.putBallast(files)
@@ -196,7 +204,12 @@ func (l *Log) startFormat() error {
 	if !empty {
 		return fmt.Errorf("%w: the format version is missing", persistence.ErrCorrupt)
 	}
-	return l.db.Set(formatKey, strconv.AppendUint(nil, formatVersion, 10), pebble.Sync)
+	if err := l.db.Set(formatKey, strconv.AppendUint(nil, formatVersion, 10), pebble.Sync); err != nil {
+		return err
+	}
+	// The database began its first write-ahead log before it took up its format,
+	// so damage inside could not be told from a torn end. A flush begins the next.
+	return l.db.Flush()
 }
 
 // ReadOnly reports whether appends are refused for want of disk space.

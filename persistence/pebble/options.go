@@ -60,8 +60,8 @@ type Space struct {
 	Interval time.Duration
 }
 
-// defaultMark is StopBytes for a disk of so many bytes.
-func defaultMark(total int64) int64 {
+// DefaultStopBytes is what Space.StopBytes is for a disk of so many bytes.
+func DefaultStopBytes(total int64) int64 {
 	return min(max(total/50, 48<<20), 256<<20, total/4)
 }
 

@@ -48,24 +48,31 @@ func storedRecord(r pebble.Reader, name string) (persistence.Record, error) {
 	return rec, err
 }
 
-// addHead sets Head and Updated from the last entry within the iterator's bounds.
+// addHead sets Head and Updated from the last entry within the iterator's
+// bounds. Where that one is damaged, its key tells the head all the same, and
+// the entry before it about when: a record with a damaged entry can be listed
+// and claimed, for a repair, but whoever reads the entry gets the error.
 func addHead(rec *persistence.Record, it *pebble.Iterator) error {
-	if !it.Last() {
-		return storeError(it.Error())
+	for valid := it.Last(); valid; valid = it.Prev() {
+		value, err := it.ValueAndErr()
+		if err != nil {
+			return storeError(err)
+		}
+		e, err := decodeEntry(it.Key(), value, "")
+		if e.Position <= rec.Trimmed && rec.Head <= rec.Trimmed {
+			err = fmt.Errorf("%w: an entry at or before position %d, which is trimmed", persistence.ErrCorrupt, rec.Trimmed)
+			return &atPosition{position: e.Position, err: err}
+		}
+		rec.Head = max(rec.Head, e.Position)
+		if err == nil {
+			rec.Updated = e.Time
+			return nil
+		}
+		if !errors.Is(err, persistence.ErrCorrupt) {
+			return &atPosition{position: e.Position, err: err}
+		}
 	}
-	value, err := it.ValueAndErr()
-	if err != nil {
-		return storeError(err)
-	}
-	e, err := decodeEntry(it.Key(), value, "")
-	if err == nil && e.Position <= rec.Trimmed {
-		err = fmt.Errorf("%w: an entry at or before position %d, which is trimmed", persistence.ErrCorrupt, rec.Trimmed)
-	}
-	if err != nil {
-		return &atPosition{position: e.Position, err: err}
-	}
-	rec.Head, rec.Updated = e.Position, e.Time
-	return nil
+	return storeError(it.Error())
 }
 
 // Open implements persistence.Log.

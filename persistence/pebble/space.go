@@ -80,7 +80,7 @@ func (s *space) admit(n int) error {
 func (s *space) marksLocked() (stop, resume int64) {
 	stop = s.policy.StopBytes
 	if stop <= 0 {
-		stop = defaultMark(int64(s.usage.TotalBytes))
+		stop = DefaultStopBytes(int64(s.usage.TotalBytes))
 	}
 	if resume = s.policy.ResumeBytes; resume <= 0 {
 		resume = stop + stop/4

@@ -3,8 +3,10 @@ package pebble
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -17,6 +19,8 @@ type stopper struct {
 	log  *zap.Logger
 	dir  string
 	exit func(code int)
+	// checkpoint is the folder of the checkpoint that is being made; nil for none.
+	checkpoint atomic.Pointer[string]
 
 	once sync.Once
 }
@@ -81,6 +85,9 @@ func vital(name string) bool {
 }
 
 func (s *stopFS) wrap(f vfs.File, name string, err error) (vfs.File, error) {
+	if s.foreign(name) {
+		return f, err
+	}
 	if err != nil && strings.HasSuffix(name, ".log") {
 		s.stopper.stop("create "+s.PathBase(name), err)
 	}
@@ -88,6 +95,13 @@ func (s *stopFS) wrap(f vfs.File, name string, err error) (vfs.File, error) {
 		return nil, s.pause(err)
 	}
 	return &stopFile{File: f, fs: s, name: name}, nil
+}
+
+// foreign reports whether a file is of the checkpoint that is being made, which
+// nothing hangs on.
+func (s *stopFS) foreign(name string) bool {
+	dir := s.stopper.checkpoint.Load()
+	return dir != nil && strings.HasPrefix(name, *dir)
 }
 
 // pause notes a full disk and holds the caller back.
@@ -111,7 +125,11 @@ func (s *stopFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.Op
 
 func (s *stopFS) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	f, err := s.FS.ReuseForWrite(old, name, c)
-	return s.wrap(f, name, err)
+	f, err = s.wrap(f, name, err)
+	if w, ok := f.(*stopFile); ok {
+		w.filled = math.MaxInt64
+	}
+	return f, err
 }
 
 func (s *stopFS) OpenDir(name string) (vfs.File, error) {
@@ -126,6 +144,11 @@ type stopFile struct {
 	vfs.File
 	fs   *stopFS
 	name string
+
+	// Of a write-ahead log, which one goroutine at a time writes from its
+	// beginning: where the next byte goes, up to where the file was extended, and up
+	// to where it is filled with what was written. A file that was a log before is full.
+	at, extended, filled int64
 }
 
 func (f *stopFile) stopAt(what string, err error) error {
@@ -136,8 +159,37 @@ func (f *stopFile) stopAt(what string, err error) error {
 }
 
 func (f *stopFile) Write(b []byte) (int, error) {
+	f.fill(int64(len(b)))
 	n, err := f.File.Write(b)
+	f.at += int64(n)
 	return n, f.written(err)
+}
+
+// fillStep is how much of a write-ahead log is filled with zeros at a time.
+const fillStep = 1 << 20
+
+var zeros [fillStep]byte
+
+// fill writes zeros where the next n bytes of a new write-ahead log go, and some
+// way further. A sync after a write to blocks that were only reserved has to wait
+// for the file system's journal, which notes that they are in use now; after a write
+// to blocks that were written once it has not. So one sync in each step waits. It
+// is an optimisation: when it fails, the log is as it was.
+func (f *stopFile) fill(n int64) {
+	if f.at+n <= f.filled || f.at+n > f.extended {
+		return
+	}
+	from := max(f.at, f.filled)
+	to := min((f.at+n+fillStep-1)/fillStep*fillStep, f.extended)
+	f.filled = to
+	for from < to {
+		m, err := f.File.WriteAt(zeros[:min(to-from, fillStep)], from)
+		if err != nil {
+			f.filled = math.MaxInt64
+			return
+		}
+		from += int64(m)
+	}
 }
 
 func (f *stopFile) WriteAt(b []byte, at int64) (int, error) {
@@ -152,6 +204,7 @@ func (f *stopFile) WriteAt(b []byte, at int64) (int, error) {
 func (f *stopFile) Preallocate(offset, length int64) error {
 	if fd := f.Fd(); fd != vfs.InvalidFd && strings.HasSuffix(f.name, ".log") {
 		if extend(fd, offset, length) == nil {
+			f.extended = offset + length
 			return nil
 		}
 	}

@@ -49,7 +49,8 @@ func holdLog(dir string) {
 	os.Exit(0)
 }
 
-// writeUntilTheDiskFails appends until the 20th operation of the kind fails,
+// writeUntilTheDiskFails appends until the 10th operation of the kind fails (later
+// ones may go to a file that is used again, which errorfs does not watch),
 // acknowledging each append on the standard output. Errors are no end: the
 // process must be ended.
 func writeUntilTheDiskFails(dir, kind string) {
@@ -57,8 +58,8 @@ func writeUntilTheDiskFails(dir, kind string) {
 	files := errorfs.Wrap(vfs.Default, errorfs.InjectorFunc(func(op errorfs.Op) error {
 		hit := kind == "fsync" && isSync(op.Kind) && strings.HasSuffix(op.Path, ".log") ||
 			kind == "write" && isWrite(op.Kind) && strings.HasSuffix(op.Path, ".log") ||
-			kind == "manifest" && isSync(op.Kind) && strings.Contains(op.Path, "MANIFEST") && count.Load() > 0
-		if hit && count.Add(1) >= 20 || hit && kind == "manifest" {
+			kind == "manifest" && isSync(op.Kind) && strings.Contains(op.Path, "MANIFEST") && count.Load() > 20
+		if hit && count.Add(1) >= 10 || hit && kind == "manifest" {
 			return syscall.EIO
 		}
 		if kind == "manifest" && strings.HasSuffix(op.Path, ".log") {

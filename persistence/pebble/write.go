@@ -156,6 +156,8 @@ func putBatch(write *pebble.Batch, before persistence.Record, b *persistence.Bat
 // caller holds the locks of the documents concerned. The commit that it
 // returns ends with land.
 func (l *Log) apply(write *pebble.Batch) (*commit, error) {
+	l.commits.RLock()
+	defer l.commits.RUnlock()
 	if fault.Active(fault.AckBeforeSync) {
 		return &commit{done: make(chan struct{})}, l.db.Apply(write, pebble.NoSync)
 	}
@@ -163,6 +165,16 @@ func (l *Log) apply(write *pebble.Batch) (*commit, error) {
 		return nil, fmt.Errorf("%w: %w", persistence.ErrUnknown, flat{err})
 	}
 	return &commit{done: make(chan struct{})}, nil
+}
+
+// applyLater is apply for a write that is durable when the next one is.
+func (l *Log) applyLater(write *pebble.Batch) error {
+	l.commits.RLock()
+	defer l.commits.RUnlock()
+	if err := l.db.Apply(write, pebble.NoSync); err != nil {
+		return fmt.Errorf("%w: %w", persistence.ErrUnknown, flat{err})
+	}
+	return nil
 }
 
 // land waits until a write is durable. When that fails nothing is known about
@@ -222,9 +234,9 @@ func (l *Log) changed(ctx context.Context, name string, rule func(persistence.Re
 	}
 	if onlyTrimmed(d.record, after) {
 		defer d.mu.Unlock()
-		if err := l.db.Apply(write, pebble.NoSync); err != nil {
+		if err := l.applyLater(write); err != nil {
 			d.loaded = false
-			return after, fmt.Errorf("%w: %w", persistence.ErrUnknown, flat{err})
+			return after, err
 		}
 		d.record = after
 		return after, write.Close()

@@ -37,7 +37,7 @@ func RunReleases(t *testing.T, newStore func(t testing.TB) Reopen) {
 }
 
 func run(t *testing.T, newStore func(t testing.TB) Reopen, second []check) {
-	for _, group := range [][]check{second, appendChecks, claimChecks, readChecks, trimChecks, pointerChecks, eraseChecks, nameChecks, listChecks, adoptChecks, resetChecks, lifeChecks, concurrencyChecks} {
+	for _, group := range [][]check{second, appendChecks, claimChecks, readChecks, trimChecks, pointerChecks, eraseChecks, nameChecks, listChecks, receiveChecks, resetChecks, lifeChecks, concurrencyChecks} {
 		runChecks(t, newStore, group)
 	}
 	t.Run("Model", func(t *testing.T) { checkModel(t, newStore) })

@@ -8,9 +8,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"syscall"
 	"testing"
 	"time"
 
@@ -23,27 +20,7 @@ import (
 // no losses, and it goes on when there is room.
 func TestDiskFull(t *testing.T) {
 	testpg.Need(t)
-	// Not t.TempDir: the server's user must be able to get there.
-	dir, err := os.MkdirTemp("", "ysync-disk-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.Remove(dir) })
-	const size = 160 << 20
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", fmt.Sprint("size=", size), "tmpfs", dir).CombinedOutput(); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("a small disk cannot be mounted: %v: %s", err, out)
-		}
-		t.Skipf("NOT RUN: a small disk cannot be mounted: %v: %s", err, out)
-	}
-	t.Cleanup(func() {
-		if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil {
-			t.Errorf("umount: %v: %s", err, out)
-		}
-	})
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	dir := testpg.SmallDisk(t, 160<<20)
 	server := testpg.StartIn(t, dir, "min_wal_size=32MB", "max_wal_size=32MB", "restart_after_crash=on")
 	url := server.Database(t)
 	l := mustOpen(t, postgres.Options{URL: url, Patience: 100 * time.Millisecond})
@@ -56,8 +33,8 @@ func TestDiskFull(t *testing.T) {
 	if err := a.append(ctx, "first"); err != nil {
 		t.Fatal(err)
 	}
-	ballast := filepath.Join(dir, "ballast")
-	if err := fillUp(ballast, 24<<20, dir); err != nil {
+	ballast, err := testpg.FillUp(dir, 24<<20)
+	if err != nil {
 		t.Fatal(err)
 	}
 	refused := false
@@ -95,17 +72,4 @@ func TestDiskFull(t *testing.T) {
 		t.Fatalf("with room again: %v", err)
 	}
 	a.audit(t, l)
-}
-
-// fillUp writes a file that leaves so many bytes of its disk.
-func fillUp(name string, leave uint64, dir string) error {
-	var disk syscall.Statfs_t
-	if err := syscall.Statfs(dir, &disk); err != nil {
-		return err
-	}
-	free := disk.Bavail * uint64(disk.Bsize)
-	if free <= leave {
-		return nil
-	}
-	return os.WriteFile(name, make([]byte, free-leave), 0o600)
 }

@@ -79,6 +79,31 @@ func TestAppendThatWaitsBehindAClaimIsFenced(t *testing.T) {
 	if got := updates(t, l, "a"); len(got) > 0 {
 		t.Errorf("in the log: %q", got)
 	}
+	if now, err := l.Open(t.Context(), "a"); err != nil || now.Head != 0 || now.Owner != "next" {
+		t.Errorf("record: %+v, %v", now, err)
+	}
+}
+
+// Nobody waits here: the claim is long over when the old owner appends.
+func TestAppendOfAnOldClaimChangesNothing(t *testing.T) {
+	url := shared(t).Database(t)
+	old, next := mustOpen(t, postgres.Options{URL: url}), mustOpen(t, postgres.Options{URL: url})
+	r := mustClaim(t, old, "a")
+	if res := put(old, r, "1"); res.Err != nil {
+		t.Fatal(res.Err)
+	}
+	claimed := mustClaim(t, next, "a")
+	for range 3 {
+		if res := put(old, r, "2"); !errors.Is(res.Err, persistence.ErrFenced) {
+			t.Errorf("append: %+v", res)
+		}
+	}
+	if now, err := next.Open(t.Context(), "a"); err != nil || now != claimed {
+		t.Errorf("record: %+v, %v; claimed was %+v", now, err, claimed)
+	}
+	if got := updates(t, next, "a"); len(got) != 1 {
+		t.Errorf("in the log: %q", got)
+	}
 }
 
 // The test above would notice: without the comparison of the epoch the old

@@ -157,12 +157,7 @@ func store(ctx context.Context, conn *pgxpool.Conn, before row, after persistenc
 	var answer pgx.Row
 	switch {
 	case before.id == 0:
-		answer = conn.QueryRow(ctx, insertRow, []byte(after.Document), rand.Int64N(1<<62)+1, stamp,
-			number(after.Generation), number(after.Epoch), after.Owner,
-			number(after.Head), number(after.Trimmed), number(after.Segmented),
-			number(after.Snapshot.Position), after.Snapshot.Key, after.Snapshot.SHA256[:],
-			number(after.Previous.Position), after.Previous.Key, after.Previous.SHA256[:],
-			millisOf(after.Updated), millisOf(after.Tombstone), after.SeedKey)
+		answer = conn.QueryRow(ctx, insertRow, insertArguments(idOf(before), after, stamp)...)
 	case after.Generation != before.Generation:
 		answer = conn.QueryRow(ctx, resetRow, stamp, number(after.Generation), number(after.Epoch), after.Owner,
 			number(after.Head), number(after.Trimmed), number(after.Segmented),
@@ -170,17 +165,44 @@ func store(ctx context.Context, conn *pgxpool.Conn, before row, after persistenc
 			number(after.Previous.Position), after.Previous.Key, after.Previous.SHA256[:],
 			before.id, before.stamp, number(before.Head))
 	default:
-		answer = conn.QueryRow(ctx, updateRow, stamp, number(after.Generation), number(after.Epoch), after.Owner,
-			number(after.Trimmed), number(after.Segmented),
-			number(after.Snapshot.Position), after.Snapshot.Key, after.Snapshot.SHA256[:],
-			number(after.Previous.Position), after.Previous.Key, after.Previous.SHA256[:],
-			millisOf(after.Tombstone), after.SeedKey, before.id, before.stamp)
+		answer = conn.QueryRow(ctx, updateRow, updateArguments(before, after, stamp)...)
 	}
 	r, err := scanRow(answer)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return r, false, nil
 	}
 	return r, err == nil, err
+}
+
+// idOf is the id of a row, or one for a row that is to be made.
+func idOf(r row) int64 {
+	if r.id == 0 {
+		return rand.Int64N(1<<62) + 1
+	}
+	return r.id
+}
+
+// insertArguments are those of insertRow.
+func insertArguments(id int64, after persistence.Record, stamp int64) []any {
+	return []any{
+		[]byte(after.Document), id, stamp,
+		number(after.Generation), number(after.Epoch), after.Owner,
+		number(after.Head), number(after.Trimmed), number(after.Segmented),
+		number(after.Snapshot.Position), after.Snapshot.Key, after.Snapshot.SHA256[:],
+		number(after.Previous.Position), after.Previous.Key, after.Previous.SHA256[:],
+		millisOf(after.Updated), millisOf(after.Tombstone), after.SeedKey,
+	}
+}
+
+// updateArguments are those of updateRow.
+func updateArguments(before row, after persistence.Record, stamp int64) []any {
+	return []any{
+		stamp, number(after.Generation), number(after.Epoch), after.Owner,
+		number(after.Trimmed), number(after.Segmented),
+		number(after.Snapshot.Position), after.Snapshot.Key, after.Snapshot.SHA256[:],
+		number(after.Previous.Position), after.Previous.Key, after.Previous.SHA256[:],
+		millisOf(after.Tombstone), after.SeedKey, before.id, before.stamp,
+	}
 }
 
 type rule func(persistence.Record) (persistence.Record, error)

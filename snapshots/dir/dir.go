@@ -50,6 +50,10 @@ type Store struct {
 	// busy holds the keys that a Put or Delete is working on. Waiting for one
 	// means waiting for its channel to close.
 	busy map[string]chan struct{}
+	// holds counts the calls of Hold that were not released; held is closed
+	// when none is left, and nil while there is none.
+	holds int
+	held  chan struct{}
 }
 
 var _ snapshots.Store = (*Store)(nil)
@@ -306,6 +310,9 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 	if err := checkKey(key); err != nil {
 		return err
 	}
+	if err := s.deletable(ctx); err != nil {
+		return err
+	}
 	release, err := s.acquire(ctx, key)
 	if err != nil {
 		return err
@@ -321,6 +328,41 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 		return fmt.Errorf("delete %s: %w", key, err)
 	}
 	return nil
+}
+
+// Hold makes every Delete wait until release is called: what is listed meanwhile
+// stays. Release may be called once.
+func (s *Store) Hold() (release func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.holds++; s.holds == 1 {
+		s.held = make(chan struct{})
+	}
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.holds--; s.holds == 0 {
+			close(s.held)
+			s.held = nil
+		}
+	}
+}
+
+// deletable waits until nobody holds the files.
+func (s *Store) deletable(ctx context.Context) error {
+	for {
+		s.mu.Lock()
+		held := s.held
+		s.mu.Unlock()
+		if held == nil {
+			return nil
+		}
+		select {
+		case <-held:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // acquire waits until no other Put or Delete works on key, and claims it.

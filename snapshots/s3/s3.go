@@ -224,9 +224,14 @@ func (o Options) calculation() aws.RequestChecksumCalculation {
 	return aws.RequestChecksumCalculationWhenSupported
 }
 
+// idleConnections is how many connections wait for more to do. It is more than
+// any work here asks for at a time, so that none is made for one request alone.
+const idleConnections = 64
+
 func newClient(ctx context.Context, o Options) (*sdk.Client, error) {
 	transport := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
 		t.ResponseHeaderTimeout = answerWithin
+		t.MaxIdleConnsPerHost = idleConnections
 	})
 	load := []func(*config.LoadOptions) error{
 		config.WithHTTPClient(transport),

@@ -39,7 +39,7 @@ func (r *Replica) Content(form, name, typ string) (vectors.Value, error) {
 	}
 	switch form {
 	case "json":
-		return fromValue(t.JSON()), nil
+		return FromValue(t.JSON()), nil
 	case "deep":
 		return deep(t), nil
 	case "delta":
@@ -79,7 +79,7 @@ func deep(v crdt.Value) vectors.Value {
 	case crdt.KindArray:
 		list := vectors.MakeList()
 		for e := range v.Array().Values() {
-			list.List = append(list.List, fromValue(e))
+			list.List = append(list.List, FromValue(e))
 		}
 		return tag("array", vectors.Field{Key: "v", Value: list})
 	case crdt.KindMap:
@@ -92,7 +92,7 @@ func deep(v crdt.Value) vectors.Value {
 	case crdt.KindXMLElement:
 		attrs := vectors.MakeObject()
 		for key, e := range v.XMLElement().Attrs() {
-			attrs.Fields = append(attrs.Fields, vectors.Field{Key: key, Value: fromValue(e)})
+			attrs.Fields = append(attrs.Fields, vectors.Field{Key: key, Value: FromValue(e)})
 		}
 		return tag("xmlelement", vectors.Field{Key: "tag", Value: vectors.MakeString(v.XMLElement().Tag())},
 			vectors.Field{Key: "attrs", Value: attrs}, deepChildren(v.XMLFragment()))
@@ -104,7 +104,7 @@ func deepText(t crdt.Text) []vectors.Field {
 	out := []vectors.Field{{Key: "d", Value: fromDelta(t.Delta())}}
 	attrs := vectors.MakeObject()
 	for key, e := range t.Attrs() {
-		attrs.Fields = append(attrs.Fields, vectors.Field{Key: key, Value: fromValue(e)})
+		attrs.Fields = append(attrs.Fields, vectors.Field{Key: key, Value: FromValue(e)})
 	}
 	if len(attrs.Fields) > 0 {
 		out = append(out, vectors.Field{Key: "attrs", Value: attrs})
@@ -115,7 +115,7 @@ func deepText(t crdt.Text) []vectors.Field {
 func deepMap(m crdt.Map) vectors.Value {
 	out := vectors.MakeObject()
 	for key, e := range m.All() {
-		out.Fields = append(out.Fields, vectors.Field{Key: key, Value: fromValue(e)})
+		out.Fields = append(out.Fields, vectors.Field{Key: key, Value: FromValue(e)})
 	}
 	return out
 }
@@ -123,7 +123,7 @@ func deepMap(m crdt.Map) vectors.Value {
 func deepChildren(f crdt.XMLFragment) vectors.Field {
 	list := vectors.MakeList()
 	for e := range f.Children() {
-		list.List = append(list.List, fromValue(e))
+		list.List = append(list.List, FromValue(e))
 	}
 	return vectors.Field{Key: "c", Value: list}
 }
@@ -134,7 +134,7 @@ func fromDelta(d crdt.Delta) vectors.Value {
 		var f vectors.Field
 		switch op.Kind {
 		case crdt.DeltaInsert:
-			f = vectors.Field{Key: "insert", Value: fromValue(op.Insert)}
+			f = vectors.Field{Key: "insert", Value: FromValue(op.Insert)}
 		case crdt.DeltaRetain:
 			f = vectors.Field{Key: "retain", Value: vectors.MakeNumber(float64(op.Len))}
 		case crdt.DeltaDelete:
@@ -144,7 +144,7 @@ func fromDelta(d crdt.Delta) vectors.Value {
 		if len(op.Attrs) > 0 {
 			attrs := vectors.MakeObject()
 			for _, f := range op.Attrs {
-				attrs.Fields = append(attrs.Fields, vectors.Field{Key: f.Key, Value: fromValue(f.Value)})
+				attrs.Fields = append(attrs.Fields, vectors.Field{Key: f.Key, Value: FromValue(f.Value)})
 			}
 			v.Fields = append(v.Fields, vectors.Field{Key: "attributes", Value: attrs})
 		}
@@ -166,7 +166,7 @@ func fromOther(v crdt.Value) vectors.Value {
 		vectors.Field{Key: "shouldLoad", Value: boolean(s.ShouldLoad)},
 	)
 	if !s.Meta.IsUndefined() && !s.Meta.IsNull() {
-		doc.Fields = append(doc.Fields, vectors.Field{Key: "meta", Value: fromValue(s.Meta)})
+		doc.Fields = append(doc.Fields, vectors.Field{Key: "meta", Value: FromValue(s.Meta)})
 	}
 	return vectors.MakeObject(vectors.Field{Key: "$doc", Value: doc})
 }

@@ -9,13 +9,23 @@ import (
 
 // edit does one recorded edit in a transaction.
 func (r *Replica) edit(tx *crdt.Txn, op vectors.Op) error {
-	t, err := r.resolve(op.At)
+	t, err := r.Resolve(op.At)
 	if err != nil {
 		return err
 	}
 	kind, ok := t.TypeKind()
 	if !ok {
 		return fmt.Errorf("replica: no type at %s", vectors.MakeList(op.At...))
+	}
+	switch op.O {
+	case "load":
+		child(t, op).LoadSubdoc(tx)
+		return nil
+	case "destroy":
+		child(t, op).ResetSubdoc(tx)
+		return nil
+	case "clone":
+		return r.clone(tx, t, op)
 	}
 	switch kind {
 	case crdt.KindText, crdt.KindXMLText:
@@ -30,9 +40,33 @@ func (r *Replica) edit(tx *crdt.Txn, op vectors.Op) error {
 	return fmt.Errorf("replica: cannot edit a type of kind %d", kind)
 }
 
-// resolve follows a path: the name of a root, then indices, keys and names of
+func child(t crdt.Value, op vectors.Op) crdt.Value {
+	if m := t.Map(); m.Valid() {
+		return m.At(op.K)
+	}
+	return t.Array().At(op.I)
+}
+
+// clone inserts a copy of the type at op.From.
+func (r *Replica) clone(tx *crdt.Txn, t crdt.Value, op vectors.Op) error {
+	from, err := r.Resolve(op.From)
+	if err != nil {
+		return err
+	}
+	switch {
+	case t.Map().Valid():
+		t.Map().Set(tx, op.K, from.Clone())
+	case t.Array().Valid():
+		t.Array().Insert(tx, op.I, from.Clone())
+	default:
+		t.XMLFragment().Insert(tx, op.I, from.Clone())
+	}
+	return nil
+}
+
+// Resolve follows a path: the name of a root, then indices, keys and names of
 // attributes. An index into a text counts its embedded values.
-func (r *Replica) resolve(path []vectors.Value) (crdt.Value, error) {
+func (r *Replica) Resolve(path []vectors.Value) (crdt.Value, error) {
 	if len(path) == 0 {
 		return crdt.Undefined(), fmt.Errorf("replica: empty path")
 	}
@@ -154,8 +188,6 @@ func editMap(tx *crdt.Txn, m crdt.Map, op vectors.Op) error {
 		m.Delete(tx, op.K)
 	case "clear":
 		m.Clear(tx)
-	case "load":
-		m.At(op.K).LoadSubdoc(tx)
 	default:
 		return unknown(op)
 	}

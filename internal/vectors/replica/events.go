@@ -62,7 +62,7 @@ func event(root string, e *crdt.Event) vectors.Value {
 	kind, _ := e.Target().TypeKind()
 	path := vectors.MakeList()
 	for _, step := range e.Path() {
-		path.List = append(path.List, fromValue(step))
+		path.List = append(path.List, FromValue(step))
 	}
 	out := vectors.MakeObject(
 		vectors.Field{Key: "root", Value: vectors.MakeString(root)},
@@ -93,7 +93,7 @@ func fromOld(v crdt.Value) vectors.Value {
 	if kind, ok := v.TypeKind(); ok {
 		return vectors.MakeObject(vectors.Field{Key: "$y", Value: vectors.MakeString(typeNames[kind])})
 	}
-	return fromValue(v)
+	return FromValue(v)
 }
 
 func fromList(ops []crdt.ListOp) vectors.Value {
@@ -104,7 +104,7 @@ func fromList(ops []crdt.ListOp) vectors.Value {
 		case crdt.DeltaInsert:
 			f = vectors.Field{Key: "insert", Value: vectors.MakeList()}
 			for _, v := range op.Insert {
-				f.Value.List = append(f.Value.List, fromValue(v))
+				f.Value.List = append(f.Value.List, FromValue(v))
 			}
 		case crdt.DeltaRetain:
 			f = vectors.Field{Key: "retain", Value: vectors.MakeNumber(float64(op.Len))}

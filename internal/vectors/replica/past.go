@@ -48,19 +48,19 @@ func (r *Replica) ContentAt(version int, s []byte, name, typ string) (vectors.Va
 	case crdt.KindMap, crdt.KindXMLHook:
 		out := vectors.MakeObject()
 		for key, e := range t.Map().AllAt(snap) {
-			out.Fields = append(out.Fields, vectors.Field{Key: key, Value: fromValue(e)})
+			out.Fields = append(out.Fields, vectors.Field{Key: key, Value: FromValue(e)})
 		}
 		return out, nil
 	case crdt.KindArray:
 		out := vectors.MakeList()
 		for e := range t.Array().ValuesAt(snap) {
-			out.List = append(out.List, fromValue(e))
+			out.List = append(out.List, FromValue(e))
 		}
 		return out, nil
 	case crdt.KindXMLFragment, crdt.KindXMLElement:
 		out := vectors.MakeList()
 		for e := range t.XMLFragment().ChildrenAt(snap) {
-			out.List = append(out.List, fromValue(e))
+			out.List = append(out.List, FromValue(e))
 		}
 		return out, nil
 	}
@@ -74,7 +74,7 @@ func (r *Replica) JSONAt(version int, s []byte, name string) (vectors.Value, err
 		return vectors.Value{}, err
 	}
 	t, err := r.root(name, "")
-	return fromValue(t.JSONAt(snap)), err
+	return FromValue(t.JSONAt(snap)), err
 }
 
 // DeltaBetween is a text at two encoded snapshots together.

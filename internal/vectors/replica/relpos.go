@@ -13,7 +13,7 @@ func (r *Replica) RelPos(name, typ string, path []vectors.Value, index, assoc in
 	if _, err := r.root(name, typ); err != nil {
 		return crdt.RelativePosition{}, err
 	}
-	t, err := r.resolve(append([]vectors.Value{vectors.MakeString(name)}, path...))
+	t, err := r.Resolve(append([]vectors.Value{vectors.MakeString(name)}, path...))
 	if err != nil {
 		return crdt.RelativePosition{}, err
 	}

@@ -101,6 +101,10 @@ func (r *Replica) EditEach(origin any, next func() (vectors.Op, bool)) ([]Emitte
 	return r.emitted(c, true), nil
 }
 
+// Emitted is what the document emits for a local commit, nil for none, and for
+// those that follow from it.
+func (r *Replica) Emitted(c *crdt.Commit) []Emitted { return r.emitted(c, true) }
+
 func (r *Replica) emitted(c *crdt.Commit, local bool) []Emitted {
 	var out []Emitted
 	for ; c != nil; c, local = c.Next(), true {

@@ -58,15 +58,15 @@ func structContent(s *crdt.Struct) vectors.Value {
 	case crdt.ContentAny, crdt.ContentJSON:
 		out := vectors.MakeList()
 		for _, v := range s.Values {
-			out.List = append(out.List, fromValue(v))
+			out.List = append(out.List, FromValue(v))
 		}
 		return out
 	case crdt.ContentBinary, crdt.ContentEmbed, crdt.ContentDoc:
-		return fromValue(s.Values[0])
+		return FromValue(s.Values[0])
 	case crdt.ContentFormat:
 		return vectors.MakeObject(
 			vectors.Field{Key: "key", Value: vectors.MakeString(s.Name)},
-			vectors.Field{Key: "value", Value: fromValue(s.Values[0])})
+			vectors.Field{Key: "value", Value: FromValue(s.Values[0])})
 	case crdt.ContentType:
 		out := vectors.MakeObject(vectors.Field{Key: "type", Value: vectors.MakeString(typeNames[s.Type])})
 		if s.Name != "" {

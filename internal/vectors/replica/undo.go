@@ -31,7 +31,7 @@ type Undo struct {
 func (r *Replica) NewUndo(o UndoOptions) (*Undo, error) {
 	var scope []crdt.Scope
 	for _, name := range o.Scope {
-		s, err := r.scope(name)
+		s, err := r.Scope(vectors.MakeString(name))
 		if err != nil {
 			return nil, err
 		}
@@ -53,8 +53,12 @@ func (r *Replica) NewUndo(o UndoOptions) (*Undo, error) {
 	return u, nil
 }
 
-func (r *Replica) scope(name string) (crdt.Scope, error) {
-	v, err := r.root(name, "")
+// Scope is the type at a path, or without one the document, for an undo manager.
+func (r *Replica) Scope(path ...vectors.Value) (crdt.Scope, error) {
+	if len(path) == 0 {
+		return r.Doc, nil
+	}
+	v, err := r.Resolve(path)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +72,7 @@ func (r *Replica) scope(name string) (crdt.Scope, error) {
 	case crdt.KindXMLFragment, crdt.KindXMLElement:
 		return v.XMLFragment(), nil
 	}
-	return nil, fmt.Errorf("replica: root %q cannot be undone", name)
+	return nil, fmt.Errorf("replica: %s cannot be undone", vectors.MakeList(path...))
 }
 
 func (u *Undo) record(e *crdt.StackEvent) {
@@ -126,5 +130,5 @@ func (u *Undo) Do(what string) (popped bool, out []Emitted, err error) {
 	if err != nil {
 		return false, nil, err
 	}
-	return c != nil, u.r.emitted(c, true), nil
+	return c != nil, u.r.Emitted(c), nil
 }

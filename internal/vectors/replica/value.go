@@ -159,8 +159,8 @@ func toDelta(list vectors.Value) (crdt.Delta, error) {
 	return d, nil
 }
 
-// fromValue writes a value as it was recorded; shared types become dumps.
-func fromValue(v crdt.Value) vectors.Value {
+// FromValue writes a value as it was recorded; shared types become dumps.
+func FromValue(v crdt.Value) vectors.Value {
 	switch v.Kind() {
 	case crdt.ValueUndefined:
 		return vectors.MakeUndefined()
@@ -179,13 +179,13 @@ func fromValue(v crdt.Value) vectors.Value {
 	case crdt.ValueList:
 		out := vectors.MakeList()
 		for e := range v.Elements() {
-			out.List = append(out.List, fromValue(e))
+			out.List = append(out.List, FromValue(e))
 		}
 		return out
 	case crdt.ValueObject:
 		out := vectors.MakeObject()
 		for key, e := range v.Fields() {
-			out.Fields = append(out.Fields, vectors.Field{Key: key, Value: fromValue(e)})
+			out.Fields = append(out.Fields, vectors.Field{Key: key, Value: FromValue(e)})
 		}
 		return out
 	}

@@ -23,7 +23,8 @@ cluster: build ## three nodes with PostgreSQL, Redis and an S3-compatible server
 
 test: prepare ## everything: units, vectors, real clients, browsers, crashes, faults (installs what it needs)
 	@go test -tags $(TAGS) ./...
-	@go test -tags "$(TAGS) faults" -run PowerLossFindsPlantedBugs ./internal/crashtest
+	@cd deploy && go test ./...
+	@go test -tags "$(TAGS) faults" -run FindsPlantedBugs ./internal/crashtest ./persistence/memory ./persistence/pebble
 
 prepare:
 	@.ci/prepare
@@ -62,5 +63,5 @@ stores: ## the stores of other servers, made anew by their own packages, one of 
 	@cd internal/migrate && npm ci --no-audit --no-fund --loglevel=error >/dev/null
 	@go test -count=1 -tags native -run 'Fresh|Stores' -v ./internal/migrate | grep -v '^=== '
 
-faults: ## power losses and failing disks, with planted bugs that have to be caught
-	@go test -count=1 -tags faults ./internal/crashtest ./persistence/pebble ./snapshots/... -run 'Power|Fault'
+faults: ## power losses, failing disks and paused owners, with planted bugs that have to be caught
+	@go test -count=1 -tags faults ./internal/crashtest ./persistence/... ./snapshots/... -run 'Power|Fault|Paused'

@@ -87,7 +87,8 @@ var places = map[string]place{
 	"internal/bench":     {7, nil},
 
 	"internal/devcluster": {7, nil},
-	"internal/benchcrdt": {7, nil},
+	"deploy":              {7, nil},
+	"internal/benchcrdt":  {7, nil},
 }
 
 // child reports whether one package may import another of its own rank: a

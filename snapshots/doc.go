@@ -78,4 +78,14 @@
 // IDs, each with its subject as a string; then the number of other client IDs,
 // each with a number of ranges of clocks: from, to (exclusive), who delivered
 // them. Numbers are uvarints.
+//
+// # Retired clients
+//
+// A generation that a reset began has a file with the clients of all before it,
+// in the same envelope with the magic "YSYNCRET". Header: string document, uvarint
+// generation and epoch, varint time and string author of the reset, uvarint number
+// of clients, raw size and stored size, and the digest of the raw body. Body: the
+// client IDs in ascending order, each as a uvarint less the one before. Beside it
+// stand a segment (0, 1] and a snapshot at 1 with the content. Of several such files
+// that of the newest epoch counts: the others are of resets that were cut off.
 package snapshots

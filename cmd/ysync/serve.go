@@ -171,7 +171,7 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 		defer links.Close()
 	}
 	server, err := gateway.New(gateway.Options{
-		API:            operations,
+		API:            forward(operations, nodes, logger),
 		Hub:            h,
 		Documents:      documents,
 		Auth:           access,
@@ -324,10 +324,10 @@ func (p *ports) about() (fields []zap.Field) {
 func (c *serveCmd) node(p *ports) cluster.Node {
 	n := cluster.Node{
 		Boot: bootID(), Name: c.name(), Relay: p.relay.advertise, Weight: c.NodeWeight,
-		Version: thisBuild().Version, Client: p.clients.Addr().String(),
+		Version: thisBuild().Version, Client: reached(p.clients, p.relay.advertise),
 	}
 	if p.operations != nil {
-		n.Operations = p.operations.Addr().String()
+		n.Operations = reached(p.operations, p.relay.advertise)
 	}
 	return n
 }

@@ -58,6 +58,34 @@ func TestManyKills(t *testing.T) {
 	}
 }
 
+// TestManyKillsAtPoints kills the server CRASH_KILLS times (200) at the steps of
+// snapshots and trims, beginning with the seed CRASH_SEED.
+func TestManyKillsAtPoints(t *testing.T) {
+	kills, seed := int(number(t, "CRASH_KILLS", 200)), number(t, "CRASH_SEED", uint64(time.Now().UnixNano()))
+	binary := buildServer(t, "-tags", "faults")
+	var total report
+	for done := 0; done < kills; done += killsPerRun {
+		cfg := pointed(binary, t.TempDir(), seed, min(killsPerRun, kills-done))
+		// Every point comes first in some run.
+		first := done / killsPerRun % len(storedPoints)
+		cfg.points = append(storedPoints[first:len(storedPoints):len(storedPoints)], storedPoints[:first]...)
+		r, err := run(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("seed %d: %v", seed, r)
+		for _, f := range r.faults {
+			t.Error(f)
+		}
+		if t.Failed() {
+			return
+		}
+		total.add(r)
+		seed++
+	}
+	t.Logf("in all: %v", total)
+}
+
 // TestPlantedBugsAreCaught runs servers with a known bug until the audit finds
 // fault, which it has to within 80 kills.
 func TestPlantedBugsAreCaught(t *testing.T) {
@@ -94,5 +122,6 @@ func (r *report) add(o report) {
 	r.acked += o.acked
 	r.damaged += o.damaged
 	r.fallbacks += o.fallbacks
+	r.moments += o.moments
 	r.faults = append(r.faults, o.faults...)
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"ysync/internal/fault"
 	"ysync/snapshots"
 )
 
@@ -30,17 +31,22 @@ type config struct {
 	// damage is how many kills in a hundred damage a snapshot.
 	damage int
 	env    []string
+	// points are the steps at which the server is killed, one after the other; at
+	// random moments when there are none. They need a server with faults.
+	points []fault.Point
 }
 
 // report is what a run did and found.
 type report struct {
 	crashes, starts, edits, acked, damaged, fallbacks int
-	faults                                            []string
+	// moments were restored from the disk and compared.
+	moments int
+	faults  []string
 }
 
 func (r report) String() string {
-	return fmt.Sprintf("%d crashes (%d while starting), %d edits, %d acknowledged, %d snapshots damaged, %d fallbacks, %d faults",
-		r.crashes, r.starts, r.edits, r.acked, r.damaged, r.fallbacks, len(r.faults))
+	return fmt.Sprintf("%d crashes (%d while starting), %d edits, %d acknowledged, %d snapshots damaged, %d fallbacks, %d moments restored, %d faults",
+		r.crashes, r.starts, r.edits, r.acked, r.damaged, r.fallbacks, r.moments, len(r.faults))
 }
 
 const (
@@ -60,13 +66,14 @@ type harness struct {
 	gate    *gate
 	names   []string
 	touched map[string]bool // documents of which a snapshot was damaged
+	pasts   map[string]*past
 	report  report
 }
 
 func newHarness(cfg config) *harness {
 	h := &harness{
 		config: cfg, rng: rand.New(rand.NewPCG(cfg.seed, 0)), ledger: newLedger(), gate: newGate(),
-		touched: make(map[string]bool),
+		touched: make(map[string]bool), pasts: make(map[string]*past),
 	}
 	for i := range cfg.documents {
 		h.names = append(h.names, fmt.Sprintf("crash/%d/document %d", cfg.seed, i))
@@ -82,7 +89,11 @@ func run(ctx context.Context, cfg config) (report, error) {
 	defer cancel()
 	drain := make(chan struct{})
 	done := startWriters(ctx, cfg, h.names, h.ledger, h.gate, drain)
-	err := h.kills(ctx)
+	kill := h.kills
+	if len(cfg.points) > 0 {
+		kill = h.killsAtPoints
+	}
+	err := kill(ctx)
 	if err == nil && !h.ledger.broken() {
 		err = h.finish(ctx, drain, done)
 	}
@@ -90,6 +101,7 @@ func run(ctx context.Context, cfg config) (report, error) {
 	<-done
 	r := h.ledger.report()
 	r.crashes, r.starts, r.damaged, r.fallbacks = h.report.crashes, h.report.starts, h.report.damaged, h.report.fallbacks
+	r.moments = h.report.moments
 	return r, err
 }
 

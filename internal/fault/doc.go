@@ -8,6 +8,9 @@
 //	if fault.Active(fault.AckBeforeSync) {
 //		…
 //	}
+//
+// In such a build a process can also be made to die at a point that it comes to:
+// YSYNC_FAULT_POINT names it. See Reach.
 package fault
 
 // Name is a bug that can be planted.
@@ -25,6 +28,8 @@ const (
 	TrimTooEarly Name = "trim-too-early"
 	// DropPending leaves pending blocks and deletes out of snapshots.
 	DropPending Name = "drop-pending"
+	// IgnoreEpoch lets the log take appends under any claim.
+	IgnoreEpoch Name = "ignore-epoch"
 )
 
 // Variable is the environment variable that names the bug to plant.

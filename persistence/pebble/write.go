@@ -102,7 +102,14 @@ func (l *Log) prepare(batches []persistence.Batch, results []persistence.Result)
 		}
 		d := l.cache.acquire(b.Document)
 		d.mu.Lock()
-		after, err := l.allowed(d, func(r persistence.Record) (persistence.Record, error) { return r.Appended(b) })
+		after, err := l.allowed(d, func(r persistence.Record) (persistence.Record, error) {
+			if fault.Active(fault.IgnoreEpoch) {
+				unfenced := *b
+				unfenced.Epoch, unfenced.Generation = r.Epoch, r.Generation
+				return r.Appended(&unfenced)
+			}
+			return r.Appended(b)
+		})
 		if err != nil {
 			d.mu.Unlock()
 			l.cache.release(d)
@@ -239,6 +246,7 @@ func (l *Log) changed(ctx context.Context, name string, rule func(persistence.Re
 			return after, err
 		}
 		d.record = after
+		fault.Reach(fault.MidTrim)
 		return after, write.Close()
 	}
 	c, err := l.apply(write)

@@ -33,6 +33,7 @@ var planted = map[string]bug{
 	"trim goes too far":        {"TrimStopsAtPreviousAndSegments", func(l *memory.Log) persistence.Log { return cutting{l} }},
 	"a half batch is taken":    {"AppendRefusesOneBatchAndTakesTheOthers", func(l *memory.Log) persistence.Log { return stubborn{l} }},
 	"erase forgets the name":   {"EraseLeavesATombstone", func(l *memory.Log) persistence.Log { return forgetful{l} }},
+	"reset ignores the head":   {"ResetRefuses", func(l *memory.Log) persistence.Log { return rash{l} }},
 	"list includes after":      {"ListIsOrderedAndPages", func(l *memory.Log) persistence.Log { return repeating{l} }},
 	"contexts are ignored":     {"CancelledContextChangesNothing", func(l *memory.Log) persistence.Log { return deaf{l} }},
 }
@@ -140,6 +141,16 @@ func (l stubborn) Append(ctx context.Context, batches []persistence.Batch) []per
 		}
 	}
 	return res
+}
+
+// rash resets a document wherever its log ends.
+type rash struct{ persistence.Log }
+
+func (l rash) Reset(ctx context.Context, document string, e persistence.Epoch, head persistence.Position, p persistence.Pointer) error {
+	if r, err := l.Open(ctx, document); err == nil && p.Position == persistence.FirstOfReset {
+		head = r.Head
+	}
+	return l.Log.Reset(ctx, document, e, head, p)
 }
 
 // forgetful erases nothing.

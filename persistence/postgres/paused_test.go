@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"ysync/persistence"
+	"ysync/persistence/persistencetest"
 	"ysync/persistence/postgres"
 )
 
@@ -170,5 +171,35 @@ func TestPausedOwner(t *testing.T) {
 	}
 	if slowest > 1500*time.Millisecond {
 		t.Errorf("a claim took %v", slowest)
+	}
+}
+
+// TestPausedOwners plays trials in which owners in two processes stop before any
+// step, while others claim and write.
+func TestPausedOwners(t *testing.T) {
+	url := shared(t).Database(t)
+	logs := []persistence.Log{mustOpen(t, patient(url)), mustOpen(t, patient(url))}
+	const trials = 40
+	seed := uint64(time.Now().UnixNano())
+	counts, err := persistencetest.PausedOwners(logs, trials, seed)
+	if err != nil {
+		t.Error(err)
+	}
+	t.Logf("%d trials from seed %d; overtaken before: %v", trials, seed, counts)
+}
+
+// TestPausedOwnersNotice: without the epoch in the statement the trials find a
+// split write.
+func TestPausedOwnersNotice(t *testing.T) {
+	url := shared(t).Database(t)
+	logs := []persistence.Log{mustOpen(t, patient(url)), mustOpen(t, patient(url))}
+	for _, l := range logs {
+		l.(*postgres.Log).WithoutEpoch()
+	}
+	seed := uint64(time.Now().UnixNano())
+	if _, err := persistencetest.PausedOwners(logs, 40, seed); err == nil {
+		t.Errorf("nothing was found from seed %d", seed)
+	} else {
+		t.Log(err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	planted "ysync/internal/fault"
 	"ysync/persistence"
 )
 
@@ -148,8 +149,8 @@ const updateRow = `UPDATE ysync.documents SET stamp = $1, generation = $2, epoch
 // nothing when an append has moved the head meanwhile.
 const resetRow = `UPDATE ysync.documents SET stamp = $1, generation = $2, epoch = $3, owner = $4,
 	head = $5, trimmed = $6, segmented = $7, snapshot_position = $8, snapshot_key = $9, snapshot_sha256 = $10,
-	previous_position = $11, previous_key = $12, previous_sha256 = $13, updated_ms = NULL
-	WHERE id = $14 AND stamp = $15 AND head = $16 RETURNING ` + columns
+	previous_position = $11, previous_key = $12, previous_sha256 = $13, updated_ms = $14, tombstone_ms = $15, seed_key = $16
+	WHERE id = $17 AND stamp = $18 AND head = $19 RETURNING ` + columns
 
 // store writes a record in the place of the row that it was made from. It
 // reports whether it did: not when somebody else has changed the row since.
@@ -163,7 +164,7 @@ func store(ctx context.Context, conn *pgxpool.Conn, before row, after persistenc
 			number(after.Head), number(after.Trimmed), number(after.Segmented),
 			number(after.Snapshot.Position), after.Snapshot.Key, after.Snapshot.SHA256[:],
 			number(after.Previous.Position), after.Previous.Key, after.Previous.SHA256[:],
-			before.id, before.stamp, number(before.Head))
+			millisOf(after.Updated), millisOf(after.Tombstone), after.SeedKey, before.id, before.stamp, number(before.Head))
 	default:
 		answer = conn.QueryRow(ctx, updateRow, updateArguments(before, after, stamp)...)
 	}
@@ -335,6 +336,7 @@ func (l *Log) Trim(ctx context.Context, name string, e persistence.Epoch, upTo p
 	if err != nil || !moved {
 		return err
 	}
+	planted.Reach(planted.MidTrim)
 	return l.purge(ctx, "trim", r, r.Trimmed)
 }
 

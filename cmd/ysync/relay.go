@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"net"
 
 	"go.uber.org/zap"
 
@@ -69,4 +70,16 @@ func (p relayPort) link(
 		}
 	}()
 	return anywhere{r}, r, nil
+}
+
+// reached is the address that others reach a port by: that of the relay's host
+// where the port listens on every address.
+func reached(port net.Listener, relay string) string {
+	at := port.Addr().(*net.TCPAddr)
+	host, _, err := net.SplitHostPort(relay)
+	if !at.IP.IsUnspecified() || err != nil {
+		return at.String()
+	}
+	_, number, _ := net.SplitHostPort(at.String())
+	return net.JoinHostPort(host, number)
 }

@@ -171,7 +171,7 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 		defer links.Close()
 	}
 	server, err := gateway.New(gateway.Options{
-		API:            forward(operations, nodes, logger),
+		API:            operations,
 		Hub:            h,
 		Documents:      documents,
 		Auth:           access,

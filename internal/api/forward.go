@@ -9,6 +9,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"strings"
+	"time"
 
 	"go.uber.org/zap"
 )
@@ -21,6 +22,9 @@ type Owner func(ctx context.Context, document string) (address string, err error
 // refused, where it arrives: two nodes that have each other for the owner must
 // not send it to and fro.
 const forwarded = "Ysync-Forwarded"
+
+// ownerWithin bounds the search for the owner of a document.
+const ownerWithin = 5 * time.Second
 
 // forward has the owner of the document answer a call that it alone can answer:
 // what changes the document or shows what is in memory. Past states are read
@@ -35,7 +39,9 @@ func (a *API) forward(w http.ResponseWriter, c *call) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	address, err := a.opt.Owner(c.ctx, document)
+	ctx, cancel := context.WithTimeout(c.ctx, ownerWithin)
+	defer cancel()
+	address, err := a.opt.Owner(ctx, document)
 	if err != nil {
 		return false, problem(http.StatusServiceUnavailable, CodeUnavailable, "no node has the document now: "+err.Error())
 	}

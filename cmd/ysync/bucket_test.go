@@ -26,8 +26,8 @@ import (
 // withBucket is a command with the snapshots in a bucket.
 func withBucket(cmd *exec.Cmd, location string) *exec.Cmd {
 	cmd.Env = append(cmd.Env, "YSYNC_SNAPSHOTS="+location)
-	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"} {
-		cmd.Env = append(cmd.Env, name+"="+os.Getenv(name))
+	for name, value := range s3test.Environment() {
+		cmd.Env = append(cmd.Env, name+"="+value)
 	}
 	return cmd
 }
@@ -112,10 +112,23 @@ func TestServeWithPostgresAndBucket(t *testing.T) {
 	refuse("want s3://bucket/prefix", withBucket(command(t, "doc", "list", "--data", second), "bucket"))
 }
 
+// startStore is a store that a test may stop, beside other tests.
+func startStore(t *testing.T) *s3test.Server {
+	t.Helper()
+	s3test.Need(t)
+	s, err := s3test.New(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Kill(t) })
+	return s
+}
+
 // TestServeWhileTheBucketIsAway: editing and starting go on without the store;
 // what it misses is stored when it is back.
 func TestServeWhileTheBucketIsAway(t *testing.T) {
-	store := s3test.Start(t)
+	t.Parallel() // it waits most of the time, as the next one does
+	store := startStore(t)
 	bucket := store.Bucket(t, "away")
 	location := "s3://" + bucket + "?endpoint=" + store.Endpoint
 	data := filepath.Join(t.TempDir(), "data")
@@ -165,7 +178,8 @@ func (s *server) metric(name string) float64 {
 // metric that docs/OPERATIONS.md names rises; it falls when the bucket is back.
 func TestBucketAwayForTheWholeRun(t *testing.T) {
 	const alarm, failures = "ysync_segment_unsegmented_seconds", `ysync_segment_seconds_count{result="failed"}`
-	store := s3test.Start(t)
+	t.Parallel()
+	store := startStore(t)
 	bucket := store.Bucket(t, "gone")
 	cmd := commandFor(t, 5*time.Minute, "serve", "--listen", "127.0.0.1:0", "--ops", "127.0.0.1:0",
 		"--data", filepath.Join(t.TempDir(), "data"), "--segment-interval", "1s", "--snapshot-interval", "1s")

@@ -505,6 +505,7 @@ func TestSeedOnce(t *testing.T) {
 }
 
 func TestEraseUnderClients(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	on(t, func(t *testing.T, s *site) {
 		server := s.serve()
 		readers := []*peer{server.join("gone"), server.join("gone")}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -180,6 +181,10 @@ func TestBackupRefusals(t *testing.T) {
 	refused(exitInUse, "stop the server first", false, filepath.Join(full, "x"))
 
 	dest := filepath.Join(t.TempDir(), "backup")
+	// One that died in its first moment has left no more than this.
+	if err := errors.Join(os.Mkdir(dest, 0o700), os.WriteFile(filepath.Join(dest, "."+backupFile), nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
 	s.back(server, dest)
 	mark := filepath.Join(dest, backupFile)
 	text, err := os.ReadFile(mark)

@@ -162,7 +162,8 @@ func (b *backup) prepare() error {
 		return err
 	}
 	for _, e := range entries {
-		if name := e.Name(); name != "lost+found" {
+		// The mark of a backup that died in its first moment is no file of anybody.
+		if name := e.Name(); name != "lost+found" && name != "."+backupFile {
 			return invalidBackup("it is not empty and no backup: it holds %q", name)
 		}
 	}

@@ -102,7 +102,7 @@ func TestMoveWhileTheServerServes(t *testing.T) {
 	small.must(server, "doc", "erase", "gone", "--yes")
 	small.must(server, "snapshot", "create", "busy0", "--label", "middle")
 	plan.edit(" Call Ann.")
-	if second := large.mustMove(source); !strings.Contains(second, "1 erased there") || !strings.Contains(second, " unchanged") {
+	if second := large.mustMove(source); !strings.Contains(second, "1 erased there") {
 		t.Errorf("the second run: %s", second)
 	}
 	close(stop)

@@ -87,6 +87,7 @@ var places = map[string]place{
 	"internal/bench":     {7, nil},
 
 	"internal/devcluster": {7, nil},
+	"deploy":              {7, nil},
 	"internal/benchcrdt":  {7, nil},
 }
 

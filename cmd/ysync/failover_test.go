@@ -189,3 +189,42 @@ func TestStoppedOwner(t *testing.T) {
 		t.Errorf("a client of another node waited for %v", longest)
 	}
 }
+
+// With Redis gone, an owner that dies is missed all the same. With the database
+// gone, nothing is acknowledged, no connection is lost, and all is taken up again.
+func TestWithoutRedisAndWithoutTheDatabase(t *testing.T) {
+	n := newNodes(t)
+	a, b, c := n.start("a"), n.start("b"), n.start("c")
+	for _, s := range []*server{a, b, c} {
+		s.until("three nodes", members("a", "b", "c"))
+	}
+	crowd := newCrowd(t, "w", 6, a, b)
+	crowd.progress(10)
+	if err := n.redis.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	a.until("Redis is gone", func(st status) bool { return len(st.Degraded) == 1 })
+	crowd.progress(10)
+	if err := c.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	crowd.progress(10)
+	a.until("one was killed", members("a", "b"))
+	if err := n.database.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	a.until("the database is gone too", func(st status) bool { return !st.Cluster.Leased && !st.Cluster.Postgres.Up })
+	if len(a.status().Cluster.Members) != 2 {
+		t.Errorf("with nobody to ask the members are %+v", a.status().Cluster.Members)
+	}
+	if err := n.database.Start(); err != nil {
+		t.Fatal(err)
+	}
+	crowd.progress(10)
+	if err := n.redis.Start(); err != nil {
+		t.Fatal(err)
+	}
+	a.until("all is back", func(st status) bool { return len(st.Degraded) == 0 && len(st.Cluster.Members) == 2 })
+	gaps := crowd.finish(b)
+	t.Logf("longest gaps: median %v, longest %v", gaps[len(gaps)/2], gaps[len(gaps)-1])
+}

@@ -158,7 +158,7 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 	if err != nil {
 		return errors.Join(err, h.Close(ctx))
 	}
-	operations, err := newAPI(h, data, access, policy, logger)
+	operations, err := newAPI(h, data, ports.relay.owners(nodes), access, policy, logger)
 	if err != nil {
 		return errors.Join(err, h.Close(ctx))
 	}
@@ -324,10 +324,10 @@ func (p *ports) about() (fields []zap.Field) {
 func (c *serveCmd) node(p *ports) cluster.Node {
 	n := cluster.Node{
 		Boot: bootID(), Name: c.name(), Relay: p.relay.advertise, Weight: c.NodeWeight,
-		Version: thisBuild().Version, Client: p.clients.Addr().String(),
+		Version: thisBuild().Version, Client: reached(p.clients, p.relay.advertise),
 	}
 	if p.operations != nil {
-		n.Operations = p.operations.Addr().String()
+		n.Operations = reached(p.operations, p.relay.advertise)
 	}
 	return n
 }

@@ -13,7 +13,7 @@ import (
 // CheckedFile is what reading one stored file whole has shown.
 type CheckedFile struct {
 	Object
-	// Kind is "snapshot" or "segment".
+	// Kind is "snapshot", "segment" or "retired".
 	Kind string
 	// From and To are the positions of a segment, (From, To]; of a snapshot To
 	// is its position. Zero when the file cannot be read.
@@ -41,6 +41,9 @@ func (k *Keeper) Check(ctx context.Context, document string) iter.Seq2[CheckedFi
 			case strings.HasSuffix(o.Key, segmentExt):
 				f.Kind = kindSegment
 				f.Err = k.checkSegment(ctx, document, &f)
+			case strings.HasSuffix(o.Key, retiredExt):
+				f.Kind = kindRetired
+				f.Err = k.checkRetired(ctx, document, o)
 			default:
 				continue
 			}
@@ -75,6 +78,15 @@ func (k *Keeper) checkSnapshot(ctx context.Context, document string, f *CheckedF
 		return &FileError{f.Key, corrupt("%v", err)}
 	}
 	return nil
+}
+
+func (k *Keeper) checkRetired(ctx context.Context, document string, o Object) error {
+	place, ok := retiredPlaceOf(o.Key)
+	if !ok {
+		return &FileError{o.Key, corrupt("its name is none of a retired file")}
+	}
+	_, err := k.readRetired(ctx, document, retiredFile{place, o})
+	return err
 }
 
 func (k *Keeper) checkSegment(ctx context.Context, document string, f *CheckedFile) error {

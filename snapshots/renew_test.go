@@ -179,10 +179,15 @@ func TestHistoryAcrossResets(t *testing.T) {
 	if !errors.Is(err, snapshots.ErrMoment) {
 		t.Errorf("a diff across a reset: %v", err)
 	}
+	kinds := map[string]int{}
 	for f, err := range r.keeper.Check(t.Context(), r.document) {
 		if err != nil || f.Err != nil {
 			t.Errorf("%s: %v, %v", f.Key, f.Err, err)
 		}
+		kinds[f.Kind]++
+	}
+	if kinds["retired"] != 2 {
+		t.Errorf("checked: %v", kinds)
 	}
 	if len(r.damaged) > 0 {
 		t.Errorf("damaged: %q", r.damaged)

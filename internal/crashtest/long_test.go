@@ -86,6 +86,21 @@ func TestManyKillsAtPoints(t *testing.T) {
 	t.Logf("in all: %v", total)
 }
 
+// TestPlantedBugsAreCaughtAtPoints: so does the audit of the disk, within 24 kills.
+func TestPlantedBugsAreCaughtAtPoints(t *testing.T) {
+	seed := number(t, "CRASH_SEED", uint64(time.Now().UnixNano()))
+	cfg := pointed(buildServer(t, "-tags", "faults"), t.TempDir(), seed, 3*len(storedPoints))
+	cfg.env = []string{fmt.Sprintf("%s=%s", fault.Variable, fault.TrimTooEarly)}
+	r, err := run(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.faults) == 0 {
+		t.Fatalf("not caught: %v", r)
+	}
+	t.Logf("seed %d: caught after %d kills: %s", seed, r.crashes, r.faults[0])
+}
+
 // TestPlantedBugsAreCaught runs servers with a known bug until the audit finds
 // fault, which it has to within 80 kills.
 func TestPlantedBugsAreCaught(t *testing.T) {

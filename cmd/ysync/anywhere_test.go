@@ -2,11 +2,15 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
+	"io"
 	"net/http"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"ysync/crdt"
 	"ysync/syncproto"
 )
 
@@ -103,5 +107,59 @@ func TestDocumentsThroughAnyNode(t *testing.T) {
 	p.edit("end")
 	if late := last[0].join("team/notes"); late.text() != want+"end" {
 		t.Errorf("the last node has %q, want %q", late.text(), want+"end")
+	}
+}
+
+// order sends an order to a node's operations port and returns the answer.
+func (s *server) order(method, path, body string) string {
+	s.t.Helper()
+	r, err := http.NewRequest(method, "http://"+s.serving["ops"].(string)+"/api/v1"+path, strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return string(text)
+}
+
+// What operators order reaches the owner from every node.
+func TestOrdersReachTheOwner(t *testing.T) {
+	n := newNodes(t)
+	all := []*server{n.start("a"), n.start("b"), n.start("c")}
+	for _, s := range all {
+		s.until("three nodes", members("a", "b", "c"))
+	}
+	p := all[0].join("team/notes")
+	p.edit("text ")
+	want := "text "
+	for i, s := range all {
+		from := s.join("team/notes")
+		body := from.doc.Text("t")
+		commit, err := from.doc.Transact(nil, func(tx *crdt.Txn) { body.Insert(tx, body.Len(), "more ") })
+		if err != nil {
+			t.Fatal(err)
+		}
+		want += "more "
+		if out := s.order(http.MethodPost, "/documents/team%2Fnotes/updates", string(commit.AppendUpdate(nil, crdt.V1))); !strings.Contains(out, `"changed":true`) {
+			t.Errorf("an update through node %d: %s", i, out)
+		}
+		p.sees(want)
+		into := fmt.Sprint("copy", i)
+		if out := s.order(http.MethodPost, "/documents/team%2Fnotes/restore", `{"at":"now","into":"`+into+`"}`); !strings.Contains(out, `"changed":true`) {
+			t.Errorf("a restore through node %d: %s", i, out)
+		}
+		if late := all[(i+1)%3].join(into); late.text() != want {
+			t.Errorf("the copy made through node %d is %q, want %q", i, late.text(), want)
+		}
+		if out := s.order(http.MethodGet, "/documents/team%2Fnotes", ""); !strings.Contains(out, `"memory"`) {
+			t.Errorf("explain through node %d: %s", i, out)
+		}
 	}
 }

@@ -1,8 +1,13 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"net"
+
 	"go.uber.org/zap"
 
+	"ysync/internal/api"
 	"ysync/internal/cluster"
 	"ysync/internal/gateway"
 	"ysync/internal/hub"
@@ -21,6 +26,29 @@ func (a anywhere) Subscribe(document string, p hub.Peer, wake func()) (gateway.S
 	}
 	return s, nil
 }
+
+// owners tells the API which node answers for a document; nil for a node that
+// is alone.
+func (p relayPort) owners(nodes cluster.Directory) api.Owner {
+	if p.listener == nil {
+		return nil
+	}
+	return func(ctx context.Context, document string) (string, error) {
+		owner, err := nodes.Owner(ctx, document)
+		switch {
+		case err != nil:
+			return "", err
+		case owner.Boot == nodes.Self().Boot:
+			return "", nil
+		case owner.Operations == "":
+			return "", errNoOperations
+		default:
+			return owner.Operations, nil
+		}
+	}
+}
+
+var errNoOperations = errors.New("its owner has no operations port")
 
 // link connects this node with the others. A node that is alone has all
 // documents, so that there is nothing to connect: both results are nil.
@@ -42,4 +70,16 @@ func (p relayPort) link(
 		}
 	}()
 	return anywhere{r}, r, nil
+}
+
+// reached is the address that others reach a port by: that of the relay's host
+// where the port listens on every address.
+func reached(port net.Listener, relay string) string {
+	at := port.Addr().(*net.TCPAddr)
+	host, _, err := net.SplitHostPort(relay)
+	if !at.IP.IsUnspecified() || err != nil {
+		return at.String()
+	}
+	_, number, _ := net.SplitHostPort(at.String())
+	return net.JoinHostPort(host, number)
 }

@@ -158,7 +158,7 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 	if err != nil {
 		return errors.Join(err, h.Close(ctx))
 	}
-	operations, err := newAPI(h, data, access, policy, logger)
+	operations, err := newAPI(h, data, ports.relay.owners(nodes), access, policy, logger)
 	if err != nil {
 		return errors.Join(err, h.Close(ctx))
 	}
@@ -171,7 +171,7 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 		defer links.Close()
 	}
 	server, err := gateway.New(gateway.Options{
-		API:            forward(operations, nodes, logger),
+		API:            operations,
 		Hub:            h,
 		Documents:      documents,
 		Auth:           access,

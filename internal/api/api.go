@@ -24,6 +24,8 @@ type Options struct {
 	Log    persistence.Log
 	Keeper *snapshots.Keeper
 	Files  snapshots.Store
+	// Owner tells which node has to answer for a document; nil when all are here.
+	Owner Owner
 	// Auth grants the requests. Every route asks for the scope admin.
 	Auth auth.Authorizer
 	// CheckName refuses what clients can't open as a document; nil for none.
@@ -109,7 +111,11 @@ func (a *API) serve(h handler) http.Handler {
 		start := a.opt.Now()
 		c := &call{Request: r, ctx: r.Context(), document: r.PathValue("document")}
 		err := a.admit(c)
+		answered := false
 		if err == nil {
+			answered, err = a.forward(w, c)
+		}
+		if err == nil && !answered {
 			err = h(w, c)
 		}
 		fields := []zap.Field{

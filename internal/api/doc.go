@@ -40,6 +40,10 @@
 // What changes something takes ?dry_run=true where a rehearsal tells more than
 // the order itself: restore, reset, erase, repair, prune.
 //
+// In a cluster every node answers. What changes a document, and what shows its
+// memory, is passed on to the operations port of the node that owns it; so these
+// ports must be able to reach one another, and tokens are checked at both.
+//
 // # Answers
 //
 // Reading shows what the log has committed. Writing goes through the owner of

@@ -93,6 +93,9 @@ func benchmarkReaders(b *testing.B, nodes int) {
 		if err := seat.SendInTurn(context.Background(), syncproto.Message{Kind: syncproto.KindSyncStep1, Payload: []byte{0}}, &t); err != nil {
 			b.Fatal(err)
 		}
+		if t.Begin() {
+			t.Step()
+		}
 		wake()
 	}
 	wait := func(n int64) {

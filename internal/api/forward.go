@@ -1,0 +1,83 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Owner says where a document's owner serves this API, as host:port; empty when
+// that is here. It may be called from any goroutine.
+type Owner func(ctx context.Context, document string) (address string, err error)
+
+// forwarded marks a request that came from another node. It is served, or
+// refused, where it arrives: two nodes that have each other for the owner must
+// not send it to and fro.
+const forwarded = "Ysync-Forwarded"
+
+// ownerWithin bounds the search for the owner of a document.
+const ownerWithin = 5 * time.Second
+
+// forward has the owner of the document answer a call that it alone can answer:
+// what changes the document or shows what is in memory. Past states are read
+// from the log and the files, which every node can. It tells whether it has
+// answered.
+func (a *API) forward(w http.ResponseWriter, c *call) (bool, error) {
+	if a.opt.Owner == nil || c.document == "" || c.Header.Get(forwarded) != "" ||
+		c.Method == http.MethodGet && !strings.HasSuffix(c.Pattern, "/documents/{document}") {
+		return false, nil
+	}
+	document, err := c.target(w)
+	if err != nil {
+		return false, err
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, ownerWithin)
+	defer cancel()
+	address, err := a.opt.Owner(ctx, document)
+	if err != nil {
+		return false, problem(http.StatusServiceUnavailable, CodeUnavailable, "no node has the document now: "+err.Error())
+	}
+	if address == "" {
+		return false, nil
+	}
+	proxy := httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(&url.URL{Scheme: "http", Host: address})
+			r.Out.Header.Set(forwarded, "1")
+		},
+		FlushInterval: -1,
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+			a.opt.Logger.Error("a call could not be passed to the owner", zap.String("owner", address), zap.Error(err))
+			writeProblem(w, problem(http.StatusServiceUnavailable, CodeUnavailable, "the document's owner, "+address+", could not be reached"))
+		},
+	}
+	proxy.ServeHTTP(w, c.Request)
+	return true, nil
+}
+
+// target is the document whose owner has to answer: a restore into a new
+// document reads the one of the path and writes the other.
+func (c *call) target(w http.ResponseWriter) (string, error) {
+	if !strings.HasSuffix(c.Pattern, "/restore") {
+		return c.document, nil
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, c.Body, maxOrder))
+	if err != nil {
+		return "", err
+	}
+	c.Body = io.NopCloser(bytes.NewReader(body))
+	var o RestoreOrder
+	if err := json.Unmarshal(body, &o); err != nil || o.Into == "" {
+		// What is wrong with it, the owner says.
+		return c.document, nil
+	}
+	return o.Into, nil
+}

@@ -191,6 +191,14 @@ func TestNewerFormatIsRefusedByName(t *testing.T) {
 	if _, _, err := DecodeSegment(newer); !errors.Is(err, ErrNewerFormat) {
 		t.Errorf("segment: %v", err)
 	}
+	newer = reseal(authorsMagic, []byte("fields of a later day"), []byte("body"), formatVersion+1)
+	if _, err := decodeAuthors(newer, "doc", 1, 1); !errors.Is(err, ErrNewerFormat) {
+		t.Errorf("authors: %v", err)
+	}
+	newer = reseal(retiredMagic, []byte("fields of a later day"), []byte("body"), formatVersion+1)
+	if _, err := decodeRetired(newer, "doc", retiredPlace{}); !errors.Is(err, ErrNewerFormat) {
+		t.Errorf("retired: %v", err)
+	}
 	if _, _, err := DecodeSnapshot(reseal(snapshotMagic, nil, nil, 0)); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("version 0: %v", err)
 	}

@@ -212,6 +212,18 @@ func (k *Keeper) examine(ctx context.Context, document string) (*repairer, error
 
 // readFiles reads all stored files, and keeps the entries of segments.
 func (r *repairer) readFiles(ctx context.Context) error {
+	// Files of a reset that was cut off say nothing about the document.
+	t, err := r.keeper.follow(ctx, r.rec.Document, r.rec.Generation)
+	if err != nil {
+		return err
+	}
+	ours := make(map[string]bool)
+	for _, f := range t.snapshots {
+		ours[f.Key] = true
+	}
+	for _, f := range t.segments {
+		ours[f.key] = true
+	}
 	for f, err := range r.keeper.Check(ctx, r.rec.Document) {
 		if err != nil {
 			return err
@@ -226,12 +238,12 @@ func (r *repairer) readFiles(ctx context.Context) error {
 		case f.Err != nil:
 			r.files = append(r.files, f)
 			r.find(Finding{What: f.Kind, From: held.from, To: max(held.to, place.position), Key: f.Key, Damage: f.Err.Error(), Remedy: "put aside; what it held is stored anew where it is known"})
-			if !isSnapshot && held.generation == r.rec.Generation {
+			if !isSnapshot && ours[f.Key] {
 				r.unstored = append(r.unstored, held)
 			}
-		case isSnapshot && place.generation == r.rec.Generation:
+		case isSnapshot && ours[f.Key]:
 			r.snapshots = append(r.snapshots, f)
-		case !isSnapshot && held.generation == r.rec.Generation:
+		case !isSnapshot && ours[f.Key]:
 			r.segments = append(r.segments, segmentFile{keyRange: held, key: f.Key})
 		}
 	}

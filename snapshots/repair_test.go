@@ -62,6 +62,7 @@ func (h *hospital) open(t *testing.T) persistence.Log {
 // operate changes the stored value of entries; nil removes one.
 func (h *hospital) operate(edit func([]byte) []byte, at ...persistence.Position) {
 	h.Helper()
+	generation := uint64(h.record().Generation)
 	if err := h.log.Close(); err != nil {
 		h.Fatal(err)
 	}
@@ -71,7 +72,7 @@ func (h *hospital) operate(edit func([]byte) []byte, at ...persistence.Position)
 	}
 	for _, p := range at {
 		key := append([]byte("e"+h.document), 0, 1)
-		key = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(key, 1), uint64(p))
+		key = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(key, generation), uint64(p))
 		value, closer, err := db.Get(key)
 		if err != nil {
 			h.Fatal(err)
@@ -328,6 +329,67 @@ func TestRepairKeepsWhatWaits(t *testing.T) {
 	if want := replica(h.updates); !doc.StateVector().Equal(want.StateVector()) || doc.Pending().Blocks != want.Pending().Blocks {
 		t.Errorf("with the lost update it has %v, pending %+v", doc.StateVector(), doc.Pending())
 	}
+}
+
+// A document that was reset is repaired in its generation, out of nothing of
+// the one before, nor of a reset that was cut off.
+func TestRepairAfterReset(t *testing.T) {
+	for name, damage := range map[string]func(h *hospital){
+		"an entry":     func(h *hospital) { h.operate(flip, 2) },
+		"the snapshot": func(h *hospital) { keys := h.keys(".snapshot"); h.rewrite(keys[len(keys)-1], flip) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHospital(t)
+			h.append(newUpdateOf(t, 7, "before"))
+			h.segment()
+			h.save()
+			cutOff := crdt.New(crdt.Options{ClientID: 9})
+			if _, err := cutOff.Transact(nil, func(tx *crdt.Txn) { cutOff.Text("t").Insert(tx, 0, "never") }); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := h.keeper.Renew(t.Context(), h.record(), cutOff, cutOff.AppendState(nil, crdt.V2), nil, persistence.NewEntry{Time: start}); err != nil {
+				t.Fatal(err)
+			}
+			h.claim()
+			rec := h.reset(start.Add(time.Minute), nil)
+			res := h.log.Append(t.Context(), []persistence.Batch{{
+				Document: h.document, Generation: rec.Generation, Epoch: rec.Epoch,
+				Entries: []persistence.NewEntry{{Time: start.Add(time.Hour), Update: newUpdateOf(t, 8, "after")}},
+			}})
+			if res[0].Err != nil {
+				t.Fatal(res[0].Err)
+			}
+			damage(h)
+			h.keeper = snapshots.New(h.store, h.log, snapshots.Options{SegmentBytes: 300})
+			done := h.repair()
+			lost := 0
+			if name == "an entry" {
+				lost = 1
+			}
+			if !done.Repaired || done.Lost != lost || done.Generation != rec.Generation {
+				t.Errorf("%+v", done)
+			}
+			doc, now, _, err := h.keeper.Load(t.Context(), h.document)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text := doc.Text("t").String()
+			if now.Generation != rec.Generation || !strings.Contains(text, "before") || strings.Contains(text, "never") || strings.Contains(text, "after") != (lost == 0) {
+				t.Errorf("generation %d holds %q", now.Generation, text)
+			}
+		})
+	}
+}
+
+// newUpdateOf is an update of a client that puts text into "t".
+func newUpdateOf(t *testing.T, client crdt.ClientID, text string) []byte {
+	t.Helper()
+	doc := crdt.New(crdt.Options{ClientID: client})
+	commit, err := doc.Transact(nil, func(tx *crdt.Txn) { doc.Text("t").Insert(tx, 0, text) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return commit.AppendUpdate(nil, crdt.V1)
 }
 
 // The owner that was at work before the repair cannot write any more.

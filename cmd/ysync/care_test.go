@@ -18,6 +18,7 @@ import (
 
 	"ysync/internal/gateway"
 	"ysync/internal/s3test"
+	"ysync/internal/testpg"
 	"ysync/snapshots"
 	"ysync/snapshots/dir"
 	"ysync/snapshots/s3"
@@ -207,11 +208,16 @@ func TestRepairStopped(t *testing.T) {
 			t.Fatalf("exit code %d: %s", code, log)
 		}
 		s.spoil(t, "d")
+		if s.stores.Log == "" {
+			damageEntry(t, s.data, "d", 2)
+		} else {
+			testpg.Exec(t, s.stores.Log, "UPDATE ysync.update_log SET data = data || '\\x00' WHERE position = 2")
+		}
 		if out, _, code := s.run("snapshot", "verify"); code != exitData || !strings.Contains(out, "damaged") {
 			t.Errorf("verify: exit code %d\n%s", code, out)
 		}
 		out, errs, code := s.run("doc", "repair", "d")
-		if code != 0 || !strings.Contains(out, "repaired, at position 4") || !strings.Contains(out, asideFolder) {
+		if code != 0 || !strings.Contains(out, "repaired, at position 4") || strings.Count(out, "/"+asideFolder+"/") != 2 || !strings.Contains(out, "a history segment has it") {
 			t.Errorf("repair: exit code %d\n%s%s", code, out, errs)
 		}
 		if out := s.must(nil, "doc", "repair", "d"); !strings.Contains(out, "nothing is damaged") {

@@ -24,24 +24,7 @@ var rebuildDocuments = flag.Int("rebuild", 40, "how many documents are rebuilt")
 // of a few KB, and prints what that took the program.
 func TestRebuildMany(t *testing.T) {
 	on(t, func(t *testing.T, s *site) {
-		if err := prepareFolder(s.data); err != nil {
-			t.Fatal(err)
-		}
-		flags := storeFlags{}
-		for _, v := range s.env(command(t)).Env {
-			name, value, _ := strings.Cut(v, "=")
-			switch name {
-			case "YSYNC_LOG":
-				flags.Log = value
-			case "YSYNC_SNAPSHOTS":
-				flags.Snapshots = value
-			}
-		}
-		logger, _ := newLoggers("error", discard{})
-		data, err := flags.open(t.Context(), s.data, own, logger)
-		if err != nil {
-			t.Fatal(err)
-		}
+		data := s.open()
 		state, entries := history(t, 100, 100)
 		var writers errgroup.Group
 		writers.SetLimit(32)
@@ -79,6 +62,24 @@ func TestRebuildMany(t *testing.T) {
 			t.Errorf("doc list: %.500s", out)
 		}
 	})
+}
+
+// open opens the stores of a site as a server does.
+func (s *site) open() *folder {
+	s.t.Helper()
+	if err := prepareFolder(s.data); err != nil {
+		s.t.Fatal(err)
+	}
+	logger, _ := newLoggers("error", discard{})
+	flags := storeFlags{Log: s.stores.Log, Snapshots: s.stores.Snapshots}
+	if key := os.Getenv("YSYNC_SNAPSHOTS_KEY"); key != "" && s.stores.Snapshots != "" {
+		flags.SnapshotsKey = []string{key}
+	}
+	data, err := flags.open(s.t.Context(), s.data, own, logger)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return data
 }
 
 // history is a document's state after some edits, and the log entries of more.

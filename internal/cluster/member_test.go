@@ -44,8 +44,10 @@ func run(m *testing.M) int {
 type site struct {
 	*testing.T
 	redis *testredis.Server
-	url   string
-	ttl   time.Duration
+	// redisURL is where nodes find Redis; empty for redis itself.
+	redisURL string
+	url      string
+	ttl      time.Duration
 }
 
 func newSite(t *testing.T) *site {
@@ -72,9 +74,13 @@ type node struct {
 func (s *site) join(boot string) *node {
 	s.Helper()
 	log := s.log()
+	redis := s.redisURL
+	if redis == "" {
+		redis = s.redis.URL()
+	}
 	m, err := cluster.Join(s.Context(), cluster.Options{
 		Self:  cluster.Node{Boot: boot, Name: boot, Relay: "127.0.0.1:1", Weight: 1},
-		Redis: s.redis.URL(), Log: log, TTL: s.ttl, Logger: zap.NewNop(), Metrics: metrics.New(prometheus.NewRegistry()),
+		Redis: redis, Log: log, TTL: s.ttl, Logger: zap.NewNop(), Metrics: metrics.New(prometheus.NewRegistry()),
 	})
 	if err != nil {
 		s.Fatal(err)

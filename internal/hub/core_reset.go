@@ -113,6 +113,12 @@ func (c *core) isRetired(client crdt.ClientID) bool {
 // knowsRetired ends a session whose client holds anything of a generation that
 // is over: it would bring it back.
 func (c *core) knowsRetired(s *Subscription, sv crdt.StateVector) bool {
+	if c.renewed() && s.peer.Join&JoinKept != 0 && !s.at.judged && sv.Len() == 0 {
+		// Another node says it for a client of which it does not know what it
+		// has. When it comes back the client says so itself.
+		c.end(s, endRestart)
+		return true
+	}
 	s.at.judged = true
 	if len(c.retired) == 0 {
 		return false

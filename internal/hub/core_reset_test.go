@@ -104,6 +104,30 @@ func TestNothingIsAppliedBeforeItIsJudged(t *testing.T) {
 	r.converged()
 }
 
+// A client that was kept while the document changed its owner, and of which
+// nobody knows what it has, has to say so itself.
+func TestAKeptClientIsJudged(t *testing.T) {
+	for name, c := range map[string]struct {
+		vector func(old *replica) []byte
+		code   int
+	}{
+		"unknown":    {func(*replica) []byte { return []byte{0} }, CodeRestart},
+		"of before":  {(*replica).vector, CodeReset},
+		"of the new": {func(*replica) []byte { return []byte{1, 5, 3} }, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, old := renewedRig(t)
+			p := someone
+			p.Join = JoinKept
+			kept := r.attach(newReplica(t, 1), p)
+			r.do(kept.message(syncproto.KindSyncStep1, c.vector(old)))
+			if why := r.ended[kept.sub]; c.code == 0 && why != nil || c.code != 0 && (why == nil || why.Code != c.code) {
+				t.Errorf("ended by %v, want %d", why, c.code)
+			}
+		})
+	}
+}
+
 func TestAFreshClientIsWelcomeAfterAReset(t *testing.T) {
 	r, _ := renewedRig(t)
 	c := r.join(3)

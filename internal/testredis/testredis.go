@@ -26,6 +26,7 @@ type Server struct {
 	Port int
 
 	arguments []string
+	sentinel  string // the configuration of a Sentinel; empty for a server
 	process   *exec.Cmd
 	exited    chan struct{}
 }
@@ -61,9 +62,25 @@ func Start(t testing.TB, arguments ...string) *Server {
 	return s
 }
 
+// StartSentinel is Start for a Sentinel with a configuration, a file that it writes to.
+func StartSentinel(t testing.TB, config string) *Server {
+	t.Helper()
+	s, err := start(&Server{sentinel: config})
+	if err != nil {
+		t.Fatalf("Redis: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := s.Remove(); err != nil {
+			t.Errorf("Redis: %v", err)
+		}
+	})
+	return s
+}
+
 // New makes a server and starts it. Remove must follow.
-func New(arguments ...string) (*Server, error) {
-	s := &Server{arguments: arguments}
+func New(arguments ...string) (*Server, error) { return start(&Server{arguments: arguments}) }
+
+func start(s *Server) (*Server, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -89,6 +106,9 @@ func (s *Server) Start() error {
 	arguments := append([]string{
 		"--port", strconv.Itoa(s.Port), "--bind", "127.0.0.1", "--dir", s.Dir, "--save", "", "--appendonly", "no",
 	}, s.arguments...)
+	if s.sentinel != "" {
+		arguments = []string{s.sentinel, "--sentinel", "--port", strconv.Itoa(s.Port), "--bind", "127.0.0.1"}
+	}
 	c := exec.Command("redis-server", arguments...)
 	// A group of its own, so that a signal to the test does not reach it.
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

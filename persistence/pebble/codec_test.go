@@ -98,6 +98,15 @@ func TestValueOfALaterVersion(t *testing.T) {
 	if _, err := decodeRecord("a", key, value); !errors.Is(err, persistence.ErrNewerFormat) {
 		t.Errorf("got %v, want ErrNewerFormat", err)
 	}
+	entryKey := appendEntryKey(nil, "a", 1, 1)
+	e := persistence.Entry{Position: 1, Epoch: 1, Time: time.UnixMilli(1), Update: []byte("x")}
+	entry := make([]byte, entryBytes(&e))
+	putEntry(entry, entryKey, &e)
+	entry[0] = entryVersion + 1
+	sealValue(entryKey, entry)
+	if _, err := decodeEntry(entryKey, entry, ""); !errors.Is(err, persistence.ErrNewerFormat) {
+		t.Errorf("an entry: got %v, want ErrNewerFormat", err)
+	}
 	value[0] = 0
 	sealValue(key, value)
 	if _, err := decodeRecord("a", key, value); !errors.Is(err, persistence.ErrCorrupt) {

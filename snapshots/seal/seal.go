@@ -193,14 +193,25 @@ func (s *Store) open(name string, sealed []byte, n int) ([]byte, error) {
 	if len(sealed) < headBytes || string(sealed[:len(magic)]) != magic {
 		return nil, fmt.Errorf("%w: it is not encrypted, or cut short", snapshots.ErrCorrupt)
 	}
-	rest := sealed[len(magic):]
-	if v := binary.BigEndian.Uint32(rest); v != version {
-		return nil, fmt.Errorf("%w: encryption format %d", snapshots.ErrNewerFormat, v)
+	b, err := s.openBody(name, sealed, n)
+	v := binary.BigEndian.Uint32(sealed[len(magic):])
+	switch {
+	case v == version:
+		return b, err
+	case v < version, err == nil:
+		// Nothing covers the version but what it is the version of: an object
+		// that opens as one of ours has only its number damaged.
+		return nil, fmt.Errorf("%w: encryption format %d", snapshots.ErrCorrupt, v)
 	}
-	id := rest[4 : 4+keyIDBytes]
+	return nil, fmt.Errorf("%w: encryption format %d, this release reads up to %d", snapshots.ErrNewerFormat, v, version)
+}
+
+func (s *Store) openBody(name string, sealed []byte, n int) ([]byte, error) {
+	rest := sealed[len(magic)+4:]
+	id := rest[:keyIDBytes]
 	for _, key := range s.keys {
 		if have := keyID(key); bytes.Equal(have[:], id) {
-			config, err := derive(key, rest[4+keyIDBytes:][:saltBytes], name)
+			config, err := derive(key, rest[keyIDBytes:][:saltBytes], name)
 			if err != nil {
 				return nil, err
 			}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -114,6 +115,47 @@ func TestDamage(t *testing.T) {
 	second := raw[52+65568:]
 	damaged("a package twice", append(slices.Clone(raw), second...))
 	damaged("the first package left out", append(slices.Clone(raw[:52]), second...))
+}
+
+// TestNewerFormat: what a newer release has encrypted is refused by name; a
+// number that is damaged is damage, which reading may pass over.
+func TestNewerFormat(t *testing.T) {
+	inner := folder(t)
+	s := seal.New(inner, keyA)
+	put(t, s, "a/x", []byte("content"))
+	raw, err := inner.Get(t.Context(), "a/x", 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw[11] = 2
+	body := raw[52:]
+	for i := range body {
+		body[i] ^= 0x55 // another format altogether
+	}
+	put(t, inner, "a/newer", raw)
+	if _, err := s.Get(t.Context(), "a/newer", 1<<20); !errors.Is(err, snapshots.ErrNewerFormat) || !strings.Contains(err.Error(), "format 2") {
+		t.Errorf("got %v, want ErrNewerFormat", err)
+	}
+	if _, err := s.Head(t.Context(), "a/newer", 10); !errors.Is(err, snapshots.ErrNewerFormat) {
+		t.Errorf("the head: got %v, want ErrNewerFormat", err)
+	}
+	raw[11] = 0
+	put(t, inner, "a/zero", raw)
+	if _, err := s.Get(t.Context(), "a/zero", 1<<20); !errors.Is(err, snapshots.ErrCorrupt) {
+		t.Errorf("format 0: got %v", err)
+	}
+	put(t, s, "b/x", []byte("content"))
+	if raw, err = inner.Get(t.Context(), "b/x", 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	raw[10] ^= 4
+	if err := inner.Delete(t.Context(), "b/x"); err != nil {
+		t.Fatal(err)
+	}
+	put(t, inner, "b/x", raw)
+	if _, err := s.Get(t.Context(), "b/x", 1<<20); !errors.Is(err, snapshots.ErrCorrupt) {
+		t.Errorf("a flipped bit of the number: got %v, want ErrCorrupt", err)
+	}
 }
 
 // TestMoved: an object under another's name does not open.

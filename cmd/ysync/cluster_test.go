@@ -136,11 +136,11 @@ func TestCommandsReachTheOwner(t *testing.T) {
 		for _, s := range servers {
 			operations := "http://" + s.serving["ops"].(string)
 			name := fmt.Sprint("plan-", i)
-			out, errs, code := ysync(t, "snapshot", "create", name, "--server", operations, "--label", "now")
+			_, errs, code := ysync(t, "snapshot", "create", name, "--server", operations, "--label", "now")
 			if code != 0 {
 				t.Errorf("snapshot of %s: exit code %d: %s", name, code, errs)
 			}
-			out, errs, code = ysync(t, "doc", "explain", name, "--server", operations, "--json")
+			out, errs, code := ysync(t, "doc", "explain", name, "--server", operations, "--json")
 			if code != 0 || !strings.Contains(out, `"owned":true`) {
 				t.Errorf("explain %s: exit code %d: %s %s", name, code, out, errs)
 			}

@@ -89,7 +89,14 @@ func (r *rig) step() {
 	r.entries = append(r.entries, r.fx.log...)
 	r.refused = append(r.refused, r.fx.quarantine...)
 	r.frames = len(r.fx.out)
-	for _, d := range r.fx.out {
+	for i := 0; i < len(r.fx.out); i++ {
+		d := &r.fx.out[i]
+		if d.sub.group != nil {
+			if d.sub.group.put(d, r.core.version, r.opt.limits) {
+				r.core.lagging(d.sub)
+			}
+			continue
+		}
 		if _, full := d.sub.out.push(d.item, r.opt.limits); full {
 			r.core.lagging(d.sub)
 		}

@@ -10,6 +10,17 @@ import (
 	"ysync/internal/metrics"
 )
 
+// use makes a metric of one or two labels show.
+func use[T any](t *testing.T, get func(labels ...string) (T, error)) {
+	t.Helper()
+	if _, err := get(metrics.OK); err == nil {
+		return
+	}
+	if _, err := get(metrics.OK, metrics.OK); err != nil {
+		t.Error(err)
+	}
+}
+
 // A field that New forgets would be a nil pointer at its first use.
 func TestEveryMetricIsRegistered(t *testing.T) {
 	r := prometheus.NewRegistry()
@@ -22,9 +33,11 @@ func TestEveryMetricIsRegistered(t *testing.T) {
 		}
 		switch c := v.Field(i).Interface().(type) {
 		case *prometheus.CounterVec:
-			c.WithLabelValues(metrics.OK)
+			use(t, c.GetMetricWithLabelValues)
+		case *prometheus.GaugeVec:
+			use(t, c.GetMetricWithLabelValues)
 		case *prometheus.HistogramVec:
-			c.WithLabelValues(metrics.OK)
+			use(t, c.GetMetricWithLabelValues)
 		}
 	}
 	families, err := r.Gather()

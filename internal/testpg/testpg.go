@@ -186,6 +186,20 @@ const startTimeout = 60 * time.Second
 
 // Start starts a server that was stopped or killed, and waits until it answers.
 func (s *Server) Start() error {
+	for deadline := time.Now().Add(startTimeout); ; {
+		err := s.launch()
+		// Processes of a server that was killed may hold its memory for a while;
+		// that is then the last thing that it says, with a hint.
+		log := s.Log()
+		busy := strings.Contains(log[max(0, len(log)-500):], "pre-existing shared memory block")
+		if err == nil || !busy || time.Now().After(deadline) {
+			return err
+		}
+		<-time.After(50 * time.Millisecond)
+	}
+}
+
+func (s *Server) launch() error {
 	args := []string{"-D", s.data(), "-p", strconv.Itoa(s.Port), "-k", s.Dir, "-c", "listen_addresses=127.0.0.1"}
 	for _, setting := range s.settings {
 		args = append(args, "-c", setting)

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"ysync/crdt"
-	"ysync/syncproto"
 )
 
 // documents is how many documents a node has in memory.
@@ -29,11 +28,12 @@ func (s *server) documents() int {
 	return st.Documents
 }
 
-// sees waits until a peer has a text.
+// sees waits until a peer has a text. After a failover what it lacks may come as
+// an answer to its vector.
 func (p *peer) sees(want string) {
 	p.t.Helper()
 	for p.text() != want {
-		p.until(syncproto.KindUpdate)
+		p.next()
 	}
 }
 

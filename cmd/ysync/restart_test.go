@@ -46,27 +46,30 @@ func (p *peer) send(frame []byte) {
 // until applies what comes, up to a message of the kind.
 func (p *peer) until(kind syncproto.Kind) {
 	p.t.Helper()
+	for p.next() != kind {
+	}
+}
+
+// next takes the next message in, and returns its kind.
+func (p *peer) next() syncproto.Kind {
+	p.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), bound)
 	defer cancel()
-	for {
-		_, frame, err := p.ws.Read(ctx)
-		if err != nil {
+	_, frame, err := p.ws.Read(ctx)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	d := syncproto.NewDecoder(frame)
+	m, _ := d.Next()
+	if m.Kind == syncproto.KindUpdate || m.Kind == syncproto.KindSyncStep2 {
+		if _, err := p.doc.Apply(nil, crdt.V1, m.Payload); err != nil {
 			p.t.Fatal(err)
 		}
-		d := syncproto.NewDecoder(frame)
-		m, _ := d.Next()
-		if m.Kind == syncproto.KindUpdate || m.Kind == syncproto.KindSyncStep2 {
-			if _, err := p.doc.Apply(nil, crdt.V1, m.Payload); err != nil {
-				p.t.Fatal(err)
-			}
-		}
-		if m.Kind == syncproto.KindSyncStep1 {
-			p.answer(m.Payload)
-		}
-		if m.Kind == kind {
-			return
-		}
 	}
+	if m.Kind == syncproto.KindSyncStep1 {
+		p.answer(m.Payload)
+	}
+	return m.Kind
 }
 
 // answer sends what a SyncStep1 asks for.

@@ -118,30 +118,37 @@ func (c *client) refusedWith() (reason string, code int) {
 }
 
 func TestTokensThatAreRefused(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		change, sign := withTokens(t)
-		r := startVirtual(t, change)
-		for name, c := range map[string]struct {
-			path, token, reason string
-			code                int
-		}{
-			"none":             {"/notes/a", "", "there is none", session.CloseUnauthorized},
-			"nonsense":         {"/notes/a", "x", "not a JSON Web Token", session.CloseUnauthorized},
-			"expired":          {"/notes/a", sign("write", -time.Minute), "expired", session.CloseUnauthorized},
-			"another document": {"/other", sign("write", time.Hour), "does not cover", session.CloseForbidden},
-			"no scope":         {"/notes/a", sign("none", time.Hour), "unknown scope", session.CloseUnauthorized},
-		} {
-			ws, _, err := r.try(c.path, header(c.token))
-			if err != nil {
-				t.Fatalf("%s: the upgrade is refused, so that a browser can't tell why: %v", name, err)
-			}
-			reason, code := ws.refusedWith()
-			if code != c.code || !strings.Contains(reason, c.reason) {
-				t.Errorf("%s: closed with %d, %q", name, code, reason)
-			}
-			time.Sleep(2 * time.Minute) // the hold is forgotten
-		}
-	})
+	for name, c := range map[string]struct {
+		path, token string        // token: as it is, or
+		scope       string        // of one that is made,
+		good        time.Duration // for so long
+		reason      string
+		code        int
+	}{
+		"none":             {"/notes/a", "", "", 0, "there is none", session.CloseUnauthorized},
+		"nonsense":         {"/notes/a", "x", "", 0, "not a JSON Web Token", session.CloseUnauthorized},
+		"expired":          {"/notes/a", "", "write", -time.Minute, "expired", session.CloseUnauthorized},
+		"another document": {"/other", "", "write", time.Hour, "does not cover", session.CloseForbidden},
+		"no scope":         {"/notes/a", "", "none", time.Hour, "unknown scope", session.CloseUnauthorized},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				change, sign := withTokens(t)
+				r := startVirtual(t, change)
+				token := c.token
+				if c.scope != "" {
+					token = sign(c.scope, c.good)
+				}
+				ws, _, err := r.try(c.path, header(token))
+				if err != nil {
+					t.Fatalf("the upgrade is refused, so that a browser can't tell why: %v", err)
+				}
+				if reason, code := ws.refusedWith(); code != c.code || !strings.Contains(reason, c.reason) {
+					t.Errorf("closed with %d, %q", code, reason)
+				}
+			})
+		})
+	}
 }
 
 // What a refused client sends while it is held changes nothing.

@@ -29,16 +29,15 @@ func number(t *testing.T, variable string, otherwise uint64) uint64 {
 	return n
 }
 
-// TestManyKills kills the server CRASH_KILLS times (200) on one data folder,
-// beginning with the seed CRASH_SEED.
-func TestManyKills(t *testing.T) {
-	kills, seed := int(number(t, "CRASH_KILLS", 200)), number(t, "CRASH_SEED", uint64(time.Now().UnixNano()))
-	binary, data := buildServer(t), t.TempDir()
-	var total report
+// manyKills kills the server CRASH_KILLS times (200), in runs of at most
+// killsPerRun whose seeds begin with CRASH_SEED. configure says how each is done,
+// given how many kills came before.
+func manyKills(t *testing.T, configure func(seed uint64, kills, before int) config) (kills int, total report) {
+	t.Helper()
+	kills = int(number(t, "CRASH_KILLS", 200))
+	seed := number(t, "CRASH_SEED", uint64(time.Now().UnixNano()))
 	for done := 0; done < kills; done += killsPerRun {
-		cfg := smoke(binary, data, seed)
-		cfg.kills, cfg.damage = min(killsPerRun, kills-done), 30
-		r, err := run(t.Context(), cfg)
+		r, err := run(t.Context(), configure(seed, min(killsPerRun, kills-done), done))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -47,43 +46,38 @@ func TestManyKills(t *testing.T) {
 			t.Error(f)
 		}
 		if t.Failed() {
-			return
+			t.FailNow()
 		}
 		total.add(r)
 		seed++
 	}
 	t.Logf("in all: %v", total)
+	return kills, total
+}
+
+// TestManyKills kills the server on one data folder.
+func TestManyKills(t *testing.T) {
+	binary, data := buildServer(t), t.TempDir()
+	kills, total := manyKills(t, func(seed uint64, kills, _ int) config {
+		cfg := smoke(binary, data, seed)
+		cfg.kills, cfg.damage = kills, 30
+		return cfg
+	})
 	if kills >= 100 && total.fallbacks == 0 {
 		t.Errorf("no damaged snapshot was ever noticed: %v", total)
 	}
 }
 
-// TestManyKillsAtPoints kills the server CRASH_KILLS times (200) at the steps of
-// snapshots and trims, beginning with the seed CRASH_SEED.
+// TestManyKillsAtPoints kills the server at the steps of snapshots and trims.
 func TestManyKillsAtPoints(t *testing.T) {
-	kills, seed := int(number(t, "CRASH_KILLS", 200)), number(t, "CRASH_SEED", uint64(time.Now().UnixNano()))
 	binary := buildServer(t, "-tags", "faults")
-	var total report
-	for done := 0; done < kills; done += killsPerRun {
-		cfg := pointed(binary, t.TempDir(), seed, min(killsPerRun, kills-done))
+	manyKills(t, func(seed uint64, kills, before int) config {
+		cfg := pointed(binary, t.TempDir(), seed, kills)
 		// Every point comes first in some run.
-		first := done / killsPerRun % len(storedPoints)
+		first := before / killsPerRun % len(storedPoints)
 		cfg.points = append(storedPoints[first:len(storedPoints):len(storedPoints)], storedPoints[:first]...)
-		r, err := run(t.Context(), cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Logf("seed %d: %v", seed, r)
-		for _, f := range r.faults {
-			t.Error(f)
-		}
-		if t.Failed() {
-			return
-		}
-		total.add(r)
-		seed++
-	}
-	t.Logf("in all: %v", total)
+		return cfg
+	})
 }
 
 // TestPlantedBugsAreCaughtAtPoints: so does the audit of the disk, within 24 kills.

@@ -50,22 +50,19 @@ func Start(t testing.TB, arguments ...string) *Server {
 		}
 		t.Skipf("NOT RUN: %s", missing)
 	}
-	s, err := New(arguments...)
-	if err != nil {
-		t.Fatalf("Redis: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := s.Remove(); err != nil {
-			t.Errorf("Redis: %v", err)
-		}
-	})
-	return s
+	return startFor(t, &Server{arguments: arguments})
 }
 
 // StartSentinel is Start for a Sentinel with a configuration, a file that it writes to.
 func StartSentinel(t testing.TB, config string) *Server {
 	t.Helper()
-	s, err := start(&Server{sentinel: config})
+	return startFor(t, &Server{sentinel: config})
+}
+
+// startFor starts a server for as long as the test lasts.
+func startFor(t testing.TB, s *Server) *Server {
+	t.Helper()
+	s, err := start(s)
 	if err != nil {
 		t.Fatalf("Redis: %v", err)
 	}

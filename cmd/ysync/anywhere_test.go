@@ -62,10 +62,8 @@ func owner(t *testing.T, all []*server) (*server, []*server) {
 // and the next one stops: who is connected elsewhere notices nothing.
 func TestDocumentsThroughAnyNode(t *testing.T) {
 	n := newNodes(t)
-	all := []*server{n.start("a"), n.start("b"), n.start("c")}
-	for _, s := range all {
-		s.until("three nodes", members("a", "b", "c"))
-	}
+	a, b, c := n.three()
+	all := []*server{a, b, c}
 	peers := map[*server]*peer{}
 	want := ""
 	for i, s := range all {
@@ -132,10 +130,8 @@ func (s *server) order(method, path, body string) string {
 // What operators order reaches the owner from every node.
 func TestOrdersReachTheOwner(t *testing.T) {
 	n := newNodes(t)
-	all := []*server{n.start("a"), n.start("b"), n.start("c")}
-	for _, s := range all {
-		s.until("three nodes", members("a", "b", "c"))
-	}
+	a, b, c := n.three()
+	all := []*server{a, b, c}
 	p := all[0].join("team/notes")
 	p.edit("text ")
 	want := "text "

@@ -41,6 +41,16 @@ func (n *nodes) start(name string, args ...string) *server {
 	return startServer(n.T, withLog(withBucket(cmd, n.bucket), n.url))
 }
 
+// three starts three nodes and waits until each of them knows the others.
+func (n *nodes) three() (a, b, c *server) {
+	n.Helper()
+	a, b, c = n.start("a"), n.start("b"), n.start("c")
+	for _, s := range []*server{a, b, c} {
+		s.until("three nodes", members("a", "b", "c"))
+	}
+	return a, b, c
+}
+
 // status is a part of /status.
 type status struct {
 	Draining bool
@@ -123,10 +133,8 @@ func TestNodesSeeOneAnother(t *testing.T) {
 // Commands reach the owner of a document through any node.
 func TestCommandsReachTheOwner(t *testing.T) {
 	n := newNodes(t)
-	servers := []*server{n.start("a"), n.start("b"), n.start("c")}
-	for _, s := range servers {
-		s.until("three nodes", members("a", "b", "c"))
-	}
+	a, b, c := n.three()
+	servers := []*server{a, b, c}
 	writers := make([]*peer, 6)
 	for i := range writers {
 		writers[i] = servers[i%3].join(fmt.Sprint("plan-", i))

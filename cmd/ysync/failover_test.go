@@ -121,10 +121,7 @@ func (c *crowd) finish(through *server) []time.Duration {
 // acknowledged is lost.
 func TestKilledOwner(t *testing.T) {
 	n := newNodes(t)
-	a, b, c := n.start("a"), n.start("b"), n.start("c")
-	for _, s := range []*server{a, b, c} {
-		s.until("three nodes", members("a", "b", "c"))
-	}
+	a, b, c := n.three()
 	crowd := newCrowd(t, "w", 9, a, b)
 	crowd.progress(20)
 	if err := c.cmd.Process.Kill(); err != nil {
@@ -164,10 +161,7 @@ func TestDrainedOwner(t *testing.T) {
 // acknowledges nothing of them by itself, and serves them through their owners.
 func TestStoppedOwner(t *testing.T) {
 	n := newNodes(t)
-	a, b, c := n.start("a"), n.start("b"), n.start("c")
-	for _, s := range []*server{a, b, c} {
-		s.until("three nodes", members("a", "b", "c"))
-	}
+	a, b, c := n.three()
 	crowd, stopped := newCrowd(t, "w", 9, a, b), newCrowd(t, "s", 9, c)
 	crowd.progress(20)
 	stopped.progress(20)
@@ -194,10 +188,7 @@ func TestStoppedOwner(t *testing.T) {
 // gone, nothing is acknowledged, no connection is lost, and all is taken up again.
 func TestWithoutRedisAndWithoutTheDatabase(t *testing.T) {
 	n := newNodes(t)
-	a, b, c := n.start("a"), n.start("b"), n.start("c")
-	for _, s := range []*server{a, b, c} {
-		s.until("three nodes", members("a", "b", "c"))
-	}
+	a, b, c := n.three()
 	crowd := newCrowd(t, "w", 6, a, b)
 	crowd.progress(10)
 	if err := n.redis.Kill(); err != nil {

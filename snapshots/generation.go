@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"ysync/persistence"
@@ -116,14 +115,4 @@ func (t *trail) began(ctx context.Context) (time.Time, error) {
 		}
 	}
 	return time.Time{}, nil
-}
-
-// Generations are the generations of a document of which files are kept, in
-// order.
-func (k *Keeper) Generations(ctx context.Context, document string) ([]persistence.Generation, error) {
-	gs, err := k.generations(ctx, document)
-	if err != nil {
-		return nil, &DocumentError{"generations", document, err}
-	}
-	return slices.Clip(gs), nil
 }

@@ -69,7 +69,7 @@ func (k *Keeper) plan(ctx context.Context, document string, now time.Time, polic
 	return plan, thinnings, nil
 }
 
-// generations lists those of which there are files.
+// generations lists, in order, those of which there are files.
 func (k *Keeper) generations(ctx context.Context, document string) ([]persistence.Generation, error) {
 	var gs []persistence.Generation
 	for o, err := range k.store.List(ctx, Folder(document)) {

@@ -32,29 +32,26 @@ func (c *docRepairCmd) Run(ctx context.Context, s streams) error {
 	return c.with(ctx, s, what, func(ctx context.Context, client *client) error {
 		r := c.request(http.MethodPost, "repair")
 		r.query.Set("dry_run", strconv.FormatBool(c.DryRun))
-		var report snapshots.Repair
-		if err := client.json(ctx, r, &report); err != nil {
-			return err
-		}
 		out := c.printer(s)
-		out.row(report, report.Document, repaired(&report, c.DryRun))
-		if report.Damage != "" {
-			out.row(nil, "could not be loaded", report.Damage)
-		}
-		for _, f := range report.Findings {
-			out.row(nil, f.What, found(f), f.Damage)
-			out.row(nil, " ", " ", f.Remedy)
-			if f.Aside != "" {
-				out.row(nil, " ", " ", "the damaged bytes are in "+f.Aside)
+		return show(ctx, client, r, out, func(report snapshots.Repair) {
+			out.row(report, report.Document, repaired(&report, c.DryRun))
+			if report.Damage != "" {
+				out.row(nil, "could not be loaded", report.Damage)
 			}
-		}
-		if report.Lost > 0 {
-			out.row(nil, "lost", fmt.Sprintf("%d entries, until a client that has them comes", report.Lost))
-		}
-		if report.Snapshot != "" {
-			out.row(nil, "stored", report.Snapshot)
-		}
-		return out.flush()
+			for _, f := range report.Findings {
+				out.row(nil, f.What, found(f), f.Damage)
+				out.row(nil, " ", " ", f.Remedy)
+				if f.Aside != "" {
+					out.row(nil, " ", " ", "the damaged bytes are in "+f.Aside)
+				}
+			}
+			if report.Lost > 0 {
+				out.row(nil, "lost", fmt.Sprintf("%d entries, until a client that has them comes", report.Lost))
+			}
+			if report.Snapshot != "" {
+				out.row(nil, "stored", report.Snapshot)
+			}
+		})
 	})
 }
 

@@ -381,26 +381,23 @@ func (c *docEraseCmd) Run(ctx context.Context, s streams) error {
 	return c.with(ctx, s, what, func(ctx context.Context, client *client) error {
 		r := c.request(http.MethodDelete)
 		r.query.Set("dry_run", strconv.FormatBool(c.DryRun))
-		var e api.Erased
-		if err := client.json(ctx, r, &e); err != nil {
-			return err
-		}
 		out := c.printer(s)
-		did := "erased"
-		if c.DryRun {
-			did = "would be erased"
-		}
-		out.row(e, e.Document, did)
-		for _, line := range [][]any{
-			{"log entries", e.Entries},
-			{"snapshots", fmt.Sprintf("%d, %v", e.Snapshots.Count, size(e.Snapshots.Bytes))},
-			{"history segments", fmt.Sprintf("%d, %v", e.Segments.Count, size(e.Segments.Bytes))},
-			{"sessions closed", e.Sessions},
-			{"files removed", fmt.Sprintf("%d, %v", e.Files, size(e.Bytes))},
-		} {
-			out.row(nil, line...)
-		}
-		return out.flush()
+		return show(ctx, client, r, out, func(e api.Erased) {
+			did := "erased"
+			if c.DryRun {
+				did = "would be erased"
+			}
+			out.row(e, e.Document, did)
+			for _, line := range [][]any{
+				{"log entries", e.Entries},
+				{"snapshots", fmt.Sprintf("%d, %v", e.Snapshots.Count, size(e.Snapshots.Bytes))},
+				{"history segments", fmt.Sprintf("%d, %v", e.Segments.Count, size(e.Segments.Bytes))},
+				{"sessions closed", e.Sessions},
+				{"files removed", fmt.Sprintf("%d, %v", e.Files, size(e.Bytes))},
+			} {
+				out.row(nil, line...)
+			}
+		})
 	})
 }
 
@@ -413,16 +410,13 @@ type docExplainCmd struct {
 // Run prints the state of a document.
 func (c *docExplainCmd) Run(ctx context.Context, s streams) error {
 	return c.with(ctx, s, look, func(ctx context.Context, client *client) error {
-		var e api.Explanation
-		if err := client.json(ctx, c.request(http.MethodGet), &e); err != nil {
-			return err
-		}
 		out := c.printer(s)
-		out.row(e, "document", e.Document.Document)
-		for _, line := range explained(&e) {
-			out.row(nil, line...)
-		}
-		return out.flush()
+		return show(ctx, client, c.request(http.MethodGet), out, func(e api.Explanation) {
+			out.row(e, "document", e.Document.Document)
+			for _, line := range explained(&e) {
+				out.row(nil, line...)
+			}
+		})
 	})
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -68,6 +69,16 @@ func (p *printer) flush() error {
 		return p.table.Flush()
 	}
 	return p.err
+}
+
+// show sends a request and prints its answer, by rows.
+func show[T any](ctx context.Context, c *client, r request, out *printer, rows func(t T)) error {
+	var t T
+	if err := c.json(ctx, r, &t); err != nil {
+		return err
+	}
+	rows(t)
+	return out.flush()
 }
 
 // cell is how a value is shown to people.

@@ -34,29 +34,26 @@ func (c *docResetCmd) Run(ctx context.Context, s streams) error {
 		r := c.request(http.MethodPost, "reset")
 		r.query.Set("dry_run", strconv.FormatBool(c.DryRun))
 		r.body = api.ResetOrder{At: at}
-		var t api.ResetReport
-		if err := client.json(ctx, r, &t); err != nil {
-			return err
-		}
 		out := c.printer(s)
-		did := "reset"
-		if c.DryRun {
-			did = "would be reset"
-		}
-		out.row(t, t.Document, did)
-		for _, line := range [][]any{
-			{"generation", t.Generation},
-			{"holds", shownMoment(t.From)},
-			{"sessions closed", t.Sessions},
-			{"clients retired", t.Clients},
-			{"before it", t.Before},
-		} {
-			out.row(nil, line...)
-		}
-		if t.From.Short != "" {
-			out.row(nil, "earlier than asked", t.From.Short)
-		}
-		return out.flush()
+		return show(ctx, client, r, out, func(t api.ResetReport) {
+			did := "reset"
+			if c.DryRun {
+				did = "would be reset"
+			}
+			out.row(t, t.Document, did)
+			for _, line := range [][]any{
+				{"generation", t.Generation},
+				{"holds", shownMoment(t.From)},
+				{"sessions closed", t.Sessions},
+				{"clients retired", t.Clients},
+				{"before it", t.Before},
+			} {
+				out.row(nil, line...)
+			}
+			if t.From.Short != "" {
+				out.row(nil, "earlier than asked", t.From.Short)
+			}
+		})
 	})
 }
 

@@ -106,13 +106,10 @@ func (c *snapshotCreateCmd) Run(ctx context.Context, s streams) error {
 	return c.with(ctx, s, own, func(ctx context.Context, client *client) error {
 		r := c.request(http.MethodPost, "snapshots")
 		r.body = api.SnapshotOrder{Label: c.Label}
-		var t api.Stored
-		if err := client.json(ctx, r, &t); err != nil {
-			return err
-		}
 		out := c.printer(s)
-		out.row(t, t.Document, fmt.Sprint("stored at position ", t.Position), t.Label)
-		return out.flush()
+		return show(ctx, client, r, out, func(t api.Stored) {
+			out.row(t, t.Document, fmt.Sprint("stored at position ", t.Position), t.Label)
+		})
 	})
 }
 
@@ -140,27 +137,24 @@ func (c *snapshotRestoreCmd) Run(ctx context.Context, s streams) error {
 		r := c.request(http.MethodPost, "restore")
 		r.query.Set("dry_run", strconv.FormatBool(c.DryRun))
 		r.body = api.RestoreOrder{At: at, Into: c.Into, InPlace: c.InPlace}
-		var t api.Restored
-		if err := client.json(ctx, r, &t); err != nil {
-			return err
-		}
 		out := c.printer(s)
-		out.row(t, "restored", fmt.Sprintf("%s at %s", t.From.Document, shownMoment(t.From)))
-		if t.From.Short != "" {
-			out.row(nil, "earlier than asked", t.From.Short)
-		}
-		out.row(nil, "document", t.Document)
-		switch {
-		case c.DryRun:
-			out.row(nil, "would make, delete", fmt.Sprintf("%d, %d units; nothing was changed", t.Added, t.Deleted))
-		default:
-			out.row(nil, "made, deleted", fmt.Sprintf("%d, %d units", t.Added, t.Deleted))
-			out.row(nil, "position", t.Position)
-		}
-		if t.Undo != "" {
-			out.row(nil, "to undo", fmt.Sprintf("ysync snapshot restore %s '%s' --in-place", t.Document, t.Undo))
-		}
-		return out.flush()
+		return show(ctx, client, r, out, func(t api.Restored) {
+			out.row(t, "restored", fmt.Sprintf("%s at %s", t.From.Document, shownMoment(t.From)))
+			if t.From.Short != "" {
+				out.row(nil, "earlier than asked", t.From.Short)
+			}
+			out.row(nil, "document", t.Document)
+			switch {
+			case c.DryRun:
+				out.row(nil, "would make, delete", fmt.Sprintf("%d, %d units; nothing was changed", t.Added, t.Deleted))
+			default:
+				out.row(nil, "made, deleted", fmt.Sprintf("%d, %d units", t.Added, t.Deleted))
+				out.row(nil, "position", t.Position)
+			}
+			if t.Undo != "" {
+				out.row(nil, "to undo", fmt.Sprintf("ysync snapshot restore %s '%s' --in-place", t.Document, t.Undo))
+			}
+		})
 	})
 }
 

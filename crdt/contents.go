@@ -31,14 +31,10 @@ func ContentsOf(v Version, update []byte) (Contents, error) {
 		run.To = Clock(b.end())
 	}
 	c.Blocks.pushSome(run)
-	for r.nextDelete(&run) {
-		c.Deletes.push(run)
-	}
-	if err := r.check(); err != nil {
+	if c.Deletes, err = r.deleteSet(); err != nil {
 		return Contents{}, err
 	}
 	c.Blocks.normalise()
-	c.Deletes.normalise()
 	return c, nil
 }
 

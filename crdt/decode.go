@@ -72,6 +72,7 @@ type updateReader struct {
 	deleteRuns    uint64
 	deletesOpen   bool
 	deletes       int    // ranges read
+	maxDeleters   int    // clients with ranges still to come
 	deleteEnd     uint64 // of the range before, in the same client
 }
 
@@ -430,6 +431,7 @@ func (r *updateReader) nextDelete(run *deleteRun) bool {
 			return false
 		}
 		r.deleteClients = r.dec.uvarint()
+		r.maxDeleters = mostClients(r.dec.remaining())
 	}
 	for r.deleteRuns == 0 {
 		if r.deleteClients == 0 || r.dec.failure() != nil {
@@ -444,6 +446,13 @@ func (r *updateReader) nextDelete(run *deleteRun) bool {
 			r.fail(malformed("more deletes than bytes"))
 			r.deleteClients, r.deleteRuns = 0, 0
 			return false
+		}
+		if r.deleteRuns > 0 {
+			if r.maxDeleters--; r.maxDeleters < 0 {
+				r.fail(malformed("deletes of one client in many places"))
+				r.deleteClients, r.deleteRuns = 0, 0
+				return false
+			}
 		}
 	}
 	r.deleteRuns--
@@ -472,4 +481,54 @@ func (r *updateReader) nextDelete(run *deleteRun) bool {
 	}
 	r.deleteClients, r.deleteRuns = 0, 0
 	return false
+}
+
+// mostClients is how many clients so many bytes of a delete set may name: few IDs
+// take one byte.
+func mostClients(size int) int { return 1<<7 + size/5 }
+
+// deleteSet reads the whole delete set, after the last block. It walks through it
+// twice, so that it allocates what the set takes and no more.
+func (r *updateReader) deleteSet() (IDSet, error) {
+	at := r.dec.offset()
+	var run deleteRun
+	clients, spans := 0, 0
+	client, end := ClientID(0), Clock(0)
+	for r.nextDelete(&run) {
+		if run.client != client || clients == 0 {
+			clients++
+			spans++
+		} else if run.From != end {
+			spans++
+		}
+		client, end = run.client, run.To
+	}
+	if err := r.check(); err != nil || clients == 0 {
+		return IDSet{}, err
+	}
+	s := IDSet{clients: make([]idSetClient, 0, clients)}
+	room := make(ranges, 0, spans)
+	r.rewindDeletes(at)
+	for r.nextDelete(&run) {
+		n := len(s.clients) - 1
+		if n < 0 || s.clients[n].client != run.client {
+			s.clients = append(s.clients, idSetClient{client: run.client})
+			n++
+		} else if last := &room[len(room)-1]; last.to == uint32(run.From) {
+			last.to = uint32(run.To)
+			continue
+		}
+		room = append(room, run.span())
+		c := &s.clients[n]
+		from := len(room) - 1 - len(c.ranges)
+		c.ranges = room[from:len(room):len(room)]
+	}
+	s.normalise()
+	return s, nil
+}
+
+// rewindDeletes goes back to the start of the delete set, which was read.
+func (r *updateReader) rewindDeletes(at int) {
+	r.dec.seek(at)
+	r.err, r.deletesOpen, r.deletes = nil, false, 0
 }

@@ -291,8 +291,7 @@ func (in *incoming) eachDelete(fn func(deleteRun)) {
 		return
 	}
 	r := &in.r
-	r.dec.seek(in.deletes)
-	r.err, r.deletesOpen = nil, false
+	r.rewindDeletes(in.deletes)
 	var run deleteRun
 	for r.nextDelete(&run) {
 		fn(run)

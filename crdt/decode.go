@@ -3,6 +3,7 @@ package crdt
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"ysync/internal/lib0"
 )
@@ -50,10 +51,12 @@ type updateReader struct {
 	isV1 bool
 
 	// maxBlocks bounds the blocks of the update, maxPayload the content that they
-	// stand for in V2, maxDeletes the ranges of the delete set unless it is 0.
-	maxBlocks  int
-	maxPayload int
-	maxDeletes int
+	// stand for in V2, maxSections the sections that hold blocks, maxDeletes the
+	// ranges of the delete set unless it is 0.
+	maxBlocks   int
+	maxPayload  int
+	maxSections int
+	maxDeletes  int
 
 	sections uint64 // still to read
 	blocks   uint64 // still to read in this section
@@ -94,6 +97,9 @@ func newUpdateReader(v Version, update []byte, maxBlocks int) (*updateReader, er
 // start is newUpdateReader for a reader that is used again.
 func (r *updateReader) start(v Version, update []byte, maxBlocks int) error {
 	*r = updateReader{v2: r.v2}
+	if uint64(len(update)) > math.MaxUint32 {
+		return &UpdateError{0, fmt.Errorf("%w: update beyond 4 GiB", ErrLimit)}
+	}
 	switch v {
 	case V1:
 		r.v1.b = update
@@ -115,6 +121,7 @@ func (r *updateReader) start(v Version, update []byte, maxBlocks int) error {
 	default:
 		return &UpdateError{0, malformed("unknown encoding version")}
 	}
+	r.maxSections = mostSections(v, len(update))
 	r.sections = r.dec.uvarint()
 	if r.dec.failure() != nil {
 		return r.check()
@@ -185,6 +192,9 @@ func (r *updateReader) next(b *rawBlock) bool {
 	return r.took(b, r.read(b))
 }
 
+// likelySections is how many sections the update says that it has, as far as it can.
+func (r *updateReader) likelySections() int { return int(min(r.sections, uint64(r.maxSections))) }
+
 // took goes on to the block after b, if that was read.
 func (r *updateReader) took(b *rawBlock, ok bool) bool {
 	if !ok {
@@ -212,7 +222,11 @@ func (r *updateReader) nextSection() bool {
 	}
 	r.sections--
 	if n > 0 {
-		r.section++
+		if r.section++; r.section > r.maxSections {
+			r.fail(malformed("two sections of one client"))
+			r.sections = 0
+			return false
+		}
 	}
 	r.blocks, r.client, r.clock = n, c, clock
 	if r.isV1 && n > 1 {
@@ -481,6 +495,20 @@ func (r *updateReader) nextDelete(run *deleteRun) bool {
 	}
 	r.deleteClients, r.deleteRuns = 0, 0
 	return false
+}
+
+// mostSections is how many clients so many bytes of an update may hold blocks of:
+// in V1 128 IDs take one byte, and a section four besides; in V2 64 take one and
+// 8192 two, and a section two besides.
+func mostSections(v Version, size int) int {
+	const few, fewBytes = 1 << 13, 3<<6 + 4*(1<<13-1<<6)
+	switch {
+	case v == V1:
+		return 1<<7 + size/6
+	case size < fewBytes:
+		return 1<<4 + size/4
+	}
+	return few + (size-fewBytes)/5
 }
 
 // mostClients is how many clients so many bytes of a delete set may name: few IDs

@@ -192,7 +192,7 @@ func (s *IDSet) push(run deleteRun) {
 			return
 		}
 	}
-	c.ranges = append(c.ranges, sp)
+	c.ranges = append(roomier(c.ranges), sp)
 }
 
 // normalise sorts and merges what was appended in any order.

@@ -89,7 +89,7 @@ func StateVectorOf(v Version, update []byte) (StateVector, error) {
 	if err != nil {
 		return StateVector{}, err
 	}
-	var out []clientClock
+	out := make([]clientClock, 0, r.likelySections())
 	var b rawBlock
 	open := false
 	for first := true; r.next(&b); first = false {

@@ -100,10 +100,13 @@ func NewOn(host *testnet.Host, data string) (*Server, error) {
 // Run starts the server again after Kill, on the same port and data.
 func (s *Server) Run(t testing.TB) {
 	t.Helper()
-	if err := s.start(); err != nil {
+	if err := s.Restart(); err != nil {
 		t.Fatal(err)
 	}
 }
+
+// Restart is Run outside of a test, after Stop.
+func (s *Server) Restart() error { return s.start() }
 
 func (s *Server) start() error {
 	s.logs = new(bytes.Buffer)

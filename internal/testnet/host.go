@@ -14,6 +14,7 @@ type Host struct {
 	ip    string
 	outer string // the other end of its cable, at the bridge
 	start func(*exec.Cmd) error
+	close func() error
 }
 
 // IP is the address at which the others reach it.

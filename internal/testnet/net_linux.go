@@ -99,6 +99,15 @@ func New() (*Net, error) {
 		"tc", "qdisc add dev "+bridge+" clsact")
 }
 
+// Remove takes the bridge and its machines away, whose processes have ended.
+func (n *Net) Remove() error {
+	err := n.run("ip", "link del "+bridge)
+	for _, h := range n.hosts {
+		err = errors.Join(err, n.run("ip", "link del "+h.outer), h.close())
+	}
+	return err
+}
+
 // run runs programs with their arguments, one after the other.
 func (n *Net) run(commands ...string) error {
 	for i := 0; i < len(commands); i += 2 {
@@ -121,7 +130,7 @@ func (n *Net) Add(name string) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.start = func(c *exec.Cmd) error { return space.within(c.Start) }
+	h.start, h.close = func(c *exec.Cmd) error { return space.within(c.Start) }, space.file.Close
 	inner := fmt.Sprint("in", number)
 	if err := n.run(
 		"ip", fmt.Sprintf("link add %s type veth peer name %s", h.outer, inner),

@@ -48,13 +48,19 @@ func Missing() string {
 // did not run and ends; with CI=true it fails.
 func Start(t testing.TB, arguments ...string) *Server {
 	t.Helper()
+	Need(t)
+	return startFor(t, &Server{arguments: arguments})
+}
+
+// Need ends a test where a server cannot be started: it says so, or fails when CI=true.
+func Need(t testing.TB) {
+	t.Helper()
 	if missing := Missing(); missing != "" {
 		if os.Getenv("CI") == "true" {
 			t.Fatal(missing)
 		}
 		t.Skipf("NOT RUN: %s", missing)
 	}
-	return startFor(t, &Server{arguments: arguments})
 }
 
 // StartSentinel is Start for a Sentinel with a configuration, a file that it writes to.

@@ -54,6 +54,21 @@ const (
 	ScrubDamaged = "damaged"
 )
 
+// Values of the label "limit" of LimitedTotal: the bound that was met.
+const (
+	LimitUnknown            = "unknown"
+	LimitScope              = "scope"
+	LimitMessageBytes       = "message_bytes"
+	LimitLargeBudget        = "large_budget"
+	LimitSessionMessages    = "session_messages"
+	LimitSessionBytes       = "session_bytes"
+	LimitFair               = "fair_units"
+	LimitSubjectConnections = "subject_connections"
+	LimitSubjectRate        = "subject_rate"
+	LimitTenantConnections  = "tenant_connections"
+	LimitTenantRate         = "tenant_rate"
+)
+
 // Metrics holds the metrics of one process. All of them may be used from any
 // goroutine.
 type Metrics struct {
@@ -186,6 +201,16 @@ type Metrics struct {
 	MalformedTotal prometheus.Counter
 	// LimitedTotal counts messages refused or delayed by a limit.
 	LimitedTotal *prometheus.CounterVec // limit
+
+	// The load.
+
+	// RunDelay is what nine of ten goroutines waited at most to run, in
+	// seconds, of late. Pressed is 1 while sessions get a fair share only,
+	// Shedding while new connections are refused.
+	RunDelay, Pressed, Shedding prometheus.Gauge
+	// AliveBytes is the memory that no collection frees, MemoryLimit what there
+	// may be; 0 for no bound.
+	AliveBytes, MemoryLimit prometheus.Gauge
 }
 
 const namespace = "ysync"
@@ -269,6 +294,12 @@ func New(r prometheus.Registerer) *Metrics {
 		ClosesTotal:      f.counters("closes_total", "Connections closed, by code.", "code"),
 		MalformedTotal:   f.counter("malformed_messages_total", "Messages that could not be decoded."),
 		LimitedTotal:     f.counters("limited_messages_total", "Messages refused or delayed by a limit.", "limit"),
+
+		RunDelay:    f.gauge("load_run_delay_seconds", "What nine of ten goroutines waited at most to run, of late."),
+		Pressed:     f.gauge("load_pressed", "1 while every session gets a fair share only."),
+		Shedding:    f.gauge("load_shedding", "1 while new connections are refused for lack of memory or time."),
+		AliveBytes:  f.gauge("load_alive_bytes", "Memory in use that no collection frees."),
+		MemoryLimit: f.gauge("load_memory_limit_bytes", "Memory that the process may take; 0 for no bound."),
 	}
 }
 

@@ -67,7 +67,6 @@ type load struct {
 
 	// Owned by the sweeper.
 	long, calm, quiet int // looks in a row past Shed, below half of Press, below half of Shed
-	probe             probe
 	next              time.Time
 }
 
@@ -121,7 +120,7 @@ func (s *Server) watch(now time.Time) {
 		return
 	}
 	l.next = now.Add(lookEvery)
-	m := l.probe.look()
+	m := s.options.look()
 	before, pressed := l.shed.Load(), l.session()
 	l.take(m)
 	s.metrics.RunDelay.Set(m.delay.Seconds())

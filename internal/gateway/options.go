@@ -58,6 +58,8 @@ type Options struct {
 	API http.Handler
 	// Now reads the clock. Default time.Now.
 	Now func() time.Time
+
+	look func() measured // nil for the runtime's figures
 }
 
 // largeBytes is the size from which a message draws on the budget.
@@ -87,6 +89,9 @@ func (o Options) withDefaults() (Options, error) {
 		o.LargeBudget = 256 << 20
 	}
 	o.LargeBudget = max(o.LargeBudget, int64(o.Session.MessageBytes))
+	if o.look == nil {
+		o.look = new(probe).look
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}

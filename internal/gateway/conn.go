@@ -30,12 +30,16 @@ type conn struct {
 	document string
 	peer     hub.Peer
 	remote   string
+	// Whom it shares bounds with; nil for nobody.
+	subject, tenant *share
 
 	// Owned by the registry's shard lock.
 	slot int
 
-	// Owned by the reader: the document's turn, if it has begun with a message.
-	turn hub.Turn
+	// Owned by the reader: the document's turn, if it has begun with a message;
+	// slowed: it was told of in the log that it sends too much.
+	turn   hub.Turn
+	slowed bool
 
 	// writer tells whether a writer goroutine runs; see wake.
 	writer atomic.Uint32
@@ -202,6 +206,8 @@ func (c *conn) gone(err error) {
 	_ = c.ws.CloseNow()
 	c.socket.releaseAhead()
 	c.server.connections.remove(c)
+	c.subject.leave()
+	c.tenant.leave()
 	c.server.wait.Done()
 }
 

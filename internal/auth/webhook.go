@@ -50,6 +50,7 @@ type Webhook struct {
 	url     string
 	secret  []byte
 	maxLife time.Duration
+	timeout time.Duration
 	client  http.Client
 	flights singleflight.Group
 	slots   chan struct{}
@@ -90,9 +91,8 @@ func NewWebhook(url string, secret []byte, maxLife time.Duration) (*Webhook, err
 		return nil, fmt.Errorf("webhook: a secret of %d bytes: want at least %d", len(secret), minSecret)
 	}
 	return &Webhook{
-		url: url, secret: secret, maxLife: maxLife,
+		url: url, secret: secret, maxLife: maxLife, timeout: HookTimeout,
 		client: http.Client{
-			Timeout: HookTimeout,
 			// The operator named the host.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
@@ -123,7 +123,7 @@ func (h *Webhook) Authorize(ctx context.Context, r Request) (Grant, error) {
 	}
 	g, err := a.claims.grant(r.Document)
 	if err == nil && g.Expired(r.Now) {
-		err = fmt.Errorf("%w: it has expired", ErrToken)
+		g, err = Grant{}, fmt.Errorf("%w: it has expired", ErrToken)
 	}
 	return g, err
 }
@@ -147,7 +147,7 @@ func (h *Webhook) keep(key hookKey, a hookAnswer) {
 // once asks, once for all who want to know the same at the same time.
 func (h *Webhook) once(ctx context.Context, key hookKey, q Question, now time.Time) (hookAnswer, error) {
 	// Whoever asked first may go away; those who wait with it do not.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), HookTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), h.timeout)
 	defer cancel()
 	got, err, _ := h.flights.Do(string(key[:]), func() (any, error) {
 		if a, known := h.known(key, now); known {

@@ -74,8 +74,6 @@ func TestWebhookGrants(t *testing.T) {
 
 // Whatever a webhook does, nobody gets in by its failure.
 func TestWebhookRefusesAndFails(t *testing.T) {
-	release := make(chan struct{})
-	t.Cleanup(func() { close(release) })
 	now := time.Now()
 	long := NewClaims("ann", now, 48*time.Hour)
 	long.Documents = map[string]string{"*": "write"}
@@ -115,7 +113,10 @@ func TestWebhookRefusesAndFails(t *testing.T) {
 		})
 	}
 	t.Run("silence", func(t *testing.T) {
+		release := make(chan struct{})
 		h, _ := hook(t, func(http.ResponseWriter, Question) { <-release })
+		h.timeout = 50 * time.Millisecond
+		t.Cleanup(func() { close(release) }) // before the server is closed
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel() // who asked first has gone, and the question goes on to its own end
 		if _, err := h.Authorize(ctx, Request{Document: "a", Now: now}); !errors.Is(err, ErrUnavailable) {

@@ -73,6 +73,8 @@ type Grant struct {
 	// Token is the ID of the token (jti), by which it alone can be revoked; empty
 	// for none.
 	Token string
+	// Granted is the scope of the token itself, of which rulings have left Scope.
+	Granted Scope
 	// Issued is when the token was made (iat); the zero time when it does not say.
 	Issued time.Time
 }

@@ -98,12 +98,16 @@ func (c *conn) do(step session.Step) {
 
 // lookAtWrite finds out whether the write under way makes progress.
 func (c *conn) lookAtWrite() {
-	if c.socket.meter == nil {
-		c.socket.probe()
+	c.mu.Lock()
+	if c.socket.meter == nil || c.ending != nil {
+		// The deadline of the end of the connection stands.
+		if c.ending == nil {
+			c.socket.probe()
+		}
+		c.mu.Unlock()
 		return
 	}
 	taken := c.socket.meter.taken.Load()
-	c.mu.Lock()
 	n := int(taken - c.metered)
 	c.metered = taken
 	if c.sub != nil {
@@ -157,15 +161,14 @@ func (c *conn) end(why *session.Close) {
 	}
 }
 
-// closeWait bounds each half of a close handshake.
+// closeWait bounds each half of a close handshake. What the peer still sends in
+// its half is read and dropped: closing on unread bytes would reset the
+// connection, and could take the close frame with it.
 const closeWait = 5 * time.Second
 
 // shake writes the close frame. It is a goroutine, as the write may have to
 // wait for another one.
 func (c *conn) shake(why *session.Close) {
-	deadline := time.Now().Add(closeWait)
-	_ = c.socket.SetWriteDeadline(deadline)
-	_ = c.socket.SetReadDeadline(deadline.Add(closeWait))
 	if err := c.socket.writeClose(why.Code, why.Reason); err != nil {
 		_ = c.socket.Conn.Close()
 		return
@@ -190,6 +193,12 @@ func (c *conn) finish(why *session.Close) (first bool) {
 	}
 	c.ending = why
 	c.session.Closed()
+	// Deadlines in the past, which disturb a reader or a writer, are set under
+	// the same lock and only before this: they would end the connection before
+	// its close frame is out.
+	deadline := time.Now().Add(closeWait)
+	_ = c.socket.SetWriteDeadline(deadline)
+	_ = c.socket.SetReadDeadline(deadline.Add(closeWait))
 	sub := c.sub
 	c.mu.Unlock()
 	if sub != nil {

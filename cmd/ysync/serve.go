@@ -35,6 +35,7 @@ type serveCmd struct {
 	storeFlags
 	clusterFlags
 	accessFlags
+	transportFlags
 	limitFlags
 
 	SnapshotInterval time.Duration `help:"Time after which a changed document is stored as a snapshot; 0 for by size and when it is unloaded." default:"0s"`
@@ -82,6 +83,9 @@ func (c *serveCmd) check() error {
 		}
 	}
 	if err := c.clusterFlags.check(c.storeFlags); err != nil {
+		return err
+	}
+	if err := c.transportFlags.check(); err != nil {
 		return err
 	}
 	if err := c.limitFlags.check(); err != nil {
@@ -135,6 +139,10 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 		return err
 	}
 	defer ports.close()
+	clients, err := c.secure(ports.clients, m, logger)
+	if err != nil {
+		return err
+	}
 	nodes, err := c.join(ctx, c.node(ports), data, m, logger)
 	if err != nil {
 		return err
@@ -162,6 +170,10 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 	if links != nil {
 		defer links.Close()
 	}
+	proxies, err := c.proxies()
+	if err != nil {
+		return errors.Join(err, h.Close(ctx))
+	}
 	server, err := gateway.New(gateway.Options{
 		API:            operations,
 		Hub:            h,
@@ -174,6 +186,7 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 		Session:        c.session(),
 		Subject:        c.subject(),
 		Tenant:         c.tenant(),
+		Proxies:        proxies,
 		Marks:          c.marks(),
 		MaxConnections: connections,
 		MaxRequests:    c.MaxRequests,
@@ -193,7 +206,7 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 			}
 		}()
 	}
-	go func() { failed <- server.Serve(ports.clients) }()
+	go func() { failed <- server.Serve(clients) }()
 	var care sync.WaitGroup
 	care.Go(func() {
 		retainer := snapshots.Retainer{Keeper: data.keeper, Metrics: m, Policy: policy, Logger: logger}

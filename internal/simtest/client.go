@@ -205,15 +205,50 @@ func (c *client) lost() {
 }
 
 func (c *client) send(frame []byte) {
-	if c.conn != nil {
-		c.conn.up.send(c.conn.ctx, frame)
+	if c.conn == nil {
+		return
 	}
+	if c.w.config.Trace {
+		d := syncproto.NewDecoder(frame)
+		m, _ := d.Next()
+		c.traceMessage("sends", m)
+	}
+	c.conn.up.send(c.conn.ctx, frame)
+}
+
+// traceMessage notes what goes in or out.
+func (c *client) traceMessage(does string, m syncproto.Message) {
+	if !c.w.config.Trace {
+		return
+	}
+	what := fmt.Sprint(len(m.Payload), " bytes")
+	switch m.Kind {
+	case syncproto.KindSyncStep1:
+		if sv, err := crdt.DecodeStateVector(m.Payload); err == nil {
+			what = fmt.Sprint(clocks(sv))
+		}
+	case syncproto.KindSyncStep2, syncproto.KindUpdate:
+		what = ""
+		if held, err := crdt.ContentsOf(crdt.V1, m.Payload); err == nil {
+			for client, r := range held.Blocks.All() {
+				what += fmt.Sprint(" +", client, ":", r.From, "-", r.To)
+			}
+			for client, r := range held.Deletes.All() {
+				what += fmt.Sprint(" -", client, ":", r.From, "-", r.To)
+			}
+		}
+	case syncproto.KindAck:
+		r := lib0.NewReader(m.Payload)
+		what = fmt.Sprint(r.Uvarint())
+	}
+	c.w.tracef("client %d of %s %s %v %s", c.id, c.document, does, m.Kind, what)
 }
 
 // receive takes in a frame of the server.
 func (c *client) receive(frame []byte) {
 	d := syncproto.NewDecoder(frame)
 	for m, ok := d.Next(); ok; m, ok = d.Next() {
+		c.traceMessage("gets", m)
 		switch m.Kind {
 		case syncproto.KindSyncStep1:
 			sv, err := crdt.DecodeStateVector(m.Payload)

@@ -77,9 +77,7 @@ func (c *client) edit() {
 	if c.clock() > before {
 		c.sentClock = c.clock()
 	}
-	for i := first; i < len(c.deletes); i++ {
-		c.deletes[i].carried = true
-	}
+	c.bring(first)
 }
 
 // sendUpdate sends an update. While something is wrong with the connection it

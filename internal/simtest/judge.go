@@ -20,8 +20,12 @@ func (w *world) judgeAck(c *client, a ask) {
 	defer w.database.effect.Unlock()
 	why := ""
 	for _, g := range slices.Backward(w.database.shadow.of(c.document).gens) {
-		if why = g.holds(c, a); why == "" {
+		missing := g.holds(c, a)
+		if missing == "" {
 			return
+		}
+		if why == "" {
+			why = missing
 		}
 	}
 	w.fault("I1", "client %d got acknowledgement %d, asked for at %v: %s", c.id, a.number, a.at.Sub(w.began), why)
@@ -35,7 +39,7 @@ func (g *generation) holds(c *client, a ask) string {
 	}
 	deleted := g.deleted()
 	for _, d := range c.deletes[min(c.settled, a.deletes):a.deletes] {
-		if d.carried && !deleted.Contains(d.id) {
+		if d.covered(a) && !deleted.Contains(d.id) {
 			return fmt.Sprintf("its deletion of %v is not in the log", d.id)
 		}
 	}

@@ -2,6 +2,7 @@ package simtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"ysync/crdt"
+	"ysync/internal/hub"
 	"ysync/persistence"
 	"ysync/snapshots"
 )
@@ -197,6 +199,9 @@ func (w *world) heldTwice() string {
 			ctx, cancel := context.WithTimeout(n.ctx, time.Second)
 			state, err := n.hub.Document(ctx, document)
 			cancel()
+			if errors.Is(err, hub.ErrNotFound) {
+				continue
+			}
 			if err != nil {
 				return fmt.Sprintf("%s at %s: %v", document, n.boot, err)
 			}

@@ -46,6 +46,7 @@ type chaosReport struct {
 	report
 	mishaps, dials, epochs, looks int
 	kinds                         map[string]int
+	partitions                    map[string]int // by what was cut off from what
 	ends                          map[websocket.StatusCode]int
 }
 
@@ -95,7 +96,7 @@ func (c chaos) play(ctx context.Context) (_ chaosReport, err error) {
 	r := &rig{
 		chaos: c, site: site, ledger: newLedger(), rng: rand.New(rand.NewPCG(c.seed, 0)),
 		busy: map[string]bool{}, gone: map[int]bool{},
-		report: chaosReport{kinds: map[string]int{}, ends: map[websocket.StatusCode]int{}},
+		report: chaosReport{kinds: map[string]int{}, partitions: map[string]int{}, ends: map[websocket.StatusCode]int{}},
 	}
 	for i := range c.documents {
 		r.names = append(r.names, fmt.Sprintf("chaos/%d/document %d", c.seed, i))
@@ -237,6 +238,9 @@ func (r *rig) take(m mishap, begins bool) {
 	r.now++
 	r.report.mishaps++
 	r.report.kinds[m.kind]++
+	if m.kind == "partition" {
+		r.report.partitions[m.name]++
+	}
 }
 
 // guard notices processes that end by themselves.

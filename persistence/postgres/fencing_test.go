@@ -3,6 +3,8 @@ package postgres_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -158,6 +160,23 @@ func TestClaimBehindAStalledOwner(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A write may be done just when it is about to be looked after: here the look
+// comes about when every claim ends.
+func TestWriteEndsBeforeItIsLookedAfter(t *testing.T) {
+	l := mustOpen(t, postgres.Options{URL: shared(t).Database(t), LockTimeout: time.Millisecond})
+	var all sync.WaitGroup
+	for i := range 16 {
+		all.Go(func() {
+			for j := range 40 {
+				if _, err := l.Claim(t.Context(), fmt.Sprint(i, ".", j), "boot", 0); err != nil && !errors.Is(err, persistence.ErrFenced) {
+					t.Log(err) // a lock that was not got in a millisecond
+				}
+			}
+		})
+	}
+	all.Wait()
 }
 
 // A stranger's transaction is left alone: the claim reports that it cannot

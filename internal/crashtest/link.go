@@ -20,7 +20,8 @@ type dialer func(ctx context.Context, document string) (*link, error)
 
 // link is one connection to one document, with what was asked on it.
 type link struct {
-	// write sends a frame, hangUp ends the connection without a goodbye.
+	// write sends a frame, hangUp ends the connection without a goodbye. A failed
+	// write says why the connection ended, and nothing arrives any more.
 	write  func(ctx context.Context, frame []byte) error
 	hangUp func()
 	// frames yields what arrives; it closes when the connection ends, and then
@@ -59,7 +60,15 @@ func dialWithin(soon, ctx context.Context, silence time.Duration, addr, document
 	conn.SetReadLimit(maxFrameBytes)
 	l := &link{frames: make(chan []byte, 64)}
 	l.write = func(ctx context.Context, frame []byte) error {
-		return conn.Write(ctx, websocket.MessageBinary, frame)
+		err := conn.Write(ctx, websocket.MessageBinary, frame)
+		if err == nil {
+			return nil
+		}
+		// Whoever writes while the server's goodbye arrives learns only that
+		// the connection is closed; the reader learns why.
+		for range l.frames {
+		}
+		return l.err
 	}
 	// Both ends are about to go; how the goodbye fares matters to nobody.
 	l.hangUp = func() { _ = conn.CloseNow() }

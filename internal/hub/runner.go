@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"strconv"
 	"time"
 
 	"go.uber.org/zap"
@@ -89,7 +90,9 @@ func (r *runner) apply(d *document, now time.Time) {
 	}
 	for i := range fx.quarantine {
 		q := &fx.quarantine[i]
-		h.sick.add(d.name, q, now)
+		if h.sick.add(d.name, q, now) {
+			h.work.Go(h.storeRefused)
+		}
 		h.opt.Metrics.QuarantinedTotal.Inc()
 		h.opt.Logger.Warn("an update was refused", zap.String("document", d.name),
 			zap.Uint64("session", q.sub.peer.Session), zap.String("reason", q.reason), zap.Int("bytes", len(q.update)))
@@ -114,6 +117,7 @@ func (r *runner) apply(d *document, now time.Time) {
 	h.opt.Metrics.DeliveriesTotal.Add(float64(len(fx.out)))
 	for _, e := range fx.ends {
 		h.finish(e.sub, e.why)
+		h.opt.Metrics.EndsTotal.WithLabelValues(strconv.Itoa(e.why.Code)).Inc()
 		if e.why.Code == CodeSlow {
 			h.opt.Metrics.SlowReadersTotal.Inc()
 		}

@@ -268,7 +268,7 @@ func (l *Log) changed(ctx context.Context, name string, rule rule) (row, error) 
 // under way is not abandoned.
 func (l *Log) write(ctx context.Context, before row, after persistence.Record, stamp int64) (got row, done bool, err error) {
 	err = l.once(context.WithoutCancel(ctx), func(ctx context.Context, conn *pgxpool.Conn) error {
-		// Its number now: when the time is over the connection may be given back.
+		// The connection may be given back when the function runs.
 		pid := conn.Conn().PgConn().PID()
 		watch := time.AfterFunc(l.options.LockTimeout/2, func() { l.endStalled(pid) })
 		defer watch.Stop()

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
 )
 
 // A refused file holds a valid update that broke a limit and was not taken in.
@@ -50,6 +49,9 @@ type refusedHeader struct {
 	stored int64
 	sum    [sha256.Size]byte
 }
+
+// RefusedID is the ID that an update gets when it is refused.
+func RefusedID(update []byte) string { return refusedID(sha256.Sum256(update)) }
 
 func refusedID(sum [sha256.Size]byte) string { return hex.EncodeToString(sum[:16]) }
 
@@ -130,7 +132,7 @@ func (k *Keeper) refuse(ctx context.Context, r Refused, update []byte) error {
 	if err != nil {
 		return err
 	}
-	key := refusedKey(r.Document, refusedID(sha256.Sum256(update)))
+	key := refusedKey(r.Document, RefusedID(update))
 	var others []Object
 	size := int64(len(file))
 	for o, err := range k.store.List(ctx, Folder(r.Document)) {
@@ -285,4 +287,3 @@ func (k *Keeper) checkRefused(ctx context.Context, document string, o Object) er
 	_, err := k.refusedUpdate(ctx, document, id)
 	return err
 }
-

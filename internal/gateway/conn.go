@@ -30,12 +30,16 @@ type conn struct {
 	document string
 	peer     hub.Peer
 	remote   string
+	// Whom it shares bounds with; nil for nobody.
+	subject, tenant *share
 
 	// Owned by the registry's shard lock.
 	slot int
 
-	// Owned by the reader: the document's turn, if it has begun with a message.
-	turn hub.Turn
+	// Owned by the reader: the document's turn, if it has begun with a message;
+	// slowed: it was told of in the log that it sends too much.
+	turn   hub.Turn
+	slowed bool
 
 	// writer tells whether a writer goroutine runs; see wake.
 	writer atomic.Uint32
@@ -51,6 +55,7 @@ type conn struct {
 	ending  *session.Close // why the connection ends, nil while it lives
 	phase   phase          // of the reader
 	waiting time.Time      // since when the reader is in phaseWaiting
+	metered int64          // what socket.meter had counted at the last look
 }
 
 // ping answers with the newest ping's payload through the writer. The library
@@ -84,14 +89,34 @@ func (c *conn) do(step session.Step) {
 		c.wake()
 	}
 	if step.Probe {
-		c.mu.Lock()
+		c.lookAtWrite()
+	}
+	if step.Close != nil {
+		c.end(step.Close)
+	}
+}
+
+// lookAtWrite finds out whether the write under way makes progress.
+func (c *conn) lookAtWrite() {
+	c.mu.Lock()
+	if c.socket.meter == nil || c.ending != nil {
+		// The deadline of the end of the connection stands.
 		if c.ending == nil {
 			c.socket.probe()
 		}
 		c.mu.Unlock()
+		return
 	}
-	if step.Close != nil {
-		c.end(step.Close)
+	taken := c.socket.meter.taken.Load()
+	n := int(taken - c.metered)
+	c.metered = taken
+	if c.sub != nil {
+		c.sub.Progress(n)
+	}
+	why := c.session.Progress(n, c.server.now())
+	c.mu.Unlock()
+	if why != nil {
+		c.abort(why)
 	}
 }
 
@@ -202,6 +227,8 @@ func (c *conn) gone(err error) {
 	_ = c.ws.CloseNow()
 	c.socket.releaseAhead()
 	c.server.connections.remove(c)
+	c.subject.leave()
+	c.tenant.leave()
 	c.server.wait.Done()
 }
 

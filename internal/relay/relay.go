@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -38,11 +39,17 @@ type Options struct {
 	TLS *tls.Config
 	// Dial connects to another node; nil for TCP.
 	Dial func(ctx context.Context, address string) (net.Conn, error)
+	// Connect makes a stream to another node, which lasts until ctx ends; nil for
+	// gRPC over Dial. The other end of it goes to Accept. An error that wraps
+	// syscall.ECONNREFUSED says that nothing listens there.
+	Connect func(ctx context.Context, node cluster.Node) (Stream, error)
 	// Ping is how often a link is tried, and Silence after how long without a
 	// sign of life it is given up. Defaults 1 s and 3 s.
 	Ping, Silence time.Duration
 	// Now is the clock; nil for time.Now.
-	Now     func() time.Time
+	Now func() time.Time
+	// Jitter draws a duration from 0 to most; nil for an even distribution.
+	Jitter  func(most time.Duration) time.Duration
 	Logger  *zap.Logger
 	Metrics *metrics.Metrics
 }
@@ -93,11 +100,17 @@ func New(opt Options) (*Relay, error) {
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}
+	if opt.Jitter == nil {
+		opt.Jitter = func(most time.Duration) time.Duration { return rand.N(most + 1) }
+	}
 	r := &Relay{
 		opt: opt, self: opt.Directory.Self().Boot, limits: opt.Hub.Limits(),
 		peers: map[string]*link{}, dials: map[string]*dialing{}, routes: map[string]*route{},
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
+	if r.opt.Connect == nil {
+		r.opt.Connect = r.connect
+	}
 	creds := insecure.NewCredentials()
 	if opt.TLS != nil {
 		creds = credentials.NewTLS(opt.TLS)
@@ -108,7 +121,7 @@ func New(opt Options) (*Relay, error) {
 		grpc.MaxConcurrentStreams(4), grpc.ConnectionTimeout(helloWait),
 	)
 	desc := streamDesc
-	desc.Handler = func(_ any, s grpc.ServerStream) error { return r.accept(s) }
+	desc.Handler = func(_ any, s grpc.ServerStream) error { return r.Accept(grpcStream{s}) }
 	r.server.RegisterService(&grpc.ServiceDesc{
 		ServiceName: serviceName, HandlerType: (*any)(nil), Streams: []grpc.StreamDesc{desc},
 	}, r)
@@ -223,6 +236,32 @@ func (r *Relay) dial(node cluster.Node) (*link, error) {
 	if node.Relay == "" {
 		return nil, fmt.Errorf("relay: node %s can't be reached by others", node.Boot)
 	}
+	ctx, cancel := context.WithCancel(r.ctx)
+	late := time.AfterFunc(helloWait, cancel)
+	s, err := r.opt.Connect(ctx, node)
+	if err == nil {
+		err = r.greet(s, node.Boot)
+	}
+	if !late.Stop() && err == nil {
+		err = context.DeadlineExceeded
+	}
+	if err != nil {
+		cancel()
+		if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, errOther) {
+			r.opt.Directory.Refused(node)
+		}
+		return nil, fmt.Errorf("relay: to %s: %w", node.Relay, err)
+	}
+	l := newLink(r, node.Boot, s, 0, cancel)
+	r.work.Go(func() { l.read() })
+	if !r.keep(l) {
+		return nil, errClosing
+	}
+	return l, nil
+}
+
+// connect is Options.Connect over gRPC.
+func (r *Relay) connect(ctx context.Context, node cluster.Node) (Stream, error) {
 	creds := insecure.NewCredentials()
 	if r.opt.TLS != nil {
 		creds = credentials.NewTLS(r.opt.TLS)
@@ -240,35 +279,22 @@ func (r *Relay) dial(node cluster.Node) (*link, error) {
 			return nc, err
 		}))
 	if err != nil {
-		return nil, fmt.Errorf("relay: to %s: %w", node.Relay, err)
+		return nil, err
 	}
-	ctx, cancel := context.WithCancel(r.ctx)
-	late := time.AfterFunc(helloWait, cancel)
+	context.AfterFunc(ctx, func() { _ = conn.Close() })
 	s, err := conn.NewStream(ctx, &streamDesc, "/"+serviceName+"/"+streamName)
-	if err == nil {
-		err = r.greet(s, node.Boot)
-	}
-	if !late.Stop() && err == nil {
-		err = context.DeadlineExceeded
-	}
 	if err != nil {
-		cancel()
-		_ = conn.Close()
-		if refused.Load() || errors.Is(err, errOther) {
-			r.opt.Directory.Refused(node)
+		if refused.Load() {
+			err = errors.Join(err, syscall.ECONNREFUSED)
 		}
-		return nil, fmt.Errorf("relay: to %s: %w", node.Relay, err)
+		return nil, err
 	}
-	l := newLink(r, node.Boot, s, 0, func() { cancel(); _ = conn.Close() })
-	r.work.Go(func() { l.read() })
-	if !r.keep(l) {
-		return nil, errClosing
-	}
-	return l, nil
+	return grpcStream{s}, nil
 }
 
-// accept serves a stream that another node made.
-func (r *Relay) accept(s grpc.ServerStream) error {
+// Accept serves a stream that another node made, until it is of no use any more.
+// Its end is the caller's to close then.
+func (r *Relay) Accept(s Stream) error {
 	boot, err := r.welcome(s)
 	if err != nil {
 		r.opt.Logger.Warn("a link was turned away", zap.Error(err))

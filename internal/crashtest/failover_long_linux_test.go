@@ -181,11 +181,8 @@ func TestFailovers(t *testing.T) {
 		for i := range times {
 			victim, way := i/len(ways)%nodeCount, ways[i%len(ways)]
 			n := r.site.nodes[victim]
-			if err := errors.Join(r.site.whole(ctx), watch.enough(ctx, everybody, -1, 1)); err != nil {
-				return err
-			}
 			watch.restart()
-			if err := watch.enough(ctx, everybody, -1, 3); err != nil {
+			if err := errors.Join(r.site.whole(ctx), watch.enough(ctx, everybody, -1, 3)); err != nil {
 				return err
 			}
 			had, err := r.site.documentsOf(ctx, n)
@@ -202,22 +199,23 @@ func TestFailovers(t *testing.T) {
 			found := watch.gaps(had, victim)
 			gaps[way], events[way] = append(gaps[way], found...), events[way]+1
 			r.progress("%3d. %s %s: %d documents, %v", i+1, n.name, way, len(had), found)
+			watch.restart()
 			if strings.Contains(way, "kill") || strings.Contains(way, "TERM") {
-				watch.restart()
-				if err := n.revive(ctx); err != nil {
-					return err
-				}
-				if err := errors.Join(r.site.whole(ctx), watch.enough(ctx, everybody, victim, 3*maxAsked)); err != nil {
-					return err
-				}
-				now, err := r.site.documentsOf(ctx, n)
-				if err != nil {
-					return err
-				}
-				gaps[back], events[back] = append(gaps[back], watch.gaps(now, victim)...), events[back]+1
-			} else if err := errors.Join(n.signal(syscall.SIGCONT), r.site.net.Heal()); err != nil {
+				err = n.revive(ctx)
+			} else {
+				err = errors.Join(n.signal(syscall.SIGCONT), r.site.net.Heal())
+			}
+			if err == nil {
+				err = r.site.whole(ctx)
+			}
+			if err != nil {
 				return err
 			}
+			given, err := r.given(ctx, n)
+			if err != nil {
+				return err
+			}
+			gaps[back], events[back] = append(gaps[back], watch.gaps(given, victim)...), events[back]+1
 		}
 		return nil
 	})
@@ -226,6 +224,27 @@ func TestFailovers(t *testing.T) {
 		fmt.Println(row(way, events[way], gaps[way]))
 	}
 	judge(t, r, err)
+}
+
+// given waits until a node that came back has been given documents, and no more
+// come for a while.
+func (r *rig) given(ctx context.Context, n *node) (has map[string]bool, err error) {
+	late, since := time.Now().Add(20*time.Second), time.Now()
+	for time.Now().Before(late) && (len(has) == 0 || time.Since(since) < time.Second) {
+		now, err := r.site.documentsOf(ctx, n)
+		if err != nil {
+			return nil, err
+		}
+		if len(now) != len(has) {
+			has, since = now, time.Now()
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return has, nil
 }
 
 func mustNet(t *testing.T) *testnet.Net {

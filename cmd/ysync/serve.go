@@ -24,6 +24,7 @@ import (
 	"ysync/internal/gateway"
 	"ysync/internal/hub"
 	"ysync/internal/metrics"
+	"ysync/internal/relay"
 	"ysync/snapshots"
 )
 
@@ -327,7 +328,7 @@ func (p *ports) about() (fields []zap.Field) {
 func (c *serveCmd) node(p *ports) cluster.Node {
 	n := cluster.Node{
 		Boot: bootID(), Name: c.name(), Relay: p.relay.advertise, Weight: c.NodeWeight,
-		Version: thisBuild().Version, Client: reached(p.clients, p.relay.advertise),
+		Version: thisBuild().Version, Wire: cluster.Wire{Least: relay.LeastVersion, Newest: relay.NewestVersion}, Client: reached(p.clients, p.relay.advertise),
 	}
 	if p.operations != nil {
 		n.Operations = reached(p.operations, p.relay.advertise)

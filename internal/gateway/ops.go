@@ -195,7 +195,7 @@ func (s *Server) mayOperate(r *http.Request) bool {
 		return true
 	}
 	grant, err := s.options.Auth.Authorize(r.Context(), auth.Request{Token: tokenOf(r), Remote: remote, Now: s.now()})
-	return err == nil && grant.Scope >= auth.Admin && grant.Covers("")
+	return err == nil && grant.Check(auth.Operate, "", s.now()) == nil
 }
 
 // OperationsServer serves h with the bounds of the operations listener. Profiles take as long as

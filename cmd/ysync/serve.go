@@ -158,17 +158,20 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 	if err != nil {
 		return errors.Join(err, h.Close(ctx))
 	}
-	operations, err := newAPI(h, data, ports.relay.owners(nodes), access, policy, logger)
-	if err != nil {
-		return errors.Join(err, h.Close(ctx))
-	}
-	failed := make(chan error, 3)
+	failed := make(chan error, 4)
 	documents, links, err := ports.relay.link(h, nodes, m, logger, failed)
 	if err != nil {
 		return errors.Join(err, h.Close(ctx))
 	}
 	if links != nil {
 		defer links.Close()
+	}
+	operations, err := newAPI(h, data, ownersOf(nodes, links), access, policy, logger)
+	if err != nil {
+		return errors.Join(err, h.Close(ctx))
+	}
+	if links != nil {
+		defer answer(links, operations, failed).Close()
 	}
 	server, err := gateway.New(gateway.Options{
 		API:            operations,

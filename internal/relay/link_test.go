@@ -19,6 +19,11 @@ import (
 // rawLink dials a node without being one.
 func rawLink(t *testing.T, n *node) grpc.ClientStream {
 	t.Helper()
+	return rawStream(t, n, streamDesc)
+}
+
+func rawStream(t *testing.T, n *node, desc grpc.StreamDesc) grpc.ClientStream {
+	t.Helper()
 	conn, err := grpc.NewClient("passthrough:///"+n.self.Relay,
 		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultCallOptions(grpc.ForceCodecV2(codec{})))
 	if err != nil {
@@ -27,7 +32,7 @@ func rawLink(t *testing.T, n *node) grpc.ClientStream {
 	t.Cleanup(func() { _ = conn.Close() })
 	ctx, cancel := context.WithTimeout(t.Context(), bound)
 	t.Cleanup(cancel)
-	s, err := conn.NewStream(ctx, &streamDesc, "/"+serviceName+"/"+streamName)
+	s, err := conn.NewStream(ctx, &desc, "/"+serviceName+"/"+desc.StreamName)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +46,7 @@ func stranger(secret string) *Relay {
 
 func TestWrongSecretIsTurnedAway(t *testing.T) {
 	w := newWorld(t, 1)
-	err := stranger("wrong").greet(rawLink(t, w.nodes[0]), "node0")
+	err := stranger("wrong").greet(rawLink(t, w.nodes[0]), streamName, "node0")
 	if err == nil || !strings.Contains(err.Error(), ErrSecret.Error()) {
 		t.Errorf("a dialer without the secret: %v", err)
 	}
@@ -67,10 +72,10 @@ func TestWrongSecretIsTurnedAway(t *testing.T) {
 	if n := w.nodes[0].relay.Links(); n != 0 {
 		t.Errorf("%d links", n)
 	}
-	if err := stranger("s3cret").greet(rawLink(t, w.nodes[0]), "node0"); err != nil {
+	if err := stranger("s3cret").greet(rawLink(t, w.nodes[0]), streamName, "node0"); err != nil {
 		t.Errorf("with the secret: %v", err)
 	}
-	if err := stranger("s3cret").greet(rawLink(t, w.nodes[0]), "another"); err != errOther {
+	if err := stranger("s3cret").greet(rawLink(t, w.nodes[0]), streamName, "another"); err != errOther {
 		t.Errorf("another node than expected: %v", err)
 	}
 }
@@ -93,7 +98,7 @@ func TestVersionsMustMeet(t *testing.T) {
 func linked(t *testing.T, w *world) grpc.ClientStream {
 	t.Helper()
 	s := rawLink(t, w.nodes[0])
-	if err := stranger("s3cret").greet(s, "node0"); err != nil {
+	if err := stranger("s3cret").greet(s, streamName, "node0"); err != nil {
 		t.Fatal(err)
 	}
 	return s

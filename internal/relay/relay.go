@@ -61,6 +61,7 @@ type Relay struct {
 	links    atomic.Uint64
 	sessions atomic.Uint64
 	work     sync.WaitGroup
+	calls    callListener
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -107,10 +108,14 @@ func New(opt Options) (*Relay, error) {
 		grpc.InitialWindowSize(streamWindow), grpc.InitialConnWindowSize(streamWindow),
 		grpc.MaxConcurrentStreams(4), grpc.ConnectionTimeout(helloWait),
 	)
-	desc := streamDesc
-	desc.Handler = func(_ any, s grpc.ServerStream) error { return r.accept(s) }
+	r.calls = callListener{
+		conns: make(chan net.Conn), closed: make(chan struct{}), addr: &net.UnixAddr{Name: "calls", Net: "relay"},
+	}
+	links, calls := streamDesc, callDesc
+	links.Handler = func(_ any, s grpc.ServerStream) error { return r.accept(s) }
+	calls.Handler = func(_ any, s grpc.ServerStream) error { return r.answerCall(s) }
 	r.server.RegisterService(&grpc.ServiceDesc{
-		ServiceName: serviceName, HandlerType: (*any)(nil), Streams: []grpc.StreamDesc{desc},
+		ServiceName: serviceName, HandlerType: (*any)(nil), Streams: []grpc.StreamDesc{links, calls},
 	}, r)
 	r.work.Go(r.tick)
 	return r, nil
@@ -143,6 +148,7 @@ func (r *Relay) Close() {
 	}
 	r.mu.Unlock()
 	r.cancel()
+	_ = r.calls.Close()
 	for _, l := range links {
 		l.fail(errClosing)
 	}
@@ -220,8 +226,23 @@ func (r *Relay) to(ctx context.Context, node cluster.Node) (*link, error) {
 
 // dial makes a link to a node.
 func (r *Relay) dial(node cluster.Node) (*link, error) {
+	s, cancel, err := r.connect(r.ctx, node, streamDesc)
+	if err != nil {
+		return nil, err
+	}
+	l := newLink(r, node.Boot, s, 0, cancel)
+	r.work.Go(func() { l.read() })
+	if !r.keep(l) {
+		return nil, errClosing
+	}
+	return l, nil
+}
+
+// connect makes a stream to a node, and says hello. soon bounds only that; cancel
+// ends the stream and the connection under it.
+func (r *Relay) connect(soon context.Context, node cluster.Node, desc grpc.StreamDesc) (_ stream, end func(), err error) {
 	if node.Relay == "" {
-		return nil, fmt.Errorf("relay: node %s can't be reached by others", node.Boot)
+		return nil, nil, fmt.Errorf("relay: node %s can't be reached by others", node.Boot)
 	}
 	creds := insecure.NewCredentials()
 	if r.opt.TLS != nil {
@@ -240,15 +261,16 @@ func (r *Relay) dial(node cluster.Node) (*link, error) {
 			return nc, err
 		}))
 	if err != nil {
-		return nil, fmt.Errorf("relay: to %s: %w", node.Relay, err)
+		return nil, nil, fmt.Errorf("relay: to %s: %w", node.Relay, err)
 	}
 	ctx, cancel := context.WithCancel(r.ctx)
 	late := time.AfterFunc(helloWait, cancel)
-	s, err := conn.NewStream(ctx, &streamDesc, "/"+serviceName+"/"+streamName)
+	given := context.AfterFunc(soon, cancel)
+	s, err := conn.NewStream(ctx, &desc, "/"+serviceName+"/"+desc.StreamName)
 	if err == nil {
-		err = r.greet(s, node.Boot)
+		err = r.greet(s, desc.StreamName, node.Boot)
 	}
-	if !late.Stop() && err == nil {
+	if inTime, wanted := late.Stop(), given(); !(inTime && wanted) && err == nil {
 		err = context.DeadlineExceeded
 	}
 	if err != nil {
@@ -257,19 +279,14 @@ func (r *Relay) dial(node cluster.Node) (*link, error) {
 		if refused.Load() || errors.Is(err, errOther) {
 			r.opt.Directory.Refused(node)
 		}
-		return nil, fmt.Errorf("relay: to %s: %w", node.Relay, err)
+		return nil, nil, fmt.Errorf("relay: to %s: %w", node.Relay, err)
 	}
-	l := newLink(r, node.Boot, s, 0, func() { cancel(); _ = conn.Close() })
-	r.work.Go(func() { l.read() })
-	if !r.keep(l) {
-		return nil, errClosing
-	}
-	return l, nil
+	return s, func() { cancel(); _ = conn.Close() }, nil
 }
 
 // accept serves a stream that another node made.
 func (r *Relay) accept(s grpc.ServerStream) error {
-	boot, err := r.welcome(s)
+	boot, err := r.welcome(s, streamName)
 	if err != nil {
 		r.opt.Logger.Warn("a link was turned away", zap.Error(err))
 		return status.Error(codes.Unauthenticated, err.Error())

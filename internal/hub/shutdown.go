@@ -24,6 +24,7 @@ func (h *Hub) shutdown(ctx context.Context) error {
 		}
 	}
 	h.cancel()
+	h.prepared.close()
 	h.queue.close()
 	h.runners.Wait()
 	h.guest.stop()

@@ -4,10 +4,11 @@ TOOL  := go tool -modfile=.ci/tools/go.mod
 TAGS  := invariants
 T     ?= 60s
 KILLS ?= 200
+FAULTS ?= 300
 
 export CGO_ENABLED ?= 0
 
-.PHONY: help run build cluster test prepare check race fuzz bench bench-crdt web conformance differential crash faults stores
+.PHONY: help run build cluster test prepare check race fuzz bench bench-crdt web conformance differential crash chaos faults stores
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -58,6 +59,9 @@ bench-crdt: ## the engine against yjs, ywasm and loro-crdt, row by row in one ru
 
 crash: ## kill -9 the server KILLS times under load (KILLS=200), then prove the audit with planted bugs
 	@CRASH_KILLS=$(KILLS) go test -count=1 -timeout 0 -tags crash -v -run 'TestManyKills|TestPlantedBugs' ./internal/crashtest | grep -v '^=== '
+
+chaos: prepare ## FAULTS faults (FAULTS=300) in a cluster on machines of its own, under 100 writers; as root
+	@CHAOS_FAULTS=$(FAULTS) go test -count=1 -timeout 0 -tags crash -v -run 'TestManyFaults' ./internal/crashtest | grep -v '^=== '
 
 stores: ## the stores of other servers, made anew by their own packages, one of which is compiled, and imported
 	@cd internal/migrate && npm ci --no-audit --no-fund --loglevel=error >/dev/null

@@ -114,14 +114,10 @@ var shapes = map[string]func(n int) []byte{
 }
 
 // Whatever the shape of an update, taking it in allocates at most 64 times its
-// bytes and 64 KiB, where V2 is held to a block for five bytes. One of gc blocks that
-// wait takes somewhat more: V1 says one in two bytes, and each has to stay one.
+// bytes and 64 KiB, where V2 is held to a block for five bytes.
 func TestIntegrationIsBounded(t *testing.T) {
+	const most = 64
 	for name, shape := range shapes {
-		most := 64
-		if name == "gc blocks that wait" {
-			most = 100
-		}
 		for _, n := range []int{100, 1000, 4000, 30_000} {
 			v1 := shape(n)
 			v2, err := Convert(V1, V2, v1)

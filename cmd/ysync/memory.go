@@ -3,9 +3,14 @@ package main
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"runtime/metrics"
+	"strconv"
+	"strings"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 // How far the heap may grow beyond what is alive before it is collected. The
@@ -17,6 +22,40 @@ const (
 	mostGCPercent  = 200
 	tuneEvery      = 250 * time.Millisecond
 )
+
+// boundMemory tells the collector what the process may take: limit, if it is
+// not 0, else what GOMEMLIMIT says, else nine tenths of what the control group
+// allows. What is beside the heap has the rest.
+func boundMemory(limit int64, logger *zap.Logger) {
+	source := "--memory-limit"
+	if limit == 0 {
+		if os.Getenv("GOMEMLIMIT") != "" {
+			return // the runtime has read it
+		}
+		group, bounded := groupMemory("/sys/fs/cgroup")
+		if !bounded {
+			return
+		}
+		limit, source = group/10*9, "control group"
+	}
+	debug.SetMemoryLimit(limit)
+	logger.Info("memory is bounded", zap.Int64("bytes", limit), zap.String("by", source))
+}
+
+// groupMemory is what the control group of the process may take (cgroup v2,
+// memory.max, or v1), read where a container sees its own.
+func groupMemory(root string) (bytes int64, bounded bool) {
+	for _, name := range []string{"memory.max", "memory/memory.limit_in_bytes"} {
+		text, err := os.ReadFile(filepath.Join(root, name))
+		if err != nil {
+			continue
+		}
+		n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+		// Version 1 writes a huge number for no bound.
+		return n, err == nil && n > 0 && n < 1<<60
+	}
+	return 0, false
+}
 
 // gcPercent is the runtime's setting for a process with so much alive.
 func gcPercent(liveBytes uint64) int {

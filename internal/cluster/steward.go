@@ -103,7 +103,7 @@ func (s *steward) judge(h persistence.Holding) {
 	m.seen.put(h)
 	self := m.self.Boot
 	at, err := m.placed(h.Document)
-	settled := bootTime()-m.settled >= m.ttl
+	settled := m.opt.BootTime()-m.settled >= m.ttl
 	drains := m.self.Draining
 	m.mu.Unlock()
 	switch {

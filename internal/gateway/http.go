@@ -45,6 +45,10 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request) {
 		s.overloaded(w, "draining", "the server is shutting down")
 		return
 	}
+	if shed := s.load.shed.Load(); shed != nil {
+		s.overloaded(w, shed.label, shed.why)
+		return
+	}
 	if !s.connections.reserve(s.options.MaxConnections) {
 		s.overloaded(w, "connections", "too many connections")
 		return
@@ -55,6 +59,8 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request) {
 	s.wait.Add(1)
 	if err := c.upgrade(w, r); err != nil {
 		s.wait.Done()
+		c.subject.leave()
+		c.tenant.leave()
 		s.connections.release()
 		s.metrics.RefusedTotal.WithLabelValues("handshake").Inc()
 		s.log.Info("bad handshake", zap.Error(err), zap.String("remote", r.RemoteAddr))
@@ -97,6 +103,9 @@ func (s *Server) admit(c *conn, r *http.Request) *session.Close {
 	case err != nil:
 		s.log.Error("no client can be authorised", c.fields(zap.Error(err))...)
 		return session.Closef(session.CloseUnavailable, "nobody can be let in now, try again later")
+	}
+	if crowded := c.join(grant.Subject, ""); crowded != nil {
+		return crowded
 	}
 	c.peer = hub.Peer{
 		Session:     c.id,

@@ -125,6 +125,9 @@ func (s *Server) Status(version string) Status {
 
 // ready says why the server should get no new connections, or "".
 func (s *Server) ready() string {
+	if shed := s.load.shed.Load(); shed != nil {
+		return shed.why
+	}
 	switch {
 	case s.draining.Load():
 		return "draining"

@@ -119,6 +119,7 @@ func (d *document) send(ctx context.Context, s *Subscription, c command, t *Turn
 		}
 		space := d.space
 		d.mu.Unlock()
+		d.hub.opt.Metrics.InboxWaitsTotal.Inc()
 		t.leave()
 		if err := waitFor(ctx, space); err != nil {
 			return err

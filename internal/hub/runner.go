@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"strconv"
 	"time"
 
 	"go.uber.org/zap"
@@ -114,6 +115,7 @@ func (r *runner) apply(d *document, now time.Time) {
 	h.opt.Metrics.DeliveriesTotal.Add(float64(len(fx.out)))
 	for _, e := range fx.ends {
 		h.finish(e.sub, e.why)
+		h.opt.Metrics.EndsTotal.WithLabelValues(strconv.Itoa(e.why.Code)).Inc()
 		if e.why.Code == CodeSlow {
 			h.opt.Metrics.SlowReadersTotal.Inc()
 		}

@@ -26,7 +26,9 @@ const callBytes = 32 << 10
 // Call connects with another node, which Calls of its relay accepts. Both ends
 // have proved who they are, as those of a link have.
 func (r *Relay) Call(ctx context.Context, node cluster.Node) (net.Conn, error) {
-	s, cancel, err := r.connect(ctx, node, callDesc)
+	s, cancel, err := r.reach(ctx, node, callName, func(ctx context.Context, node cluster.Node) (Stream, error) {
+		return r.connect(ctx, node, callDesc)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -43,14 +45,15 @@ func (r *Relay) Call(ctx context.Context, node cluster.Node) (net.Conn, error) {
 func (r *Relay) Calls() net.Listener { return &r.calls }
 
 // answerCall serves a stream that another node made for a call.
-func (r *Relay) answerCall(s grpc.ServerStream) error {
+func (r *Relay) answerCall(in grpc.ServerStream) error {
+	s := grpcStream{in}
 	boot, err := r.welcome(s, callName)
 	if err != nil {
 		r.opt.Logger.Warn("a call was turned away", zap.Error(err))
 		return status.Error(codes.Unauthenticated, err.Error())
 	}
 	at := net.Addr(&net.UnixAddr{Name: boot, Net: "relay"})
-	if p, ok := peer.FromContext(s.Context()); ok {
+	if p, ok := peer.FromContext(in.Context()); ok {
 		at = p.Addr
 	}
 	here, there := net.Pipe()
@@ -66,18 +69,18 @@ func (r *Relay) answerCall(s grpc.ServerStream) error {
 // carry passes what comes from the stream to conn, and the other way round,
 // until either ends; then both do. The result is closed when nothing is sent
 // any more.
-func (r *Relay) carry(s stream, conn net.Conn) <-chan struct{} {
+func (r *Relay) carry(s Stream, conn net.Conn) <-chan struct{} {
 	ended := make(chan struct{})
 	stop := context.AfterFunc(r.ctx, func() { _ = conn.Close() })
 	// It ends with the stream, which ends when nothing is sent any more.
 	r.work.Go(func() {
 		defer conn.Close()
 		for {
-			var p packet
-			if err := s.RecvMsg(&p); err != nil {
+			data, err := s.Receive()
+			if err != nil {
 				return
 			}
-			if _, err := conn.Write(p.data); err != nil {
+			if _, err := conn.Write(data); err != nil {
 				return
 			}
 		}
@@ -89,7 +92,7 @@ func (r *Relay) carry(s stream, conn net.Conn) <-chan struct{} {
 		for {
 			data := make([]byte, callBytes)
 			n, err := conn.Read(data)
-			if n > 0 && send(s, data[:n]) != nil {
+			if n > 0 && s.Send(data[:n]) != nil {
 				return
 			}
 			if err != nil {

@@ -38,7 +38,7 @@ var (
 const nonceBytes = 32
 
 // greet says hello on a stream of a name that this node made.
-func (r *Relay) greet(s stream, name, boot string) error {
+func (r *Relay) greet(s Stream, name, boot string) error {
 	hello := frame{kind: frameHello, list: []uint64{LeastVersion, NewestVersion}, text: r.self, body: nonce()}
 	if err := sendHello(s, &hello); err != nil {
 		return err
@@ -65,7 +65,7 @@ func (r *Relay) greet(s stream, name, boot string) error {
 }
 
 // welcome answers a stream that another node made, and returns its boot ID.
-func (r *Relay) welcome(s stream, name string) (string, error) {
+func (r *Relay) welcome(s Stream, name string) (string, error) {
 	type result struct {
 		boot string
 		err  error
@@ -86,7 +86,7 @@ func (r *Relay) welcome(s stream, name string) (string, error) {
 	}
 }
 
-func (r *Relay) answer(s stream, name string) (string, error) {
+func (r *Relay) answer(s Stream, name string) (string, error) {
 	hello, err := receiveHello(s, frameHello)
 	if err != nil {
 		return "", err
@@ -140,19 +140,19 @@ func nonce() []byte {
 	return n
 }
 
-func sendHello(s stream, f *frame) error {
-	return send(s, appendRecord(nil, 0, 1, append(f.appendHead(nil), f.body...)))
+func sendHello(s Stream, f *frame) error {
+	return s.Send(appendRecord(nil, 0, 1, append(f.appendHead(nil), f.body...)))
 }
 
 // maxHello bounds a hello.
 const maxHello = 4 << 10
 
-func receiveHello(s stream, kind frameKind) (frame, error) {
-	var p packet
-	if err := s.RecvMsg(&p); err != nil {
+func receiveHello(s Stream, kind frameKind) (frame, error) {
+	data, err := s.Receive()
+	if err != nil {
 		return frame{}, err
 	}
-	f, err := decodeHello(p.data, kind)
+	f, err := decodeHello(data, kind)
 	if err != nil {
 		return frame{}, fmt.Errorf("%w: %w", errHello, err)
 	}

@@ -17,12 +17,12 @@ import (
 )
 
 // rawLink dials a node without being one.
-func rawLink(t *testing.T, n *node) grpc.ClientStream {
+func rawLink(t *testing.T, n *node) grpcStream {
 	t.Helper()
 	return rawStream(t, n, streamDesc)
 }
 
-func rawStream(t *testing.T, n *node, desc grpc.StreamDesc) grpc.ClientStream {
+func rawStream(t *testing.T, n *node, desc grpc.StreamDesc) grpcStream {
 	t.Helper()
 	conn, err := grpc.NewClient("passthrough:///"+n.self.Relay,
 		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultCallOptions(grpc.ForceCodecV2(codec{})))
@@ -36,7 +36,7 @@ func rawStream(t *testing.T, n *node, desc grpc.StreamDesc) grpc.ClientStream {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s
+	return grpcStream{s}
 }
 
 // stranger is a relay that has no node, to shake hands with.
@@ -65,8 +65,7 @@ func TestWrongSecretIsTurnedAway(t *testing.T) {
 	if err := sendHello(s, &frame{kind: frameProof, body: proof}); err != nil {
 		t.Fatal(err)
 	}
-	var p packet
-	if err := s.RecvMsg(&p); err == nil || !strings.Contains(err.Error(), ErrSecret.Error()) {
+	if _, err := s.Receive(); err == nil || !strings.Contains(err.Error(), ErrSecret.Error()) {
 		t.Errorf("a wrong proof: %v", err)
 	}
 	if n := w.nodes[0].relay.Links(); n != 0 {
@@ -95,7 +94,7 @@ func TestVersionsMustMeet(t *testing.T) {
 }
 
 // linked is a stranger with the secret, and a node that it may talk to.
-func linked(t *testing.T, w *world) grpc.ClientStream {
+func linked(t *testing.T, w *world) grpcStream {
 	t.Helper()
 	s := rawLink(t, w.nodes[0])
 	if err := stranger("s3cret").greet(s, streamName, "node0"); err != nil {
@@ -123,13 +122,12 @@ func TestMalformedFramesEndTheLinkAlone(t *testing.T) {
 		"a document not here": slices.Concat(record(2, frame{kind: frameOpen})),
 	} {
 		s := linked(t, w)
-		if err := send(s, data); err != nil {
+		if err := s.Send(data); err != nil {
 			t.Fatal(err)
 		}
-		var p packet
 		for {
-			if err := s.RecvMsg(&p); err != nil {
-				if context.Cause(s.Context()) == context.DeadlineExceeded {
+			if _, err := s.Receive(); err != nil {
+				if context.Cause(s.stream.(grpc.ClientStream).Context()) == context.DeadlineExceeded {
 					t.Errorf("%s: the link lives", name)
 				}
 				break
@@ -261,5 +259,5 @@ func FuzzHost(f *testing.F) {
 // nowhere is a stream that takes everything.
 type nowhere struct{}
 
-func (nowhere) SendMsg(any) error { return nil }
-func (nowhere) RecvMsg(any) error { return errClosing }
+func (nowhere) Send([]byte) error        { return nil }
+func (nowhere) Receive() ([]byte, error) { return nil, errClosing }

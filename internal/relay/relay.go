@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -38,11 +39,17 @@ type Options struct {
 	TLS *tls.Config
 	// Dial connects to another node; nil for TCP.
 	Dial func(ctx context.Context, address string) (net.Conn, error)
+	// Connect makes a stream to another node, which lasts until ctx ends; nil for
+	// gRPC over Dial. The other end of it goes to Accept. An error that wraps
+	// syscall.ECONNREFUSED says that nothing listens there.
+	Connect func(ctx context.Context, node cluster.Node) (Stream, error)
 	// Ping is how often a link is tried, and Silence after how long without a
 	// sign of life it is given up. Defaults 1 s and 3 s.
 	Ping, Silence time.Duration
 	// Now is the clock; nil for time.Now.
-	Now     func() time.Time
+	Now func() time.Time
+	// Jitter draws a duration from 0 to most; nil for an even distribution.
+	Jitter  func(most time.Duration) time.Duration
 	Logger  *zap.Logger
 	Metrics *metrics.Metrics
 }
@@ -94,11 +101,17 @@ func New(opt Options) (*Relay, error) {
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}
+	if opt.Jitter == nil {
+		opt.Jitter = func(most time.Duration) time.Duration { return rand.N(most + 1) }
+	}
 	r := &Relay{
 		opt: opt, self: opt.Directory.Self().Boot, limits: opt.Hub.Limits(),
 		peers: map[string]*link{}, dials: map[string]*dialing{}, routes: map[string]*route{},
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
+	if r.opt.Connect == nil {
+		r.opt.Connect = func(ctx context.Context, node cluster.Node) (Stream, error) { return r.connect(ctx, node, streamDesc) }
+	}
 	creds := insecure.NewCredentials()
 	if opt.TLS != nil {
 		creds = credentials.NewTLS(opt.TLS)
@@ -112,7 +125,7 @@ func New(opt Options) (*Relay, error) {
 		conns: make(chan net.Conn), closed: make(chan struct{}), addr: &net.UnixAddr{Name: "calls", Net: "relay"},
 	}
 	links, calls := streamDesc, callDesc
-	links.Handler = func(_ any, s grpc.ServerStream) error { return r.accept(s) }
+	links.Handler = func(_ any, s grpc.ServerStream) error { return r.Accept(grpcStream{s}) }
 	calls.Handler = func(_ any, s grpc.ServerStream) error { return r.answerCall(s) }
 	r.server.RegisterService(&grpc.ServiceDesc{
 		ServiceName: serviceName, HandlerType: (*any)(nil), Streams: []grpc.StreamDesc{links, calls},
@@ -226,7 +239,7 @@ func (r *Relay) to(ctx context.Context, node cluster.Node) (*link, error) {
 
 // dial makes a link to a node.
 func (r *Relay) dial(node cluster.Node) (*link, error) {
-	s, cancel, err := r.connect(r.ctx, node, streamDesc)
+	s, cancel, err := r.reach(r.ctx, node, streamName, r.opt.Connect)
 	if err != nil {
 		return nil, err
 	}
@@ -238,12 +251,36 @@ func (r *Relay) dial(node cluster.Node) (*link, error) {
 	return l, nil
 }
 
-// connect makes a stream to a node, and says hello. soon bounds only that; cancel
-// ends the stream and the connection under it.
-func (r *Relay) connect(soon context.Context, node cluster.Node, desc grpc.StreamDesc) (_ stream, end func(), err error) {
+// reach makes a stream of a name to a node, and says hello. soon bounds only
+// that; cancel ends the stream.
+func (r *Relay) reach(
+	soon context.Context, node cluster.Node, name string, connect func(context.Context, cluster.Node) (Stream, error),
+) (_ Stream, cancel func(), err error) {
 	if node.Relay == "" {
 		return nil, nil, fmt.Errorf("relay: node %s can't be reached by others", node.Boot)
 	}
+	ctx, cancel := context.WithCancel(r.ctx)
+	late := time.AfterFunc(helloWait, cancel)
+	given := context.AfterFunc(soon, cancel)
+	s, err := connect(ctx, node)
+	if err == nil {
+		err = r.greet(s, name, node.Boot)
+	}
+	if inTime, wanted := late.Stop(), given(); !(inTime && wanted) && err == nil {
+		err = context.DeadlineExceeded
+	}
+	if err != nil {
+		cancel()
+		if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, errOther) {
+			r.opt.Directory.Refused(node)
+		}
+		return nil, nil, fmt.Errorf("relay: to %s: %w", node.Relay, err)
+	}
+	return s, cancel, nil
+}
+
+// connect makes a stream over gRPC.
+func (r *Relay) connect(ctx context.Context, node cluster.Node, desc grpc.StreamDesc) (Stream, error) {
 	creds := insecure.NewCredentials()
 	if r.opt.TLS != nil {
 		creds = credentials.NewTLS(r.opt.TLS)
@@ -261,31 +298,22 @@ func (r *Relay) connect(soon context.Context, node cluster.Node, desc grpc.Strea
 			return nc, err
 		}))
 	if err != nil {
-		return nil, nil, fmt.Errorf("relay: to %s: %w", node.Relay, err)
+		return nil, err
 	}
-	ctx, cancel := context.WithCancel(r.ctx)
-	late := time.AfterFunc(helloWait, cancel)
-	given := context.AfterFunc(soon, cancel)
+	context.AfterFunc(ctx, func() { _ = conn.Close() })
 	s, err := conn.NewStream(ctx, &desc, "/"+serviceName+"/"+desc.StreamName)
-	if err == nil {
-		err = r.greet(s, desc.StreamName, node.Boot)
-	}
-	if inTime, wanted := late.Stop(), given(); !(inTime && wanted) && err == nil {
-		err = context.DeadlineExceeded
-	}
 	if err != nil {
-		cancel()
-		_ = conn.Close()
-		if refused.Load() || errors.Is(err, errOther) {
-			r.opt.Directory.Refused(node)
+		if refused.Load() {
+			err = errors.Join(err, syscall.ECONNREFUSED)
 		}
-		return nil, nil, fmt.Errorf("relay: to %s: %w", node.Relay, err)
+		return nil, err
 	}
-	return s, func() { cancel(); _ = conn.Close() }, nil
+	return grpcStream{s}, nil
 }
 
-// accept serves a stream that another node made.
-func (r *Relay) accept(s grpc.ServerStream) error {
+// Accept serves a stream that another node made, until it is of no use any more.
+// Its end is the caller's to close then.
+func (r *Relay) Accept(s Stream) error {
 	boot, err := r.welcome(s, streamName)
 	if err != nil {
 		r.opt.Logger.Warn("a link was turned away", zap.Error(err))

@@ -3,7 +3,6 @@ package relay
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -250,14 +249,14 @@ const (
 // meanwhile.
 func (t *route) pause(try int) bool {
 	limit := min(firstPause<<min(try-1, 10), lastPause)
-	timer := time.NewTimer(limit/2 + rand.N(limit/2+1))
+	timer := time.NewTimer(limit/2 + t.relay.opt.Jitter(limit/2))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 		return true
 	case <-t.relay.opt.Directory.Changed():
 		// All that wait are woken by the same change: spread them a little.
-		spread := time.NewTimer(rand.N(firstPause))
+		spread := time.NewTimer(t.relay.opt.Jitter(firstPause))
 		defer spread.Stop()
 		select {
 		case <-spread.C:

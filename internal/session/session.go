@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"ysync/internal/auth"
+	"ysync/internal/limit"
 	"ysync/syncproto"
 )
 
@@ -27,6 +28,8 @@ type Session struct {
 	sent instant
 
 	malformed, unknown bucket
+	// What was received, by the bounds on it.
+	messages, bytes, fair limit.Bucket
 
 	// The write under way; 0 when there is none.
 	writing instant // start, or when it last made progress

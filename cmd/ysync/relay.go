@@ -1,16 +1,10 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"net"
-	"net/http"
-	"slices"
-	"time"
 
 	"go.uber.org/zap"
 
-	"ysync/internal/api"
 	"ysync/internal/cluster"
 	"ysync/internal/gateway"
 	"ysync/internal/hub"
@@ -29,52 +23,6 @@ func (a anywhere) Subscribe(document string, p hub.Peer, wake func()) (gateway.S
 	}
 	return s, nil
 }
-
-// owners are the nodes to which orders for documents are passed on.
-type owners struct {
-	nodes cluster.Directory
-	http.RoundTripper
-}
-
-// Owner implements api.Owners.
-func (o owners) Owner(ctx context.Context, document string) (string, error) {
-	owner, err := o.nodes.Owner(ctx, document)
-	if err != nil || owner.Boot == o.nodes.Self().Boot {
-		return "", err
-	}
-	return owner.Boot, nil
-}
-
-// The connections by which orders are passed on, for each node.
-const (
-	maxCalls  = 64
-	idleCalls = 30 * time.Second
-)
-
-// ownersOf passes orders on by the relay; nil for a node that is alone.
-func ownersOf(nodes cluster.Directory, r *relay.Relay) api.Owners {
-	if r == nil {
-		return nil
-	}
-	return owners{nodes, &http.Transport{
-		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
-			boot, _, err := net.SplitHostPort(address)
-			if err != nil {
-				return nil, err
-			}
-			members := nodes.Members()
-			i := slices.IndexFunc(members, func(n cluster.Node) bool { return n.Boot == boot })
-			if i < 0 {
-				return nil, errGone
-			}
-			return r.Call(ctx, members[i])
-		},
-		MaxConnsPerHost: maxCalls,
-		IdleConnTimeout: idleCalls,
-	}}
-}
-
-var errGone = errors.New("the node is gone")
 
 // link connects this node with the others. A node that is alone has all
 // documents, so that there is nothing to connect: both results are nil.
@@ -96,17 +44,6 @@ func (p relayPort) link(
 		}
 	}()
 	return anywhere{r}, r, nil
-}
-
-// answer serves the orders that other nodes pass on, until it is closed.
-func answer(r *relay.Relay, orders http.Handler, failed chan<- error) *http.Server {
-	s := gateway.OperationsServer(orders)
-	go func() {
-		if err := s.Serve(r.Calls()); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
-			failed <- err
-		}
-	}()
-	return s
 }
 
 // reached is the address that others reach a port by: that of the relay's host

@@ -20,6 +20,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"ysync/examples/editor"
+	"ysync/internal/api"
 	"ysync/internal/cluster"
 	"ysync/internal/gateway"
 	"ysync/internal/hub"
@@ -144,7 +145,6 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 	if err != nil {
 		return err
 	}
-	nodes.Keep(h)
 	policy := snapshots.Policy{Full: c.RetainFull, Hourly: c.RetainHourly, Daily: c.RetainDaily}
 	access, sites, err := c.accessFlags.open(ctx, announce)
 	if err != nil {
@@ -158,13 +158,21 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 	if links != nil {
 		defer links.Close()
 	}
-	operations, err := newAPI(h, data, ownersOf(nodes, links), access, policy, logger)
+	var owners api.Owners
+	var others *peers
+	if links != nil {
+		others = newPeers(nodes, links, logger)
+		owners = others
+		nodes.Announce(others.ahead)
+	}
+	operations, err := newAPI(h, data, owners, access, policy, logger)
 	if err != nil {
 		return errors.Join(err, h.Close(ctx))
 	}
 	if links != nil {
-		defer answer(links, operations, failed).Close()
+		defer others.answer(links, h, operations, failed).Close()
 	}
+	nodes.Keep(h)
 	server, err := gateway.New(gateway.Options{
 		API:            operations,
 		Hub:            h,

@@ -101,6 +101,9 @@ func (s *Alone) Changed() <-chan struct{} { return s.change }
 // Open does what Member.Open does: any document may be opened here.
 func (s *Alone) Open(context.Context, string) (persistence.Epoch, error) { return 0, nil }
 
+// Announce does what Member.Announce does: there is nobody to tell.
+func (s *Alone) Announce(Ahead) {}
+
 // Keep does what Member.Keep does: there is nothing to look after.
 func (s *Alone) Keep(Documents) {}
 

@@ -94,6 +94,7 @@ type Member struct {
 	missing map[string]time.Duration
 	lapsed  bool
 	docs    Documents // nil before Keep
+	ahead   Ahead     // nil for none
 	seen    routes
 	closed  bool
 }

@@ -4,12 +4,16 @@ import (
 	"context"
 	"slices"
 	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // gate lets a bounded number of documents through at a time. Of those that wait
 // the ones go first that somebody has written to: after the death of an owner
 // thousands come at once, most of which are only read.
 type gate struct {
+	count prometheus.Gauge // of those that wait
+
 	mu sync.Mutex
 	// Guarded by mu.
 	free    int
@@ -18,7 +22,7 @@ type gate struct {
 
 type waiting struct {
 	document *document
-	turn      chan struct{} // closed when it is its turn
+	turn     chan struct{} // closed when it is its turn
 }
 
 // maxLook bounds how far a gate looks for one that is written to.
@@ -34,6 +38,7 @@ func (g *gate) enter(ctx context.Context, d *document) error {
 	}
 	w := waiting{d, make(chan struct{})}
 	g.waiting = append(g.waiting, w)
+	g.count.Inc()
 	g.mu.Unlock()
 	select {
 	case <-w.turn:
@@ -44,6 +49,7 @@ func (g *gate) enter(ctx context.Context, d *document) error {
 	i := slices.IndexFunc(g.waiting, func(o waiting) bool { return o.turn == w.turn })
 	if i >= 0 {
 		g.waiting = slices.Delete(g.waiting, i, i+1)
+		g.count.Dec()
 	}
 	g.mu.Unlock()
 	if i < 0 {
@@ -68,6 +74,7 @@ func (g *gate) leave() {
 		}
 	}
 	close(g.waiting[next].turn)
+	g.count.Dec()
 	g.waiting = slices.Delete(g.waiting, next, next+1)
 }
 

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 	"testing/synctest"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Of documents that wait those that are written to go first, also if that
@@ -12,7 +14,7 @@ import (
 // takes no place.
 func TestGateLetsWritersGoFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := gate{free: 2}
+		g := gate{free: 2, count: prometheus.NewGauge(prometheus.GaugeOpts{})}
 		ctx, cancel := context.WithCancel(t.Context())
 		var order []string
 		docs := map[string]*document{}

@@ -115,7 +115,7 @@ type Hub struct {
 	// many by one statement; loads those that are read.
 	opens, loads gate
 	prepared     prepared
-	jobs   chan struct{} // a slot per job
+	jobs         chan struct{} // a slot per job
 	// runners are the goroutines that step documents; they never wait for the
 	// log or a store. work are all others.
 	runners sync.WaitGroup
@@ -169,8 +169,8 @@ func New(opt Options) (*Hub, error) {
 		limits: opt.Limits,
 		seed:   maphash.MakeSeed(),
 		count:  newCounters(opt.Metrics),
-		opens:  gate{free: persistence.MaxHoldings},
-		loads:  gate{free: opt.Limits.Loads},
+		opens:  gate{free: persistence.MaxHoldings, count: opt.Metrics.LoadsWaiting},
+		loads:  gate{free: opt.Limits.Loads, count: opt.Metrics.LoadsWaiting},
 		jobs:   make(chan struct{}, opt.Limits.Jobs),
 		empty:  make(chan struct{}),
 	}

@@ -240,6 +240,7 @@ func (h *Hub) read(d *document) (*crdt.Doc, persistence.Record, persistence.Tail
 func (h *Hub) present(name string) (*crdt.Doc, persistence.Record, persistence.Tail, error) {
 	if p := h.prepared.take(name); p != nil {
 		if rec, tail, err := h.opt.Snapshots.Resume(h.ctx, p.doc, p.record, p.tail); err == nil {
+			h.opt.Metrics.PreparedTotal.Inc()
 			return p.doc, rec, tail, nil
 		}
 	}

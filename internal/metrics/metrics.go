@@ -82,6 +82,11 @@ type Metrics struct {
 	PresenceRefusedTotal *prometheus.CounterVec // reason
 	// LoadSeconds is the time from the first subscription to a live document.
 	LoadSeconds *prometheus.HistogramVec // result
+	// LoadsWaiting are documents that wait until others are loaded.
+	LoadsWaiting prometheus.Gauge
+	// PreparedTotal counts documents that were opened by the tail of the log, as
+	// they had been read ahead.
+	PreparedTotal prometheus.Counter
 	// QueueSeconds is how long a document with work waited for a runner.
 	QueueSeconds prometheus.Histogram
 	// UpdatesTotal counts updates received from clients by their fate.
@@ -238,6 +243,8 @@ func New(r prometheus.Registerer) *Metrics {
 		PresenceStates:       f.gauge("hub_presence_states", "Presences held."),
 		PresenceRefusedTotal: f.counters("hub_presence_refused_total", "Presences that broke a rule, by rule.", "reason"),
 		LoadSeconds:          f.histograms("hub_load_seconds", "Time to load a document.", slow, "result"),
+		LoadsWaiting:         f.gauge("hub_loads_waiting", "Documents that wait until others are loaded."),
+		PreparedTotal:        f.counter("hub_prepared_total", "Documents opened that had been read ahead."),
 		QueueSeconds:         f.histogram("hub_queue_seconds", "Time that a document with work waited for a runner.", fast),
 		UpdatesTotal:         f.counters("hub_updates_total", "Updates received, by fate.", "result"),
 		UpdateBytes:          f.counter("hub_update_bytes_total", "Bytes of updates received."),

@@ -25,6 +25,7 @@ import (
 	"ysync/internal/gateway"
 	"ysync/internal/hub"
 	"ysync/internal/metrics"
+	"ysync/internal/relay"
 	"ysync/snapshots"
 )
 
@@ -36,6 +37,7 @@ type serveCmd struct {
 	storeFlags
 	clusterFlags
 	accessFlags
+	transportFlags
 	limitFlags
 
 	SnapshotInterval time.Duration `help:"Time after which a changed document is stored as a snapshot; 0 for by size and when it is unloaded." default:"0s"`
@@ -83,6 +85,9 @@ func (c *serveCmd) check() error {
 		}
 	}
 	if err := c.clusterFlags.check(c.storeFlags); err != nil {
+		return err
+	}
+	if err := c.transportFlags.check(); err != nil {
 		return err
 	}
 	if err := c.limitFlags.check(); err != nil {
@@ -136,6 +141,10 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 		return err
 	}
 	defer ports.close()
+	clients, err := c.secure(ports.clients, m, logger)
+	if err != nil {
+		return err
+	}
 	nodes, err := c.join(ctx, c.node(ports), data, m, logger)
 	if err != nil {
 		return err
@@ -173,6 +182,10 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 		defer others.answer(links, h, operations, failed).Close()
 	}
 	nodes.Keep(h)
+	proxies, err := c.proxies()
+	if err != nil {
+		return errors.Join(err, h.Close(ctx))
+	}
 	server, err := gateway.New(gateway.Options{
 		API:            operations,
 		Hub:            h,
@@ -185,6 +198,7 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 		Session:        c.session(),
 		Subject:        c.subject(),
 		Tenant:         c.tenant(),
+		Proxies:        proxies,
 		Marks:          c.marks(),
 		MaxConnections: connections,
 		MaxRequests:    c.MaxRequests,
@@ -204,7 +218,7 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 			}
 		}()
 	}
-	go func() { failed <- server.Serve(ports.clients) }()
+	go func() { failed <- server.Serve(clients) }()
 	var care sync.WaitGroup
 	care.Go(func() {
 		retainer := snapshots.Retainer{Keeper: data.keeper, Metrics: m, Policy: policy, Logger: logger}
@@ -325,7 +339,7 @@ func (p *ports) about() (fields []zap.Field) {
 func (c *serveCmd) node(p *ports) cluster.Node {
 	n := cluster.Node{
 		Boot: bootID(), Name: c.name(), Relay: p.relay.advertise, Weight: c.NodeWeight,
-		Version: thisBuild().Version, Client: reached(p.clients, p.relay.advertise),
+		Version: thisBuild().Version, Wire: cluster.Wire{Least: relay.LeastVersion, Newest: relay.NewestVersion}, Client: reached(p.clients, p.relay.advertise),
 	}
 	if p.operations != nil {
 		n.Operations = reached(p.operations, p.relay.advertise)

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
@@ -18,6 +17,7 @@ import (
 // route tells upgrades from requests for the page. There is no multiplexer:
 // one would clean paths, and a document's name is taken as it stands.
 func (s *Server) route(w http.ResponseWriter, r *http.Request) {
+	s.fromProxy(r)
 	if err := s.options.Sites.Check(r.Host, r.Header.Get("Origin")); err != nil {
 		s.metrics.RefusedTotal.WithLabelValues("origin").Inc()
 		s.log.Warn("request refused", zap.Error(err), zap.String("remote", r.RemoteAddr))
@@ -91,8 +91,8 @@ func (s *Server) admit(c *conn, r *http.Request) *session.Close {
 	c.document = name
 	remote, _ := netip.ParseAddrPort(r.RemoteAddr)
 	grant, err := s.options.Auth.Authorize(r.Context(), auth.Request{Document: name, Token: tokenOf(r), Remote: remote, Now: now})
-	if err == nil && !(grant.Covers(name) && grant.Scope.CanRead() && !grant.Expired(now)) {
-		err = fmt.Errorf("%w: the grant does not cover the document", auth.ErrDenied)
+	if err == nil {
+		err = grant.Check(auth.Look, name, now)
 	}
 	c.session = session.New(&s.options.Session, grant, now)
 	switch {
@@ -110,8 +110,8 @@ func (s *Server) admit(c *conn, r *http.Request) *session.Close {
 	c.peer = hub.Peer{
 		Session:     c.id,
 		Subject:     grant.Subject,
-		CanWrite:    grant.Scope.CanWrite(),
-		CanPresence: grant.Scope.CanPresence(),
+		CanWrite:    grant.Scope.Allows(auth.Edit),
+		CanPresence: grant.Scope.Allows(auth.Show),
 		Echo:        r.URL.Query().Get("ack") == "echo",
 		Generation:  grant.Generation,
 	}

@@ -169,6 +169,7 @@ func (s *Server) Operations(g prometheus.Gatherer, version string) http.Handler 
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.fromProxy(r)
 		// A page of another site must not read these by DNS rebinding either.
 		if err := s.options.Sites.Check(r.Host, r.Header.Get("Origin")); err != nil {
 			http.Error(w, err.Error(), http.StatusForbidden)
@@ -194,7 +195,7 @@ func (s *Server) mayOperate(r *http.Request) bool {
 		return true
 	}
 	grant, err := s.options.Auth.Authorize(r.Context(), auth.Request{Token: tokenOf(r), Remote: remote, Now: s.now()})
-	return err == nil && grant.Scope >= auth.Admin && grant.Covers("")
+	return err == nil && grant.Check(auth.Operate, "", s.now()) == nil
 }
 
 // OperationsServer serves h with the bounds of the operations listener. Profiles take as long as

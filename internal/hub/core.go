@@ -292,6 +292,10 @@ func (c *core) subscribe(s *Subscription, vector []byte) {
 	}
 	c.hears(s)
 	if s.peer.CanWrite {
+		if s.peer.Join&JoinOwes != 0 {
+			s.at.owes = true
+			c.chaseLater(s)
+		}
 		c.ask(s)
 	}
 	if c.presence.Len() > 0 {

@@ -164,13 +164,13 @@ func (s *Session) judge(m syncproto.Message) judgement {
 		// set. Whether that adds anything, and may, the document's owner knows.
 		return pass
 	case syncproto.KindUpdate:
-		if s.scope.CanWrite() {
+		if s.scope.Allows(auth.Edit) {
 			return pass
 		}
 		s.unsaved = true
 		return refuse
 	case syncproto.KindAwareness, syncproto.KindQueryAwareness:
-		if s.scope.CanPresence() {
+		if s.scope.Allows(auth.Show) {
 			return pass
 		}
 		return refuse

@@ -146,11 +146,12 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 	}
 	nodes.Keep(h)
 	policy := snapshots.Policy{Full: c.RetainFull, Hourly: c.RetainHourly, Daily: c.RetainDaily}
-	access, sites, err := c.accessFlags.open(ctx, announce)
+	by, err := c.prepare(ctx, data, c.name(), logger, announce)
 	if err != nil {
 		return errors.Join(err, h.Close(ctx))
 	}
-	operations, err := newAPI(h, data, ports.relay.owners(nodes), access, policy, logger)
+	defer func() { _ = by.audit.Close() }()
+	operations, err := newAPI(h, data, ports.relay.owners(nodes), by, policy, logger)
 	if err != nil {
 		return errors.Join(err, h.Close(ctx))
 	}
@@ -166,8 +167,10 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 		API:            operations,
 		Hub:            h,
 		Documents:      documents,
-		Auth:           access,
-		Sites:          sites,
+		Auth:           by.auth,
+		Rulings:        by.rulings,
+		Audit:          by.audit,
+		Sites:          by.sites,
 		Metrics:        m,
 		Logger:         logger,
 		Page:           editor.Files(),
@@ -195,6 +198,7 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 	}
 	go func() { failed <- server.Serve(ports.clients) }()
 	var care sync.WaitGroup
+	care.Go(func() { by.run(ctx) })
 	care.Go(func() {
 		retainer := snapshots.Retainer{Keeper: data.keeper, Metrics: m, Policy: policy, Logger: logger}
 		_ = retainer.Run(ctx) // it ends with ctx

@@ -503,17 +503,17 @@ func (ap *applier) retryDeletes() {
 	var grown []ClientID
 	for _, t := range ap.tx.touched {
 		c := d.clients[t.client]
-		if rs := p.deletes[c.id]; len(rs) > 0 && rs[0].From < Clock(c.state) {
+		if rs := p.deletes[c.id]; len(rs) > 0 && rs[0].from < c.state {
 			grown = append(grown, c.id)
 		}
 	}
 	slices.Sort(grown)
 	for _, c := range slices.Backward(grown) {
 		ap.retried = true
-		rest, state := p.deletes[c], Clock(d.state(c))
-		for len(rest) > 0 && rest[0].From < state {
-			if left := ap.delete(deleteRun{c, rest[0]}); left.From < left.To {
-				rest[0] = left
+		rest, state := p.deletes[c], d.state(c)
+		for len(rest) > 0 && rest[0].from < state {
+			if left := ap.delete(deleteRun{c, rest[0].public()}); left.From < left.To {
+				rest[0] = left.span()
 				break
 			}
 			rest = rest[1:]

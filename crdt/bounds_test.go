@@ -311,6 +311,28 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// A delete set that is too long to be kept decoded is read twice, and counts once.
+func TestManyDeletesWithinALimit(t *testing.T) {
+	const n = 800
+	var set IDSet
+	for i := range Clock(n) {
+		set.Add(5, Range{2 * i, 2*i + 1})
+	}
+	for _, v := range []Version{V1, V2} {
+		update, err := Convert(V1, v, AppendIDSet([]byte{0}, V1, &set))
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := New(Options{Limits: Limits{DeletesPerUpdate: n}})
+		if _, err := d.Apply(nil, v, update); err != nil || d.Pending().Deletes != n {
+			t.Errorf("V%d: %v, %d of %d deletes wait", v, err, d.Pending().Deletes, n)
+		}
+		if err := d.Check(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // A client that goes on in steps is not refused, however far it comes.
 func TestClockAdvanceInSteps(t *testing.T) {
 	d := New(Options{NoFormatCleanup: true, Limits: Limits{ClockAdvance: 4}})

@@ -17,7 +17,7 @@ type pending struct {
 	// missing says which clients are waited for, with the clock that Yjs notes:
 	// where the client stood when it was found missing.
 	missing map[ClientID]uint64
-	deletes map[ClientID][]Range // as in an IDSet
+	deletes map[ClientID]ranges
 	blocks  int
 	types   int
 	bytes   int
@@ -70,19 +70,23 @@ func (p *pending) empty() bool { return p.blocks == 0 && len(p.deletes) == 0 }
 // addDeletes stores ranges that wait.
 func (p *pending) addDeletes(set *IDSet) {
 	if p.deletes == nil {
-		p.deletes = make(map[ClientID][]Range, len(set.clients))
+		p.deletes = make(map[ClientID]ranges, len(set.clients))
 	}
 	for _, c := range set.clients {
-		rs := c.ranges
-		if have := p.deletes[c.client]; len(have) > 0 {
-			rs = unionRanges(have, rs)
+		rs := p.deletes[c.client]
+		had := deleteBytes(rs)
+		if len(rs) == 0 {
+			rs = c.ranges
+		} else {
+			rs.union(c.ranges)
 		}
-		p.setDeletes(c.client, rs)
+		p.bytes += deleteBytes(rs) - had
+		p.deletes[c.client] = rs
 	}
 }
 
 // setDeletes replaces the ranges of a client.
-func (p *pending) setDeletes(c ClientID, rs []Range) {
+func (p *pending) setDeletes(c ClientID, rs ranges) {
 	p.bytes -= deleteBytes(p.deletes[c])
 	p.bytes += deleteBytes(rs)
 	if len(rs) == 0 {
@@ -93,7 +97,7 @@ func (p *pending) setDeletes(c ClientID, rs []Range) {
 }
 
 // deleteBytes is what the waiting deletes of a client count for.
-func deleteBytes(rs []Range) int {
+func deleteBytes(rs ranges) int {
 	if len(rs) == 0 {
 		return 0
 	}
@@ -377,7 +381,7 @@ func (p *pending) check() error {
 	}
 	for c, rs := range p.deletes {
 		for i, r := range rs {
-			if r.From >= r.To || i > 0 && rs[i-1].To >= r.From {
+			if r.from >= r.to || i > 0 && rs[i-1].to >= r.from {
 				return fmt.Errorf("client %d: deletes %v", c, rs)
 			}
 		}

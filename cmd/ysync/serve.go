@@ -24,6 +24,7 @@ import (
 	"ysync/internal/gateway"
 	"ysync/internal/hub"
 	"ysync/internal/metrics"
+	"ysync/internal/relay"
 	"ysync/snapshots"
 )
 
@@ -35,6 +36,7 @@ type serveCmd struct {
 	storeFlags
 	clusterFlags
 	accessFlags
+	transportFlags
 	limitFlags
 
 	SnapshotInterval time.Duration `help:"Time after which a changed document is stored as a snapshot; 0 for by size and when it is unloaded." default:"0s"`
@@ -82,6 +84,9 @@ func (c *serveCmd) check() error {
 		}
 	}
 	if err := c.clusterFlags.check(c.storeFlags); err != nil {
+		return err
+	}
+	if err := c.transportFlags.check(); err != nil {
 		return err
 	}
 	if err := c.limitFlags.check(); err != nil {
@@ -135,6 +140,10 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 		return err
 	}
 	defer ports.close()
+	clients, err := c.secure(ports.clients, m, logger)
+	if err != nil {
+		return err
+	}
 	nodes, err := c.join(ctx, c.node(ports), data, m, logger)
 	if err != nil {
 		return err
@@ -163,6 +172,10 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 	if links != nil {
 		defer links.Close()
 	}
+	proxies, err := c.proxies()
+	if err != nil {
+		return errors.Join(err, h.Close(ctx))
+	}
 	server, err := gateway.New(gateway.Options{
 		API:            operations,
 		Hub:            h,
@@ -177,6 +190,7 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 		Session:        c.session(),
 		Subject:        c.subject(),
 		Tenant:         c.tenant(),
+		Proxies:        proxies,
 		Marks:          c.marks(),
 		MaxConnections: connections,
 		MaxRequests:    c.MaxRequests,
@@ -196,7 +210,7 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 			}
 		}()
 	}
-	go func() { failed <- server.Serve(ports.clients) }()
+	go func() { failed <- server.Serve(clients) }()
 	var care sync.WaitGroup
 	care.Go(func() { by.run(ctx) })
 	care.Go(func() {
@@ -318,7 +332,7 @@ func (p *ports) about() (fields []zap.Field) {
 func (c *serveCmd) node(p *ports) cluster.Node {
 	n := cluster.Node{
 		Boot: bootID(), Name: c.name(), Relay: p.relay.advertise, Weight: c.NodeWeight,
-		Version: thisBuild().Version, Client: reached(p.clients, p.relay.advertise),
+		Version: thisBuild().Version, Wire: cluster.Wire{Least: relay.LeastVersion, Newest: relay.NewestVersion}, Client: reached(p.clients, p.relay.advertise),
 	}
 	if p.operations != nil {
 		n.Operations = reached(p.operations, p.relay.advertise)

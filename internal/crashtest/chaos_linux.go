@@ -46,6 +46,7 @@ type chaosReport struct {
 	report
 	mishaps, dials, epochs, looks int
 	kinds                         map[string]int
+	partitions                    map[string]int // by what was cut off from what
 	ends                          map[websocket.StatusCode]int
 }
 
@@ -77,13 +78,20 @@ type rig struct {
 	gone   map[int]bool    // writers whose replica is as it has to be
 }
 
-// play plays a run. An error means that it could not be played.
+// play plays a run on machines of its own. An error means that it could not be
+// played.
 func (c chaos) play(ctx context.Context) (_ chaosReport, err error) {
 	net, err := testnet.New()
 	if err != nil {
 		return chaosReport{}, err
 	}
 	defer func() { err = errors.Join(err, net.Remove()) }()
+	return c.playOn(ctx, net, (*rig).happen)
+}
+
+// playOn plays a run, in which something happens, on the machines of a net, or
+// on loopback if there is none.
+func (c chaos) playOn(ctx context.Context, net *testnet.Net, happens func(*rig, context.Context) error) (_ chaosReport, err error) {
 	site, err := newSite(c.data, net)
 	defer func() { err = errors.Join(err, site.close()) }()
 	if err != nil {
@@ -95,7 +103,7 @@ func (c chaos) play(ctx context.Context) (_ chaosReport, err error) {
 	r := &rig{
 		chaos: c, site: site, ledger: newLedger(), rng: rand.New(rand.NewPCG(c.seed, 0)),
 		busy: map[string]bool{}, gone: map[int]bool{},
-		report: chaosReport{kinds: map[string]int{}, ends: map[websocket.StatusCode]int{}},
+		report: chaosReport{kinds: map[string]int{}, partitions: map[string]int{}, ends: map[websocket.StatusCode]int{}},
 	}
 	for i := range c.documents {
 		r.names = append(r.names, fmt.Sprintf("chaos/%d/document %d", c.seed, i))
@@ -103,13 +111,13 @@ func (c chaos) play(ctx context.Context) (_ chaosReport, err error) {
 	if err := errors.Join(site.watch(), site.read(ctx)); err != nil {
 		return chaosReport{}, err
 	}
-	err = r.run(ctx)
+	err = r.run(ctx, happens)
 	found := r.ledger.report()
 	r.report.edits, r.report.acked, r.report.faults = found.edits, found.acked, found.faults
 	return r.report, err
 }
 
-func (r *rig) run(ctx context.Context) error {
+func (r *rig) run(ctx context.Context, happens func(*rig, context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	gate, drain := newGate(), make(chan struct{})
 	r.manner.bears, r.manner.leaves = r.bears, r.leaves
@@ -127,10 +135,25 @@ func (r *rig) run(ctx context.Context) error {
 	defer watch.Wait()
 	defer func() { <-done }()
 	defer cancel()
-	if err := r.happen(ctx); err != nil || r.ledger.broken() {
+	if err := happens(r, ctx); err != nil || r.ledger.broken() {
 		return err
 	}
 	return r.settle(ctx, drain, done)
+}
+
+// goesOn waits until as many more edits are acknowledged.
+func (r *rig) goesOn(ctx context.Context, more int) error {
+	late := time.After(drainTimeout)
+	for want := r.ledger.report().acked + more; r.ledger.report().acked < want; {
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-late:
+			return fmt.Errorf("%d more edits were not acknowledged within %v", more, drainTimeout)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // bears counts the ends of sessions, and says which are in order.
@@ -237,6 +260,9 @@ func (r *rig) take(m mishap, begins bool) {
 	r.now++
 	r.report.mishaps++
 	r.report.kinds[m.kind]++
+	if m.kind == "partition" {
+		r.report.partitions[m.name]++
+	}
 }
 
 // guard notices processes that end by themselves.

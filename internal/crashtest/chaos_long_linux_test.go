@@ -25,7 +25,7 @@ func TestManyFaults(t *testing.T) {
 	}
 	needSite(t)
 	faults, seed := int(number(t, "CHAOS_FAULTS", 300)), number(t, "CHAOS_SEED", uint64(time.Now().UnixNano()))
-	total := chaosReport{kinds: map[string]int{}, ends: map[websocket.StatusCode]int{}}
+	total := chaosReport{kinds: map[string]int{}, partitions: map[string]int{}, ends: map[websocket.StatusCode]int{}}
 	binary := buildServer(t)
 	for total.mishaps < faults {
 		r, err := chaos{
@@ -49,7 +49,7 @@ func TestManyFaults(t *testing.T) {
 		total.add(r)
 		seed++
 	}
-	t.Logf("in all: %v\n%v", total, total.kinds)
+	t.Logf("in all: %v\n%v\n%v", total, total.kinds, total.partitions)
 }
 
 // add sums up reports.
@@ -61,6 +61,9 @@ func (r *chaosReport) add(o chaosReport) {
 	r.looks += o.looks
 	for k, n := range o.kinds {
 		r.kinds[k] += n
+	}
+	for k, n := range o.partitions {
+		r.partitions[k] += n
 	}
 	for k, n := range o.ends {
 		r.ends[k] += n

@@ -57,6 +57,7 @@ type conn struct {
 	ending  *session.Close // why the connection ends, nil while it lives
 	phase   phase          // of the reader
 	waiting time.Time      // since when the reader is in phaseWaiting
+	metered int64          // what socket.meter had counted at the last look
 }
 
 // ping answers with the newest ping's payload through the writer. The library
@@ -90,14 +91,34 @@ func (c *conn) do(step session.Step) {
 		c.wake()
 	}
 	if step.Probe {
-		c.mu.Lock()
+		c.lookAtWrite()
+	}
+	if step.Close != nil {
+		c.end(step.Close)
+	}
+}
+
+// lookAtWrite finds out whether the write under way makes progress.
+func (c *conn) lookAtWrite() {
+	c.mu.Lock()
+	if c.socket.meter == nil || c.ending != nil {
+		// The deadline of the end of the connection stands.
 		if c.ending == nil {
 			c.socket.probe()
 		}
 		c.mu.Unlock()
+		return
 	}
-	if step.Close != nil {
-		c.end(step.Close)
+	taken := c.socket.meter.taken.Load()
+	n := int(taken - c.metered)
+	c.metered = taken
+	if c.sub != nil {
+		c.sub.Progress(n)
+	}
+	why := c.session.Progress(n, c.server.now())
+	c.mu.Unlock()
+	if why != nil {
+		c.abort(why)
 	}
 }
 

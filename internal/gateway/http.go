@@ -14,6 +14,7 @@ import (
 // route tells upgrades from requests for the page. There is no multiplexer:
 // one would clean paths, and a document's name is taken as it stands.
 func (s *Server) route(w http.ResponseWriter, r *http.Request) {
+	s.fromProxy(r)
 	if err := s.options.Sites.Check(r.Host, r.Header.Get("Origin")); err != nil {
 		s.metrics.RefusedTotal.WithLabelValues("origin").Inc()
 		s.log.Warn("request refused", zap.Error(err), zap.String("remote", r.RemoteAddr))

@@ -169,6 +169,7 @@ func (s *Server) Operations(g prometheus.Gatherer, version string) http.Handler 
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.fromProxy(r)
 		// A page of another site must not read these by DNS rebinding either.
 		if err := s.options.Sites.Check(r.Host, r.Header.Get("Origin")); err != nil {
 			http.Error(w, err.Error(), http.StatusForbidden)

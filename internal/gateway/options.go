@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"go.uber.org/zap"
@@ -41,6 +42,8 @@ type Options struct {
 	// MaxConnections bounds open WebSockets; requests beyond it are answered
 	// 503. Default 50,000.
 	MaxConnections int
+	// Proxies are trusted to say, in X-Forwarded-For, who the client is.
+	Proxies []netip.Prefix
 	// MaxRequests bounds TCP connections that are no WebSockets yet. Beyond it
 	// the oldest is closed: an honest handshake is over in no time. Default 4,096.
 	MaxRequests int

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -89,8 +90,10 @@ func New(o Options) (*Server, error) {
 		ReadTimeout:       headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderSize,
-		ErrorLog:          zap.NewStdLog(o.Logger),
-		ConnState:         s.track,
+		// No HTTP/2 over TLS: it has no WebSockets here.
+		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
+		ErrorLog:     zap.NewStdLog(o.Logger),
+		ConnState:    s.track,
 	}
 	return s, nil
 }

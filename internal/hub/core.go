@@ -297,6 +297,10 @@ func (c *core) subscribe(s *Subscription, vector []byte) {
 	}
 	c.hears(s)
 	if s.at.writes {
+		if s.peer.Join&JoinOwes != 0 {
+			s.at.owes = true
+			c.chaseLater(s)
+		}
 		c.ask(s)
 	}
 	if c.presence.Len() > 0 && s.peer.CanPresence {

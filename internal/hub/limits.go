@@ -59,7 +59,8 @@ type Limits struct {
 	// DeletedPerLive is how many units may be deleted for each that lives
 	// before the operator is told. Default 20.
 	DeletedPerLive int
-	// QuarantineBytes bounds refused updates that are kept. Default 16 MiB.
+	// QuarantineBytes bounds refused updates that wait to be stored; a larger one
+	// is not kept. Default 16 MiB.
 	QuarantineBytes int
 }
 

@@ -90,7 +90,9 @@ func (r *runner) apply(d *document, now time.Time) {
 	}
 	for i := range fx.quarantine {
 		q := &fx.quarantine[i]
-		h.sick.add(d.name, q, now)
+		if h.sick.add(d.name, q, now) {
+			h.work.Go(h.storeRefused)
+		}
 		h.opt.Metrics.QuarantinedTotal.Inc()
 		h.opt.Logger.Warn("an update was refused", zap.String("document", d.name),
 			zap.Uint64("session", q.sub.peer.Session), zap.String("reason", q.reason), zap.Int("bytes", len(q.update)))

@@ -211,6 +211,11 @@ type Metrics struct {
 	// LimitedTotal counts messages refused or delayed by a limit.
 	LimitedTotal *prometheus.CounterVec // limit
 
+	// CertificateExpiry is when the certificate in use expires, in seconds since
+	// 1970. CertificateLoadsTotal counts how often it was read.
+	CertificateExpiry     prometheus.Gauge
+	CertificateLoadsTotal *prometheus.CounterVec // result
+
 	// The load.
 
 	// RunDelay is what nine of ten goroutines waited at most to run, in
@@ -308,6 +313,9 @@ func New(r prometheus.Registerer) *Metrics {
 		MalformedTotal:     f.counter("malformed_messages_total", "Messages that could not be decoded."),
 		RightsChangedTotal: f.counter("rights_changed_total", "Living sessions whose rights were changed or taken."),
 		LimitedTotal:       f.counters("limited_messages_total", "Messages refused or delayed by a limit.", "limit"),
+
+		CertificateExpiry:     f.gauge("certificate_expiry_timestamp_seconds", "When the certificate in use expires; 0 without TLS."),
+		CertificateLoadsTotal: f.counters("certificate_loads_total", "Times that the certificate was read.", "result"),
 
 		RunDelay:    f.gauge("load_run_delay_seconds", "What nine of ten goroutines waited at most to run, of late."),
 		Pressed:     f.gauge("load_pressed", "1 while every session gets a fair share only."),

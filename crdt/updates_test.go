@@ -47,6 +47,8 @@ func TestCompactParts(t *testing.T) {
 		}
 		for _, v := range []Version{V1, V2} {
 			d, plain := New(Options{NoFormatCleanup: true, KeepDeleted: true}), New(Options{NoFormatCleanup: true, KeepDeleted: true})
+			CheckAtEnd(t, d)
+			CheckAtEnd(t, plain)
 			for i := 0; i < len(c.Updates); {
 				n := min(1+r.IntN(12), len(c.Updates)-i)
 				var parts [][]byte

@@ -48,11 +48,12 @@ type Server struct {
 	cancel context.CancelFunc
 
 	connections registry
+	entrances   entrances
 	flusher     flusher
 	holds       holds
 	lastID      atomic.Uint64
 	draining    atomic.Bool
-	// requests counts TCP connections that are not upgraded.
+	// requests counts TCP connections that net/http has.
 	requests atomic.Int64
 
 	// wait counts the readers of open connections.
@@ -78,7 +79,7 @@ func New(o Options) (*Server, error) {
 	s.flusher.limit = runtime.GOMAXPROCS(0)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.http = &http.Server{
-		Handler:           http.HandlerFunc(s.route),
+		Handler:           http.HandlerFunc(s.serve),
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       headerTimeout,
 		IdleTimeout:       idleTimeout,
@@ -93,15 +94,22 @@ func New(o Options) (*Server, error) {
 // upgraded, beside Options.MaxConnections that are.
 const RequestConnections = 256
 
-// track counts TCP connections, and closes the newest if there are too many:
-// the file descriptors are needed for other things too.
-func (s *Server) track(nc net.Conn, state http.ConnState) {
+// crowded reports whether there are too many TCP connections for one more: the
+// file descriptors are needed for other things too. The new one is counted already.
+func (s *Server) crowded() bool {
+	others := int64(s.entrances.count()) + s.requests.Load()
+	if others+s.connections.count.Load() <= int64(s.options.MaxConnections)+RequestConnections {
+		return false
+	}
+	s.metrics.RefusedTotal.WithLabelValues("sockets").Inc()
+	return true
+}
+
+// track counts the TCP connections of net/http.
+func (s *Server) track(_ net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
-		if s.requests.Add(1)+s.connections.count.Load() > int64(s.options.MaxConnections)+RequestConnections {
-			s.metrics.RefusedTotal.WithLabelValues("sockets").Inc()
-			_ = nc.Close()
-		}
+		s.requests.Add(1)
 	case http.StateHijacked, http.StateClosed:
 		s.requests.Add(-1)
 	}
@@ -113,7 +121,9 @@ func (s *Server) Serve(l net.Listener) error {
 		s.sweeping.Add(1)
 		go s.sweep()
 	})
-	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	d := newDoor(s, l)
+	go d.run()
+	if err := s.http.Serve(d); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
@@ -169,6 +179,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if err := s.http.Shutdown(ctx); err != nil {
 		_ = s.http.Close()
 	}
+	s.entrances.close(ctx.Done())
 	err := s.hub.Close(ctx)
 	s.cancel()
 	s.sweeping.Wait()

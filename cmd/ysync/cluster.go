@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -37,6 +36,8 @@ type clusterFlags struct {
 type membership interface {
 	cluster.Directory
 	hub.Placement
+	// Announce has the next owners of documents told ahead.
+	Announce(ahead cluster.Ahead)
 	// Keep looks after the documents that are open here.
 	Keep(docs cluster.Documents)
 	// Drain hands over what is open here.
@@ -77,15 +78,7 @@ func (c *clusterFlags) secret() (string, error) {
 	if c.RelaySecret == "" {
 		return "", nil
 	}
-	text, err := os.ReadFile(c.RelaySecret)
-	if err != nil {
-		return "", &exitError{exitUsage, fmt.Errorf("--relay-secret: %w", err)}
-	}
-	secret := strings.TrimSpace(string(text))
-	if len(secret) < minSecret {
-		return "", &exitError{exitUsage, fmt.Errorf("--relay-secret: %s: want at least %d bytes", c.RelaySecret, minSecret)}
-	}
-	return secret, nil
+	return readSecret("relay-secret", c.RelaySecret)
 }
 
 // minSecret is the least length of a secret that can't be guessed.

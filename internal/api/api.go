@@ -24,8 +24,8 @@ type Options struct {
 	Log    persistence.Log
 	Keeper *snapshots.Keeper
 	Files  snapshots.Store
-	// Owner tells which node has to answer for a document; nil when all are here.
-	Owner Owner
+	// Owners tells which node has to answer for a document; nil when all are here.
+	Owners Owners
 	// Auth grants the requests. Every route asks for the scope admin.
 	Auth auth.Authorizer
 	// CheckName refuses what clients can't open as a document; nil for none.
@@ -155,14 +155,15 @@ func (a *API) admit(c *call) error {
 	switch {
 	case errors.Is(err, auth.ErrToken):
 		return problem(http.StatusUnauthorized, CodeDenied, err.Error())
-	case errors.Is(err, auth.ErrNoKeys):
+	case errors.Is(err, auth.ErrUnavailable):
 		return problem(http.StatusServiceUnavailable, CodeUnavailable, err.Error())
 	case errors.Is(err, auth.ErrDenied):
 		return problem(http.StatusForbidden, CodeDenied, err.Error())
 	case err != nil:
 		return err
-	case grant.Scope < auth.Admin || !grant.Covers(c.document) || grant.Expired(now):
-		return problem(http.StatusForbidden, CodeDenied, "the token does not grant admin here")
+	}
+	if err := grant.Check(auth.Operate, c.document, now); err != nil {
+		return problem(http.StatusForbidden, CodeDenied, err.Error())
 	}
 	c.grant = grant
 	return nil

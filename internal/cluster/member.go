@@ -30,12 +30,31 @@ type Log interface {
 	Leave(ctx context.Context, boot string) error
 }
 
-// Options configure a Member. All but TTL are required.
+// Roll is a place beside the database where nodes say that they live. Its
+// methods may be called from any goroutine.
+type Roll interface {
+	// Beat says that boot lives, and returns the infos of all that have said so
+	// within ttl. Leave takes boot off them.
+	Beat(ctx context.Context, boot string, info []byte, ttl time.Duration) ([][]byte, error)
+	Leave(ctx context.Context, boot string) error
+	// Listen calls f whenever the members have changed, and when they may have
+	// while nobody listened, until ctx ends.
+	Listen(ctx context.Context, f func())
+	// Close ends what Roll has open. Nothing is called after it.
+	Close()
+}
+
+// Options configure a Member. Self, Redis, Log, Logger and Metrics are required.
 type Options struct {
 	Self Node
 	// Redis is the URL of Redis.
 	Redis string
-	Log   Log
+	// Roll takes the place of Redis; nil for the Redis at the URL.
+	Roll Roll
+	Log  Log
+	// BootTime reads a clock that goes on while the machine sleeps and is never
+	// set; nil for that of the machine.
+	BootTime func() time.Duration
 	// TTL is how long a node counts as alive after its newest sign of life; 0
 	// for DefaultTTL. All nodes should agree.
 	TTL     time.Duration
@@ -54,9 +73,10 @@ type Member struct {
 	// Static after Join.
 	opt     Options
 	ttl     time.Duration
-	redis   *redisRoll
+	redis   Roll
 	rolls   [2]*roll // Redis, Postgres
-	look    lookups
+	look    together[string, persistence.Holding]
+	claims  together[persistence.Holding, persistence.Record]
 	ctx     context.Context
 	cancel  context.CancelFunc
 	working sync.WaitGroup
@@ -74,6 +94,7 @@ type Member struct {
 	missing map[string]time.Duration
 	lapsed  bool
 	docs    Documents // nil before Keep
+	ahead   Ahead     // nil for none
 	seen    routes
 	closed  bool
 }
@@ -103,19 +124,28 @@ func Join(ctx context.Context, opt Options) (*Member, error) {
 	if opt.Self.Boot == "" || opt.Self.Weight <= 0 {
 		return nil, errors.New("cluster: a node needs a boot ID and a weight over 0")
 	}
-	redis, err := newRedisRoll(opt.Redis)
-	if err != nil {
-		return nil, err
+	if opt.BootTime == nil {
+		opt.BootTime = bootTime
+	}
+	if opt.Roll == nil {
+		redis, err := newRedisRoll(opt.Redis)
+		if err != nil {
+			return nil, err
+		}
+		opt.Roll = redis
 	}
 	m := &Member{
-		opt: opt, ttl: opt.TTL, redis: redis, self: opt.Self,
+		opt: opt, ttl: opt.TTL, redis: opt.Roll, self: opt.Self,
 		changed: make(chan struct{}), evicted: make(map[string]time.Duration), missing: make(map[string]time.Duration), lapsed: true,
 	}
 	m.rolls = [2]*roll{
-		{name: metrics.Redis, beat: redis.beat, leave: redis.leave},
+		{name: metrics.Redis, beat: opt.Roll.Beat, leave: opt.Roll.Leave},
 		{name: metrics.Postgres, beat: opt.Log.Beat, leave: opt.Log.Leave},
 	}
-	m.look.log = opt.Log
+	m.look.batch = opt.Log.Holdings
+	m.claims.batch = func(ctx context.Context, seen []persistence.Holding) ([]persistence.Record, error) {
+		return opt.Log.ClaimAll(ctx, opt.Self.Boot, seen)
+	}
 	m.seen.init()
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	for _, r := range m.rolls {
@@ -123,7 +153,7 @@ func Join(ctx context.Context, opt Options) (*Member, error) {
 		r.rounds = make(chan struct{})
 		m.working.Go(func() { m.beats(r) })
 	}
-	m.working.Go(func() { redis.listen(m.ctx, func() { m.rolls[0].now() }) })
+	m.working.Go(func() { m.redis.Listen(m.ctx, func() { m.rolls[0].now() }) })
 	if err := m.await(ctx); err != nil {
 		return nil, errors.Join(err, m.Close(context.WithoutCancel(ctx)))
 	}
@@ -189,7 +219,7 @@ func (m *Member) beat(r *roll) {
 	}
 	ctx, cancel := context.WithTimeout(m.ctx, m.ttl/3)
 	defer cancel()
-	start, sent := time.Now(), bootTime()
+	start, sent := time.Now(), m.opt.BootTime()
 	infos, err := r.beat(ctx, m.opt.Self.Boot, info, m.ttl)
 	if m.ctx.Err() != nil {
 		return
@@ -222,11 +252,30 @@ func (m *Member) heard(r *roll, infos [][]byte, sent time.Duration, err error) {
 		}
 		m.opt.Metrics.Degraded.WithLabelValues(r.name).Set(0)
 		r.up, r.err, r.downAt, r.sent = true, nil, time.Time{}, sent
+		before := r.view
 		r.view = m.read(infos)
 		m.passOver(r)
+		m.askOther(r, before)
 	}
 	m.judgeSelf()
 	m.merge()
+}
+
+// askOther has the other roll beat at once when one has ceased to show a node
+// that the other showed: the time of its next beat is too late to tell whether
+// the node lives. mu is held.
+func (m *Member) askOther(r *roll, before map[string]Node) {
+	for _, other := range m.rolls {
+		for boot := range before {
+			if _, shown := r.view[boot]; shown || other == r {
+				continue
+			}
+			if _, there := other.view[boot]; there {
+				other.now()
+				return
+			}
+		}
+	}
 }
 
 // passOver takes the nodes off a roll's answer that were evicted after it was
@@ -307,7 +356,7 @@ func (m *Member) merge() {
 	}
 	m.announce(members)
 	m.members, m.alive = members, alive
-	m.settled = bootTime()
+	m.settled = m.opt.BootTime()
 	m.opt.Metrics.Members.Set(float64(len(members)))
 	close(m.changed)
 	m.changed = make(chan struct{})
@@ -319,7 +368,7 @@ func (m *Member) merge() {
 func (m *Member) surelyGone(boot string) bool {
 	since, known := m.missing[boot]
 	if !known {
-		since = bootTime()
+		since = m.opt.BootTime()
 		m.missing[boot] = since
 	}
 	sure := true
@@ -367,7 +416,7 @@ func (m *Member) judgeLease() {
 // or the machine sleeps, so a node that slept knows. mu is held.
 func (m *Member) leased() bool {
 	newest := max(m.rolls[0].sent, m.rolls[1].sent)
-	return newest > 0 && bootTime()-newest < m.ttl*2/3
+	return newest > 0 && m.opt.BootTime()-newest < m.ttl*2/3
 }
 
 // renewed makes sure, when the lease has lapsed, that the rolls were asked
@@ -439,7 +488,7 @@ func (m *Member) evict(boot string) {
 		m.opt.Logger.Debug("a node could not be taken off", zap.Error(err))
 	}
 	m.mu.Lock()
-	m.evicted[boot] = bootTime()
+	m.evicted[boot] = m.opt.BootTime()
 	m.mu.Unlock()
 	for _, r := range m.rolls {
 		r.now()
@@ -469,6 +518,6 @@ func (m *Member) Close(ctx context.Context) error {
 	m.cancel()
 	m.working.Wait()
 	err := m.strike(ctx, m.opt.Self.Boot)
-	m.redis.close()
+	m.redis.Close()
 	return err
 }

@@ -103,7 +103,8 @@ func (r *redisRoll) connected() (rueidis.Client, error) {
 	return client, nil
 }
 
-func (r *redisRoll) beat(ctx context.Context, boot string, info []byte, ttl time.Duration) ([][]byte, error) {
+// Beat implements Roll.
+func (r *redisRoll) Beat(ctx context.Context, boot string, info []byte, ttl time.Duration) ([][]byte, error) {
 	client, err := r.connected()
 	if err != nil {
 		return nil, err
@@ -122,7 +123,8 @@ func (r *redisRoll) beat(ctx context.Context, boot string, info []byte, ttl time
 	return infos, nil
 }
 
-func (r *redisRoll) leave(ctx context.Context, boot string) error {
+// Leave implements Roll.
+func (r *redisRoll) Leave(ctx context.Context, boot string) error {
 	client, err := r.connected()
 	if err != nil {
 		return err
@@ -132,9 +134,8 @@ func (r *redisRoll) leave(ctx context.Context, boot string) error {
 	return leaveScript.Exec(ctx, client, []string{liveKey, infoKey}, []string{boot, changesKey}).Error()
 }
 
-// listen calls f whenever the members have changed, and when they may have
-// while nobody listened, until ctx ends.
-func (r *redisRoll) listen(ctx context.Context, f func()) {
+// Listen implements Roll.
+func (r *redisRoll) Listen(ctx context.Context, f func()) {
 	for ctx.Err() == nil {
 		client, err := r.connected()
 		if err == nil {
@@ -146,7 +147,8 @@ func (r *redisRoll) listen(ctx context.Context, f func()) {
 	}
 }
 
-func (r *redisRoll) close() {
+// Close implements Roll.
+func (r *redisRoll) Close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.client != nil {

@@ -3,6 +3,7 @@ package gateway
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -15,7 +16,8 @@ import (
 // door takes TCP connections in and reads the first request of each. One that asks
 // for a WebSocket in an ordinary way is answered from here: net/http would allocate 12 KiB
 // of buffers for it, which go with the connection and are thrown away, and a second goroutine.
-// All others go on to net/http, with what was read of them. The door is the
+// All others go on to net/http, with what was read of them, and those with TLS, where
+// this would save little, at once. The door is the
 // listener that net/http accepts them from.
 type door struct {
 	net.Listener
@@ -40,8 +42,14 @@ func newDoor(s *Server, l net.Listener) *door {
 func (d *door) run() {
 	for {
 		nc, err := d.Listener.Accept()
+		_, encrypted := nc.(*tls.Conn)
 		switch {
+		case encrypted:
+			if !d.hand(arrival{conn: nc}) {
+				_ = nc.Close()
+			}
 		case err == nil && d.server.entrances.enter(nc):
+			d.server.arrived(nc)
 			go d.first(nc)
 		case err == nil:
 			_ = nc.Close()
@@ -81,7 +89,8 @@ func (d *door) Close() error {
 func (d *door) first(nc net.Conn) {
 	s := d.server
 	c, other := s.open(nc)
-	s.entrances.leave()
+	s.unready.remove(nc)
+	s.entrances.wait.Done()
 	if other != nil && !d.hand(arrival{conn: other}) {
 		_ = other.Close()
 	}
@@ -93,11 +102,6 @@ func (d *door) first(nc net.Conn) {
 // open reads a connection's first request and answers it if it is an upgrade, or
 // returns the connection for net/http if it is not. Both are nil when it is closed.
 func (s *Server) open(nc net.Conn) (c *conn, other net.Conn) {
-	if s.crowded() {
-		s.entrances.asked(nc)
-		_ = nc.Close()
-		return nil, nil
-	}
 	o := openings.Get().(*opening)
 	defer openings.Put(o)
 	_ = nc.SetReadDeadline(time.Now().Add(headerTimeout))
@@ -124,7 +128,6 @@ func (s *Server) open(nc net.Conn) (c *conn, other net.Conn) {
 type entrances struct {
 	mu sync.Mutex
 	// Guarded by mu.
-	n      int
 	silent map[net.Conn]struct{} // those that have not asked for anything yet
 	shut   bool
 
@@ -140,7 +143,6 @@ func (e *entrances) enter(nc net.Conn) bool {
 	if e.silent == nil {
 		e.silent = map[net.Conn]struct{}{}
 	}
-	e.n++
 	e.silent[nc] = struct{}{}
 	e.wait.Add(1)
 	return true
@@ -151,20 +153,6 @@ func (e *entrances) asked(nc net.Conn) {
 	e.mu.Lock()
 	delete(e.silent, nc)
 	e.mu.Unlock()
-}
-
-func (e *entrances) leave() {
-	e.mu.Lock()
-	e.n--
-	e.mu.Unlock()
-	e.wait.Done()
-}
-
-// count is how many there are.
-func (e *entrances) count() int {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.n
 }
 
 // close lets no more in, and sends away those that are silent. It

@@ -100,8 +100,8 @@ func TestShutdownWithSilentConnections(t *testing.T) {
 	if err := r.Shutdown(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if n := r.entrances.count(); n != 0 {
-		t.Errorf("%d are left", n)
+	if oldest := r.unready.oldest(); oldest != nil {
+		t.Errorf("%v is left", oldest.RemoteAddr())
 	}
 	for _, c := range []*raw{silent, half} {
 		if _, err := c.r.ReadByte(); err != io.EOF {

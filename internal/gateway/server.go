@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -49,12 +50,14 @@ type Server struct {
 
 	connections registry
 	entrances   entrances
+	subjects    *shares
+	tenants     *shares
+	load        load
+	unready     unready
 	flusher     flusher
 	holds       holds
 	lastID      atomic.Uint64
 	draining    atomic.Bool
-	// requests counts TCP connections that net/http has.
-	requests atomic.Int64
 
 	// wait counts the readers of open connections.
 	wait     sync.WaitGroup
@@ -76,6 +79,8 @@ func New(o Options) (*Server, error) {
 		options: o, hub: o.Hub, metrics: o.Metrics, log: o.Logger, now: o.Now, page: p,
 		budget: newBudget(o.LargeBudget, o.Session.MessageBytes), started: o.Now(),
 	}
+	s.subjects, s.tenants = newShares(o.Subject), newShares(o.Tenant)
+	s.load.marks = o.Marks
 	s.flusher.limit = runtime.GOMAXPROCS(0)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.http = &http.Server{
@@ -84,35 +89,12 @@ func New(o Options) (*Server, error) {
 		ReadTimeout:       headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderSize,
-		ErrorLog:          zap.NewStdLog(o.Logger),
-		ConnState:         s.track,
+		// No HTTP/2 over TLS: it has no WebSockets here.
+		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
+		ErrorLog:     zap.NewStdLog(o.Logger),
+		ConnState:    s.track,
 	}
 	return s, nil
-}
-
-// RequestConnections is how many TCP connections may be open that are not
-// upgraded, beside Options.MaxConnections that are.
-const RequestConnections = 256
-
-// crowded reports whether there are too many TCP connections for one more: the
-// file descriptors are needed for other things too. The new one is counted already.
-func (s *Server) crowded() bool {
-	others := int64(s.entrances.count()) + s.requests.Load()
-	if others+s.connections.count.Load() <= int64(s.options.MaxConnections)+RequestConnections {
-		return false
-	}
-	s.metrics.RefusedTotal.WithLabelValues("sockets").Inc()
-	return true
-}
-
-// track counts the TCP connections of net/http.
-func (s *Server) track(_ net.Conn, state http.ConnState) {
-	switch state {
-	case http.StateNew:
-		s.requests.Add(1)
-	case http.StateHijacked, http.StateClosed:
-		s.requests.Add(-1)
-	}
 }
 
 // Serve accepts connections until Shutdown. It returns nil after it.
@@ -141,6 +123,7 @@ func (s *Server) sweep() {
 			return
 		}
 		now := s.now()
+		s.watch(now)
 		s.connections.visit(i, func(c *conn) { c.tick(now) })
 	}
 }

@@ -234,8 +234,17 @@ func (c *core) plan() {
 	}
 	if !c.unload() {
 		c.fx.wake = c.nextWake()
+		if !c.fx.wake.IsZero() && !c.fx.wake.After(c.now) {
+			// What is due and was not done waits for something that will wake, such as
+			// a claim that the log does not answer. To look again at once would go on
+			// without a pause until then.
+			c.fx.wake = c.now.Add(overdueRest)
+		}
 	}
 }
+
+// overdueRest is after how long what is overdue is looked at again.
+const overdueRest = 250 * time.Millisecond
 
 // giveUp asks for the end of the claim as soon as everything is committed. A
 // snapshot or segment under way is not waited for: the log refuses it then, and
@@ -327,6 +336,9 @@ func (c *core) nextWake() time.Time {
 	st := &c.stored
 	if t := c.presence.NextExpiry(); !t.IsZero() {
 		at(t)
+	}
+	if c.said.count > 0 {
+		at(c.said.due)
 	}
 	if c.full != nil {
 		at(c.full.used.Add(fullKept))

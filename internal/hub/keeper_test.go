@@ -40,6 +40,13 @@ func away(f func()) {
 	done.Lock()
 }
 
+func (k keeper) Resume(
+	_ context.Context, doc *crdt.Doc, rec persistence.Record, tail persistence.Tail,
+) (now persistence.Record, more persistence.Tail, err error) {
+	away(func() { now, more, err = k.real.Resume(context.Background(), doc, rec, tail) })
+	return now, more, err
+}
+
 func (k keeper) Load(_ context.Context, document string) (doc *crdt.Doc, rec persistence.Record, tail persistence.Tail, err error) {
 	away(func() { doc, rec, tail, err = k.real.Load(context.Background(), document) })
 	return doc, rec, tail, err
@@ -65,6 +72,11 @@ func (k keeper) Renew(
 ) (p persistence.Pointer, err error) {
 	away(func() { p, err = k.real.Renew(context.Background(), rec, from, state, retired, by) })
 	return p, err
+}
+
+func (k keeper) Refuse(_ context.Context, document string, at time.Time, author, reason string, update []byte) (err error) {
+	away(func() { err = k.real.Refuse(context.Background(), document, at, author, reason, update) })
+	return err
 }
 
 func (k keeper) Trimmable(_ context.Context, rec persistence.Record) (p persistence.Position) {

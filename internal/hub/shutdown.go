@@ -23,7 +23,9 @@ func (h *Hub) shutdown(ctx context.Context) error {
 				zap.Int64("documents", h.documents.Load()), zap.Int64("uncommitted bytes", h.commit.uncommitted.Load()))
 		}
 	}
+	h.sick.settle(ctx)
 	h.cancel()
+	h.prepared.close()
 	h.queue.close()
 	h.runners.Wait()
 	h.guest.stop()

@@ -30,7 +30,7 @@ type link struct {
 	relay  *Relay
 	boot   string // of the other node
 	number uint64 // among the links of this process
-	stream stream
+	stream Stream
 	side   uint64 // the lowest bit of channels that this end opens
 	cancel func()
 
@@ -87,7 +87,7 @@ const (
 	frameCost = 32
 )
 
-func newLink(r *Relay, boot string, s stream, side uint64, cancel func()) *link {
+func newLink(r *Relay, boot string, s Stream, side uint64, cancel func()) *link {
 	l := &link{
 		relay: r, boot: boot, number: r.links.Add(1), stream: s, side: side, cancel: cancel,
 		channels: map[uint64]*channel{}, heard: r.opt.Now(), done: make(chan struct{}),
@@ -222,7 +222,7 @@ func (l *link) write() {
 		if len(buf) == 0 {
 			continue
 		}
-		if err := send(l.stream, buf); err != nil {
+		if err := l.stream.Send(buf); err != nil {
 			l.fail(err)
 			return
 		}
@@ -342,17 +342,17 @@ func (c *channel) sent(f frame) {
 
 // read takes in what comes until the link is gone.
 func (l *link) read() {
-	var p packet
 	for {
-		if err := l.stream.RecvMsg(&p); err != nil {
+		data, err := l.stream.Receive()
+		if err != nil {
 			l.fail(err)
 			return
 		}
 		l.mu.Lock()
 		l.heard = l.relay.opt.Now()
 		l.mu.Unlock()
-		l.relay.opt.Metrics.RelayBytesIn.Add(float64(len(p.data)))
-		if err := l.packet(p.data); err != nil {
+		l.relay.opt.Metrics.RelayBytesIn.Add(float64(len(data)))
+		if err := l.packet(data); err != nil {
 			l.fail(err)
 			return
 		}

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -17,7 +18,12 @@ import (
 )
 
 // rawLink dials a node without being one.
-func rawLink(t *testing.T, n *node) grpc.ClientStream {
+func rawLink(t *testing.T, n *node) grpcStream {
+	t.Helper()
+	return rawStream(t, n, streamDesc)
+}
+
+func rawStream(t *testing.T, n *node, desc grpc.StreamDesc) grpcStream {
 	t.Helper()
 	conn, err := grpc.NewClient("passthrough:///"+n.self.Relay,
 		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultCallOptions(grpc.ForceCodecV2(codec{})))
@@ -27,11 +33,11 @@ func rawLink(t *testing.T, n *node) grpc.ClientStream {
 	t.Cleanup(func() { _ = conn.Close() })
 	ctx, cancel := context.WithTimeout(t.Context(), bound)
 	t.Cleanup(cancel)
-	s, err := conn.NewStream(ctx, &streamDesc, "/"+serviceName+"/"+streamName)
+	s, err := conn.NewStream(ctx, &desc, "/"+serviceName+"/"+desc.StreamName)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s
+	return grpcStream{s}
 }
 
 // stranger is a relay that has no node, to shake hands with.
@@ -41,7 +47,7 @@ func stranger(secret string) *Relay {
 
 func TestWrongSecretIsTurnedAway(t *testing.T) {
 	w := newWorld(t, 1)
-	err := stranger("wrong").greet(rawLink(t, w.nodes[0]), "node0")
+	err := stranger("wrong").greet(rawLink(t, w.nodes[0]), streamName, "node0")
 	if err == nil || !strings.Contains(err.Error(), ErrSecret.Error()) {
 		t.Errorf("a dialer without the secret: %v", err)
 	}
@@ -60,17 +66,16 @@ func TestWrongSecretIsTurnedAway(t *testing.T) {
 	if err := sendHello(s, &frame{kind: frameProof, body: proof}); err != nil {
 		t.Fatal(err)
 	}
-	var p packet
-	if err := s.RecvMsg(&p); err == nil || !strings.Contains(err.Error(), ErrSecret.Error()) {
+	if _, err := s.Receive(); err == nil || !strings.Contains(err.Error(), ErrSecret.Error()) {
 		t.Errorf("a wrong proof: %v", err)
 	}
 	if n := w.nodes[0].relay.Links(); n != 0 {
 		t.Errorf("%d links", n)
 	}
-	if err := stranger("s3cret").greet(rawLink(t, w.nodes[0]), "node0"); err != nil {
+	if err := stranger("s3cret").greet(rawLink(t, w.nodes[0]), streamName, "node0"); err != nil {
 		t.Errorf("with the secret: %v", err)
 	}
-	if err := stranger("s3cret").greet(rawLink(t, w.nodes[0]), "another"); err != errOther {
+	if err := stranger("s3cret").greet(rawLink(t, w.nodes[0]), streamName, "another"); err != errOther {
 		t.Errorf("another node than expected: %v", err)
 	}
 }
@@ -86,14 +91,17 @@ func TestVersionsMustMeet(t *testing.T) {
 		if (err == nil) != ok || ok && f.a != 1 {
 			t.Errorf("versions %v: %d, %v", versions, f.a, err)
 		}
+		if want := fmt.Sprintf("speaks %d to %d, this one 1 to 1", versions[0], versions[1]); !ok && !strings.Contains(err.Error(), want) {
+			t.Errorf("versions %v: %v, want %q in it", versions, err, want)
+		}
 	}
 }
 
 // linked is a stranger with the secret, and a node that it may talk to.
-func linked(t *testing.T, w *world) grpc.ClientStream {
+func linked(t *testing.T, w *world) grpcStream {
 	t.Helper()
 	s := rawLink(t, w.nodes[0])
-	if err := stranger("s3cret").greet(s, "node0"); err != nil {
+	if err := stranger("s3cret").greet(s, streamName, "node0"); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -118,13 +126,12 @@ func TestMalformedFramesEndTheLinkAlone(t *testing.T) {
 		"a document not here": slices.Concat(record(2, frame{kind: frameOpen})),
 	} {
 		s := linked(t, w)
-		if err := send(s, data); err != nil {
+		if err := s.Send(data); err != nil {
 			t.Fatal(err)
 		}
-		var p packet
 		for {
-			if err := s.RecvMsg(&p); err != nil {
-				if context.Cause(s.Context()) == context.DeadlineExceeded {
+			if _, err := s.Receive(); err != nil {
+				if context.Cause(s.stream.(grpc.ClientStream).Context()) == context.DeadlineExceeded {
 					t.Errorf("%s: the link lives", name)
 				}
 				break
@@ -256,5 +263,5 @@ func FuzzHost(f *testing.F) {
 // nowhere is a stream that takes everything.
 type nowhere struct{}
 
-func (nowhere) SendMsg(any) error { return nil }
-func (nowhere) RecvMsg(any) error { return errClosing }
+func (nowhere) Send([]byte) error        { return nil }
+func (nowhere) Receive() ([]byte, error) { return nil, errClosing }

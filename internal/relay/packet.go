@@ -54,14 +54,32 @@ const (
 
 var streamDesc = grpc.StreamDesc{StreamName: streamName, ServerStreams: true, ClientStreams: true}
 
-// stream is what both ends of a stream can do.
-type stream interface {
-	SendMsg(m any) error
-	RecvMsg(m any) error
+// Stream carries messages whole and in order, both ways. Each of its methods is
+// called from one goroutine at a time. After an error it is of no use any more.
+type Stream interface {
+	// Send sends a message. It takes data over.
+	Send(data []byte) error
+	// Receive waits for the next message, which is the caller's.
+	Receive() ([]byte, error)
 }
 
-// send sends records. data must not be used again.
-func send(s stream, data []byte) error { return s.SendMsg(&packet{data}) }
+// grpcStream is either end of a stream of gRPC.
+type grpcStream struct {
+	stream interface {
+		SendMsg(m any) error
+		RecvMsg(m any) error
+	}
+}
+
+// Send implements Stream.
+func (s grpcStream) Send(data []byte) error { return s.stream.SendMsg(&packet{data}) }
+
+// Receive implements Stream.
+func (s grpcStream) Receive() ([]byte, error) {
+	var p packet
+	err := s.stream.RecvMsg(&p)
+	return p.data, err
+}
 
 // decodeHello decodes a packet with one frame on channel 0.
 func decodeHello(data []byte, kind frameKind) (frame, error) {

@@ -29,12 +29,11 @@ type Seat struct {
 	old    *hub.Subscription
 	closed bool
 
-	// attached: it has been at an owner. synced: it has been sent a state; then
-	// floor is the vector of what it has at least, unless it hears updates and
-	// the route knows a newer one.
-	attached, synced bool
-	floor            []byte
-	hears            hub.Audience
+	// synced: it has been sent a state; then floor is the vector of what it has
+	// at least, unless it hears updates and the route knows a newer one.
+	synced bool
+	floor  []byte
+	hears  hub.Audience
 	// lagging: the owner was told that the outbox is full. lost: frames were
 	// dropped, so that all after floor must come again.
 	lagging, lost bool
@@ -118,6 +117,10 @@ func (s *Seat) note(m syncproto.Message) bool {
 			s.kept.add(m, s.leg >= legHere)
 		}
 	case syncproto.KindAwareness:
+		if s.leg == legElsewhere && s.route.told.reflects(m.Payload, s.presence.ids) {
+			s.route.relay.opt.Metrics.RelayReflectionsTotal.Inc()
+			return false
+		}
 		s.presence.note(m.Payload)
 	case syncproto.KindQueryAwareness:
 	default:

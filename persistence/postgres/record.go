@@ -268,7 +268,9 @@ func (l *Log) changed(ctx context.Context, name string, rule rule) (row, error) 
 // under way is not abandoned.
 func (l *Log) write(ctx context.Context, before row, after persistence.Record, stamp int64) (got row, done bool, err error) {
 	err = l.once(context.WithoutCancel(ctx), func(ctx context.Context, conn *pgxpool.Conn) error {
-		watch := time.AfterFunc(l.options.LockTimeout/2, func() { l.endStalled(conn.Conn().PgConn().PID()) })
+		// The connection may be given back when the function runs.
+		pid := conn.Conn().PgConn().PID()
+		watch := time.AfterFunc(l.options.LockTimeout/2, func() { l.endStalled(pid) })
 		defer watch.Stop()
 		got, done, err = store(ctx, conn, before, after, stamp)
 		return err
@@ -291,10 +293,13 @@ func (l *Log) endStalled(pid uint32) {
 	}
 }
 
+// isText tells whether the database can hold s as a text.
+func isText(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
+
 // Claim implements persistence.Log.
 func (l *Log) Claim(ctx context.Context, name, owner string, seen persistence.Epoch) (persistence.Record, error) {
 	r, err := l.change(ctx, "claim", name, func(r persistence.Record) (persistence.Record, error) {
-		if !utf8.ValidString(owner) || strings.ContainsRune(owner, 0) {
+		if !isText(owner) {
 			return r, fmt.Errorf("%w: the owner's name is no text", persistence.ErrInvalid)
 		}
 		return r.Claimed(owner, seen)

@@ -56,8 +56,10 @@ type Server struct {
 	unready     unready
 	flusher     flusher
 	holds       holds
-	lastID      atomic.Uint64
-	draining    atomic.Bool
+	// rescoping is held while a session's rights change, here and at the document.
+	rescoping sync.Mutex
+	lastID    atomic.Uint64
+	draining  atomic.Bool
 
 	// wait counts the readers of open connections.
 	wait     sync.WaitGroup
@@ -102,6 +104,10 @@ func (s *Server) Serve(l net.Listener) error {
 	s.sweeper.Do(func() {
 		s.sweeping.Add(1)
 		go s.sweep()
+		if s.options.Rulings != nil {
+			s.sweeping.Add(1)
+			go s.obey()
+		}
 	})
 	d := newDoor(s, l)
 	go d.run()

@@ -98,8 +98,8 @@ func hottest(h *hub.Hub) []HotDocument {
 
 // shedding is why new connections are refused, or "".
 func (s *Server) shedding() string {
-	if why := s.shedding(); why != "" {
-		return why
+	if shed := s.load.shed.Load(); shed != nil {
+		return shed.why
 	}
 	return ""
 }

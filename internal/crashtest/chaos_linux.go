@@ -22,16 +22,23 @@ import (
 
 	"ysync/crdt"
 	"ysync/internal/testnet"
+	"ysync/persistence"
+	"ysync/snapshots"
 )
 
 // chaos is a run of mishaps in a site with writers at every node.
 type chaos struct {
 	config
+	// faithful writers connect to one node only: as many as there are to each.
+	// Others connect to any.
+	faithful bool
 	// mishaps is how many happen.
 	mishaps int
 	// deep plays all that can happen to all that it can happen to, before anything
 	// happens again; else one of each kind.
 	deep bool
+	// only chooses from them; nil for all.
+	only func(mishap) bool
 	// calm is the longest time between the begins of two of them; hurry divides
 	// how long they last.
 	calm  time.Duration
@@ -46,6 +53,7 @@ type chaosReport struct {
 	report
 	mishaps, dials, epochs, looks int
 	kinds                         map[string]int
+	partitions                    map[string]int // by what was cut off from what
 	ends                          map[websocket.StatusCode]int
 }
 
@@ -77,13 +85,20 @@ type rig struct {
 	gone   map[int]bool    // writers whose replica is as it has to be
 }
 
-// play plays a run. An error means that it could not be played.
+// play plays a run on machines of its own. An error means that it could not be
+// played.
 func (c chaos) play(ctx context.Context) (_ chaosReport, err error) {
 	net, err := testnet.New()
 	if err != nil {
 		return chaosReport{}, err
 	}
 	defer func() { err = errors.Join(err, net.Remove()) }()
+	return c.playOn(ctx, net, (*rig).happen)
+}
+
+// playOn plays a run, in which something happens, on the machines of a net, or
+// on loopback if there is none.
+func (c chaos) playOn(ctx context.Context, net *testnet.Net, happens func(*rig, context.Context) error) (_ chaosReport, err error) {
 	site, err := newSite(c.data, net)
 	defer func() { err = errors.Join(err, site.close()) }()
 	if err != nil {
@@ -95,7 +110,7 @@ func (c chaos) play(ctx context.Context) (_ chaosReport, err error) {
 	r := &rig{
 		chaos: c, site: site, ledger: newLedger(), rng: rand.New(rand.NewPCG(c.seed, 0)),
 		busy: map[string]bool{}, gone: map[int]bool{},
-		report: chaosReport{kinds: map[string]int{}, ends: map[websocket.StatusCode]int{}},
+		report: chaosReport{kinds: map[string]int{}, partitions: map[string]int{}, ends: map[websocket.StatusCode]int{}},
 	}
 	for i := range c.documents {
 		r.names = append(r.names, fmt.Sprintf("chaos/%d/document %d", c.seed, i))
@@ -103,34 +118,77 @@ func (c chaos) play(ctx context.Context) (_ chaosReport, err error) {
 	if err := errors.Join(site.watch(), site.read(ctx)); err != nil {
 		return chaosReport{}, err
 	}
-	err = r.run(ctx)
+	err = r.run(ctx, happens)
 	found := r.ledger.report()
 	r.report.edits, r.report.acked, r.report.faults = found.edits, found.acked, found.faults
 	return r.report, err
 }
 
-func (r *rig) run(ctx context.Context) error {
+func (r *rig) run(ctx context.Context, happens func(*rig, context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
-	gate, drain := newGate(), make(chan struct{})
+	drain := make(chan struct{})
 	r.manner.bears, r.manner.leaves = r.bears, r.leaves
-	done := startWriters(ctx, r.config, r.names, r.ledger, gate, drain)
-	connect := r.site.anywhere(rand.New(rand.NewPCG(r.seed, 1<<32)), r.site.nodes...)
-	gate.lift(func(ctx context.Context, document string) (*link, error) {
-		r.mu.Lock()
-		r.report.dials++
-		r.mu.Unlock()
-		return connect(ctx, document)
-	})
+	var writers sync.WaitGroup
+	start := func(cfg config, nodes ...*node) {
+		gate := newGate()
+		done := startWriters(ctx, cfg, r.names, r.ledger, gate, drain)
+		writers.Go(func() { <-done })
+		connect := r.site.anywhere(rand.New(rand.NewPCG(r.seed, 1<<32+uint64(cfg.firstWriter))), nodes...)
+		gate.lift(func(ctx context.Context, document string) (*link, error) {
+			r.mu.Lock()
+			r.report.dials++
+			r.mu.Unlock()
+			return connect(ctx, document)
+		})
+	}
+	if r.faithful {
+		for i, n := range r.site.nodes {
+			cfg := r.config
+			cfg.firstWriter = i * (r.writers + r.withholders)
+			start(cfg, n)
+		}
+	} else {
+		start(r.config, r.site.nodes...)
+	}
+	done := make(chan struct{})
+	go func() {
+		writers.Wait()
+		close(done)
+	}()
 	var watch sync.WaitGroup
 	watch.Go(func() { r.look(ctx) })
 	watch.Go(func() { r.guard(ctx) })
 	defer watch.Wait()
 	defer func() { <-done }()
 	defer cancel()
-	if err := r.happen(ctx); err != nil || r.ledger.broken() {
+	if err := happens(r, ctx); err != nil || r.ledger.broken() {
 		return err
 	}
 	return r.settle(ctx, drain, done)
+}
+
+// everybody is the number of writers.
+func (r *rig) everybody() int {
+	n := r.writers + r.withholders
+	if r.faithful {
+		n *= len(r.site.nodes)
+	}
+	return n
+}
+
+// goesOn waits until as many more edits are acknowledged.
+func (r *rig) goesOn(ctx context.Context, more int) error {
+	late := time.After(drainTimeout)
+	for want := r.ledger.report().acked + more; r.ledger.report().acked < want; {
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-late:
+			return fmt.Errorf("%d more edits were not acknowledged within %v", more, drainTimeout)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // bears counts the ends of sessions, and says which are in order.
@@ -195,6 +253,9 @@ func (r *rig) happen(ctx context.Context) error {
 
 func (r *rig) deck() []mishap {
 	deck := r.site.deck(r.rng)
+	if r.only != nil {
+		deck = slices.DeleteFunc(deck, func(m mishap) bool { return !r.only(m) })
+	}
 	if r.deep {
 		return deck
 	}
@@ -237,6 +298,9 @@ func (r *rig) take(m mishap, begins bool) {
 	r.now++
 	r.report.mishaps++
 	r.report.kinds[m.kind]++
+	if m.kind == "partition" {
+		r.report.partitions[m.name]++
+	}
 }
 
 // guard notices processes that end by themselves.
@@ -272,7 +336,11 @@ func (r *rig) look(ctx context.Context) {
 		soon, cancel := context.WithTimeout(ctx, auditTimeout)
 		doc, _, _, err := r.site.keeper.Load(soon, name)
 		cancel()
-		if err != nil {
+		switch {
+		case errors.Is(err, snapshots.ErrUnrecoverable), errors.Is(err, persistence.ErrCorrupt):
+			r.ledger.fault("meanwhile, in the database: %v", err)
+			continue
+		case err != nil:
 			continue // the database or the bucket is away
 		}
 		r.ledger.audit("meanwhile, in the database", name, doc, want)
@@ -296,7 +364,7 @@ func (r *rig) settle(ctx context.Context, drain chan<- struct{}, done <-chan str
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		left = r.ledger.outstanding(r.ledger.unacknowledged(r.writers + r.withholders))
+		left = r.ledger.outstanding(r.ledger.unacknowledged(r.everybody()))
 		if time.Since(start) > drainTimeout {
 			r.ledger.fault("%d edits are not acknowledged %v after the last fault", left, drainTimeout)
 			return nil
@@ -322,7 +390,7 @@ func (r *rig) settle(ctx context.Context, drain chan<- struct{}, done <-chan str
 		r.mu.Lock()
 		gone := len(r.gone)
 		r.mu.Unlock()
-		r.ledger.fault("of %d replicas only %d became as the database has it within %v", r.writers+r.withholders, gone, drainTimeout)
+		r.ledger.fault("of %d replicas only %d became as the database has it within %v", r.everybody(), gone, drainTimeout)
 		return nil
 	}
 	if err := r.compare(ctx, stored); err != nil {

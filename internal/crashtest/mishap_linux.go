@@ -191,12 +191,19 @@ func (s *site) otherMishaps() []mishap {
 	}
 }
 
-// deck is every mishap once, shuffled, those of a kind that comes often no more
-// often than a few times.
+// deck is every mishap, shuffled. Those of servers are in it twice, as links are
+// many.
 func (s *site) deck(rng *rand.Rand) []mishap {
 	var all []mishap
+	for range 2 {
+		for _, n := range s.nodes {
+			all = append(all, s.nodeMishaps(n)...)
+		}
+		all = append(all, s.redisMishaps()...)
+		all = append(all, s.databaseMishaps()...)
+		all = append(all, s.otherMishaps()...)
+	}
 	for _, n := range s.nodes {
-		all = append(all, s.nodeMishaps(n)...)
 		all = append(all, s.isolation(n.host)...)
 		for _, name := range []string{redisMachine, databaseMachine, bucketMachine} {
 			all = append(all, s.linkMishaps(n.host, s.machines[name])...)
@@ -206,9 +213,6 @@ func (s *site) deck(rng *rand.Rand) []mishap {
 	for i, n := range s.nodes {
 		all = append(all, s.linkMishaps(n.host, s.nodes[(i+1)%len(s.nodes)].host)...)
 	}
-	all = append(all, s.redisMishaps()...)
-	all = append(all, s.databaseMishaps()...)
-	all = append(all, s.otherMishaps()...)
 	rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	return all
 }

@@ -22,7 +22,7 @@ type batch struct {
 
 // contribution is what one update of a session changed.
 type contribution struct {
-	sub *Subscription // nil: the server's own
+	sub *Subscription // who has all of it; nil for nobody
 	// update is what it changed, as an update V1 without a skip: the bytes
 	// that came in, if these were taken in whole.
 	update []byte

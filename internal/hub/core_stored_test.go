@@ -197,6 +197,29 @@ func TestMaintenanceClaimsFirst(t *testing.T) {
 	}
 }
 
+// While the log does not answer a claim, what waits for it is not looked at
+// without a pause.
+func TestAClaimIsWaitedForAtRest(t *testing.T) {
+	r := newRig(t, Limits{})
+	a := r.join(1)
+	a.update(a.write("x"))
+	r.commit(0)
+	r.members = nil
+	r.load()
+	r.join(2)
+	r.now = r.now.Add(2 * time.Minute)
+	for range 3 {
+		r.step()
+		r.batch = r.batch[:0] // no answer to the claim
+		if r.core.owned || !r.core.claiming {
+			t.Fatal("nothing was to be claimed")
+		}
+		if !r.fx.wake.After(r.now) {
+			t.Fatalf("it wants to be woken %v ago", r.now.Sub(r.fx.wake))
+		}
+	}
+}
+
 func TestDrain(t *testing.T) {
 	r := newRig(t, Limits{})
 	a, b := r.join(1), r.join(2)

@@ -37,7 +37,7 @@ func (c *core) update(s *Subscription, kind syncproto.Kind, update []byte) {
 		return
 	case !c.admits(s, update):
 		return
-	case !s.peer.CanWrite:
+	case !s.at.writes:
 		c.readerUpdate(s, update)
 		return
 	case c.discarding || c.openBytes >= c.limits.DocumentUncommittedBytes:
@@ -50,6 +50,7 @@ func (c *core) update(s *Subscription, kind syncproto.Kind, update []byte) {
 		c.refuse(s, update, endLarge)
 		return
 	}
+	waited := !c.doc.Pending().Empty()
 	commit, err := c.doc.Apply(s, crdt.V1, update)
 	switch {
 	case errors.Is(err, crdt.ErrLimit):
@@ -60,15 +61,20 @@ func (c *core) update(s *Subscription, kind syncproto.Kind, update []byte) {
 		return
 	}
 	changed, left := !commit.Empty(), commit.LeftPending()
+	from := s
+	if waited {
+		// What was waiting may have come in with it, and its sender lacks that.
+		from = nil
+	}
 	switch {
 	case left:
 		c.opt.count.pending.Inc()
 		if changed || !c.loggedPending(update) {
-			c.publish(s, s.peer.Subject, update, commit)
+			c.publish(from, s.peer.Subject, update, commit)
 		}
 	case changed:
 		c.opt.count.applied.Inc()
-		c.publish(s, s.peer.Subject, update, commit)
+		c.publish(from, s.peer.Subject, update, commit)
 	default:
 		c.opt.count.known.Inc()
 	}
@@ -88,7 +94,7 @@ func emptyUpdate(update []byte) bool {
 }
 
 // publish gives an update that commit has taken in to the log, and what it
-// changed to the sessions. s is who sent it; nil for the server.
+// changed to the sessions but s, who has all of that; nil for nobody.
 func (c *core) publish(s *Subscription, author string, update []byte, commit *crdt.Commit) {
 	c.append(author, update)
 	if commit.Empty() {
@@ -271,7 +277,7 @@ func (c *core) garble(s *Subscription) {
 		c.end(s, endGarbled)
 		return
 	}
-	if s.peer.CanWrite && !s.at.owes {
+	if s.at.writes && !s.at.owes {
 		s.at.owes = true
 		c.chaseLater(s)
 	}

@@ -3,6 +3,7 @@ package hub
 import (
 	"testing"
 
+	"ysync/crdt"
 	"ysync/syncproto"
 )
 
@@ -28,4 +29,30 @@ func TestPendingOfEqualSizeIsLogged(t *testing.T) {
 			t.Errorf("the log holds %q, acknowledged was %q", got, want)
 		}
 	})
+}
+
+// Who sends what others waited for gets what waited: its client does not have it.
+func TestWhoCompletesGetsWhatWaited(t *testing.T) {
+	r := newRig(t, Limits{})
+	a, b, c := r.join(1), r.join(2), r.join(3)
+	first := a.write("first ")
+	if _, err := b.doc.Apply(nil, crdt.V1, first); err != nil {
+		t.Fatal(err)
+	}
+	b.update(b.write("second "))
+	if r.core.doc.Pending().Empty() {
+		t.Fatal("nothing waits")
+	}
+	a.update(first)
+	r.read(a, b, c)
+	r.converged()
+	// The same when it comes in one step with something else of its.
+	first, other := a.write("third "), a.write("fourth ")
+	if _, err := b.doc.Apply(nil, crdt.V1, first); err != nil {
+		t.Fatal(err)
+	}
+	b.update(b.write("fifth "))
+	r.do(a.message(syncproto.KindUpdate, first), a.message(syncproto.KindUpdate, other), c.message(syncproto.KindUpdate, c.write("sixth")))
+	r.read(a, b, c)
+	r.converged()
 }

@@ -160,6 +160,9 @@ func (r *rig) pass(d time.Duration) {
 	r.t.Helper()
 	until := r.now.Add(d)
 	for n := 0; ; n++ {
+		if len(r.batch) > 0 {
+			r.step() // the answer to a claim
+		}
 		wake := r.fx.wake
 		if wake.IsZero() || wake.After(until) || r.unload || r.dropped != nil {
 			r.now = until

@@ -32,6 +32,8 @@ type route struct {
 	opened  bool // the owner has said that the document is there
 	// vector is what all have that hear updates.
 	vector []byte
+	// told is what the owner at the end of channel has told of presence.
+	told told
 	// running: a goroutine looks for the owner.
 	running bool
 	over    bool // taken off the relay's list
@@ -298,7 +300,7 @@ func (t *route) attachTo(owner cluster.Node, l *link) error {
 			return err
 		}
 		c.to = &far{t, c}
-		t.channel, t.owner, t.opened = c, owner, false
+		t.channel, t.owner, t.opened, t.told = c, owner, false, told{}
 		c.send(frame{kind: frameOpen, text: t.document, body: t.commonFloor()})
 	}
 	asked := t.witness()
@@ -350,7 +352,7 @@ func (t *route) commonFloor() []byte {
 // settled tells whether a seat has all that its floor tells of and waits for
 // nothing. mu is held.
 func (s *Seat) settled() bool {
-	return s.attached && s.synced && s.want == nil && !s.lost && !s.peer.Echo && len(s.floor) > 0
+	return s.synced && s.want == nil && !s.lost && !s.peer.Echo && len(s.floor) > 0
 }
 
 // current tells whether what a seat has is what the route's vector tells of. mu
@@ -366,16 +368,7 @@ func (t *route) joinAs(s *Seat, how hub.Join) {
 	s.leg = legElsewhere
 	t.byID[s.id] = s
 	current := t.current(s)
-	switch {
-	case !s.attached:
-		how = 0
-	case s.kept.dropped:
-		how |= hub.JoinKept | hub.JoinOwes
-	case len(s.kept.messages) > 0:
-		how |= hub.JoinKept | hub.JoinAsked
-	default:
-		how |= hub.JoinKept
-	}
+	how |= s.join()
 	s.hears = hub.HearsPresence
 	if current {
 		how |= hub.JoinCurrent
@@ -396,7 +389,21 @@ func (t *route) joinAs(s *Seat, how hub.Join) {
 		c.send(frame{kind: frameMessage, session: s.id, a: uint64(m.Kind), body: m.Payload})
 	}
 	s.kept.sent = len(s.kept.messages)
-	s.attached = true
+}
+
+// join says how a seat joins its next owner. Until it has been sent a state it
+// may not have been asked for anything or shown who is there: who was to do that
+// may have been no owner, or have died. What is not acknowledged may be in part
+// with the owner before alone, which told the client that it has that; so the
+// client is asked what it has before anything is acknowledged. mu is held.
+func (s *Seat) join() (how hub.Join) {
+	if s.synced {
+		how = hub.JoinKept
+	}
+	if s.kept.dropped || len(s.kept.messages) > 0 {
+		how |= hub.JoinOwes
+	}
+	return how
 }
 
 // behind is the vector by which the owner is to answer; nil if the client has
@@ -433,14 +440,9 @@ func (t *route) attachHere() error {
 			continue
 		}
 		peer := s.peer
-		switch {
-		case !s.attached:
-		case s.kept.dropped:
-			peer.Join = hub.JoinKept | hub.JoinOwes
-		case len(s.kept.messages) > 0 || s == asked:
-			peer.Join = hub.JoinKept | hub.JoinAsked
-		default:
-			peer.Join = hub.JoinKept
+		peer.Join = s.join()
+		if s == asked {
+			peer.Join |= hub.JoinAsked
 		}
 		sub, err := t.relay.opt.Hub.Subscribe(t.document, peer, s.wake)
 		if err != nil {
@@ -448,7 +450,6 @@ func (t *route) attachHere() error {
 			return err
 		}
 		s.local, s.leg = sub, legJoining
-		s.attached = true
 		t.mu.Unlock()
 		if err := t.bring(s, sub); err != nil {
 			return err

@@ -55,12 +55,14 @@ type client struct {
 	acked   crdt.Clock
 }
 
-// deletion is a unit that it deleted; carried tells that this connection has
-// brought it.
+// deletion is a unit that it deleted. This connection has brought it before the
+// request for an acknowledgement of number by, 0 if it has not.
 type deletion struct {
-	id      crdt.ID
-	carried bool
+	id crdt.ID
+	by uint64
 }
+
+func (d deletion) covered(a ask) bool { return d.by > 0 && d.by <= a.number }
 
 // ask is a request for an acknowledgement and what it stands for.
 type ask struct {
@@ -173,7 +175,7 @@ func (c *client) connect() {
 	c.w.tracef("client %d connects with %s", c.number, n.boot)
 	c.answered, c.wanting, c.lossy, c.sentClock = false, false, false, 0
 	for i := c.settled; i < len(c.deletes); i++ {
-		c.deletes[i].carried = false
+		c.deletes[i].by = 0
 	}
 	c.asks = nil
 	c.send(syncproto.AppendSyncStep1(nil, crdt.AppendStateVector(nil, c.replica.StateVector())))
@@ -205,15 +207,50 @@ func (c *client) lost() {
 }
 
 func (c *client) send(frame []byte) {
-	if c.conn != nil {
-		c.conn.up.send(c.conn.ctx, frame)
+	if c.conn == nil {
+		return
 	}
+	if c.w.config.Trace {
+		d := syncproto.NewDecoder(frame)
+		m, _ := d.Next()
+		c.traceMessage("sends", m)
+	}
+	c.conn.up.send(c.conn.ctx, frame)
+}
+
+// traceMessage notes what goes in or out.
+func (c *client) traceMessage(does string, m syncproto.Message) {
+	if !c.w.config.Trace {
+		return
+	}
+	what := fmt.Sprint(len(m.Payload), " bytes")
+	switch m.Kind {
+	case syncproto.KindSyncStep1:
+		if sv, err := crdt.DecodeStateVector(m.Payload); err == nil {
+			what = fmt.Sprint(clocks(sv))
+		}
+	case syncproto.KindSyncStep2, syncproto.KindUpdate:
+		what = ""
+		if held, err := crdt.ContentsOf(crdt.V1, m.Payload); err == nil {
+			for client, r := range held.Blocks.All() {
+				what += fmt.Sprint(" +", client, ":", r.From, "-", r.To)
+			}
+			for client, r := range held.Deletes.All() {
+				what += fmt.Sprint(" -", client, ":", r.From, "-", r.To)
+			}
+		}
+	case syncproto.KindAck:
+		r := lib0.NewReader(m.Payload)
+		what = fmt.Sprint(r.Uvarint())
+	}
+	c.w.tracef("client %d of %s %s %v %s", c.id, c.document, does, m.Kind, what)
 }
 
 // receive takes in a frame of the server.
 func (c *client) receive(frame []byte) {
 	d := syncproto.NewDecoder(frame)
 	for m, ok := d.Next(); ok; m, ok = d.Next() {
+		c.traceMessage("gets", m)
 		switch m.Kind {
 		case syncproto.KindSyncStep1:
 			sv, err := crdt.DecodeStateVector(m.Payload)
@@ -275,11 +312,18 @@ func (c *client) answer(sv crdt.StateVector) {
 		return
 	}
 	c.answered, c.lossy, c.sentClock = true, false, c.clock()
-	for i := c.settled; i < len(c.deletes); i++ {
-		c.deletes[i].carried = true
-	}
+	c.bring(c.settled)
 	if c.final != nil {
 		c.ask(c.final)
+	}
+}
+
+// bring notes that this connection has brought the deletions from one on.
+func (c *client) bring(from int) {
+	for i := from; i < len(c.deletes); i++ {
+		if c.deletes[i].by == 0 {
+			c.deletes[i].by = c.asked + 1
+		}
 	}
 }
 
@@ -330,7 +374,7 @@ func (c *client) acknowledged(number uint64) {
 func (c *client) settle(a ask) {
 	c.w.judgeAck(c, a)
 	c.acked = max(c.acked, a.clock)
-	for c.settled < a.deletes && c.deletes[c.settled].carried {
+	for c.settled < a.deletes && c.deletes[c.settled].covered(a) {
 		c.settled++
 	}
 }

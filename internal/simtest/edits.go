@@ -32,6 +32,7 @@ func (c *client) act() {
 // one asks for it.
 func (c *client) edit() {
 	text, list, fields := c.replica.Text(textRoot), c.replica.Array(arrayRoot), c.replica.Map(mapRoot)
+	before := c.clock()
 	token := fmt.Sprintf("%d.%d ", c.id, c.clock())
 	commit, err := c.replica.Transact(nil, func(tx *crdt.Txn) {
 		switch n := c.dice.n(10); {
@@ -59,7 +60,7 @@ func (c *client) edit() {
 	}
 	c.w.count("edits")
 	update := commit.AppendUpdate(nil, crdt.V1)
-	first, before := len(c.deletes), commit.Before().Get(c.id)
+	first := len(c.deletes)
 	c.w.makes(c)
 	deleted := commit.Deletes()
 	for client, r := range deleted.All() {
@@ -77,9 +78,7 @@ func (c *client) edit() {
 	if c.clock() > before {
 		c.sentClock = c.clock()
 	}
-	for i := first; i < len(c.deletes); i++ {
-		c.deletes[i].carried = true
-	}
+	c.bring(first)
 }
 
 // sendUpdate sends an update. While something is wrong with the connection it

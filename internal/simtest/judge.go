@@ -2,6 +2,7 @@ package simtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"ysync/crdt"
+	"ysync/internal/hub"
 	"ysync/persistence"
 	"ysync/snapshots"
 )
@@ -20,8 +22,12 @@ func (w *world) judgeAck(c *client, a ask) {
 	defer w.database.effect.Unlock()
 	why := ""
 	for _, g := range slices.Backward(w.database.shadow.of(c.document).gens) {
-		if why = g.holds(c, a); why == "" {
+		missing := g.holds(c, a)
+		if missing == "" {
 			return
+		}
+		if why == "" {
+			why = missing
 		}
 	}
 	w.fault("I1", "client %d got acknowledgement %d, asked for at %v: %s", c.id, a.number, a.at.Sub(w.began), why)
@@ -35,7 +41,7 @@ func (g *generation) holds(c *client, a ask) string {
 	}
 	deleted := g.deleted()
 	for _, d := range c.deletes[min(c.settled, a.deletes):a.deletes] {
-		if d.carried && !deleted.Contains(d.id) {
+		if d.covered(a) && !deleted.Contains(d.id) {
 			return fmt.Sprintf("its deletion of %v is not in the log", d.id)
 		}
 	}
@@ -193,6 +199,9 @@ func (w *world) heldTwice() string {
 			ctx, cancel := context.WithTimeout(n.ctx, time.Second)
 			state, err := n.hub.Document(ctx, document)
 			cancel()
+			if errors.Is(err, hub.ErrNotFound) {
+				continue
+			}
 			if err != nil {
 				return fmt.Sprintf("%s at %s: %v", document, n.boot, err)
 			}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -67,6 +68,9 @@ func (r Reason) String() string {
 	}
 	return "Reason(" + strconv.Itoa(int(r)) + ")"
 }
+
+// Label is the reason in one word with underscores, for the label of a metric.
+func (r Reason) Label() string { return strings.ReplaceAll(r.String(), " ", "_") }
 
 // Refusal is one entry that was not taken in.
 type Refusal struct {

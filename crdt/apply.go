@@ -297,9 +297,9 @@ func (ap *applier) leave(b *rawBlock) {
 	}
 	list := ap.rest[b.client]
 	if list == nil {
-		list = make([]*rawBlock, 0, ap.in.leftOf(b.client)+1)
+		list = make([]waitingBlock, 0, ap.in.leftOf(b.client)+1)
 	}
-	ap.rest[b.client] = append(list, b.clone())
+	ap.rest[b.client] = append(list, keep(b))
 }
 
 // lacks finds the client of a unit that a block depends on and that is not
@@ -503,17 +503,17 @@ func (ap *applier) retryDeletes() {
 	var grown []ClientID
 	for _, t := range ap.tx.touched {
 		c := d.clients[t.client]
-		if rs := p.deletes[c.id]; len(rs) > 0 && rs[0].From < Clock(c.state) {
+		if rs := p.deletes[c.id]; len(rs) > 0 && rs[0].from < c.state {
 			grown = append(grown, c.id)
 		}
 	}
 	slices.Sort(grown)
 	for _, c := range slices.Backward(grown) {
 		ap.retried = true
-		rest, state := p.deletes[c], Clock(d.state(c))
-		for len(rest) > 0 && rest[0].From < state {
-			if left := ap.delete(deleteRun{c, rest[0]}); left.From < left.To {
-				rest[0] = left
+		rest, state := p.deletes[c], d.state(c)
+		for len(rest) > 0 && rest[0].from < state {
+			if left := ap.delete(deleteRun{c, rest[0].public()}); left.From < left.To {
+				rest[0] = left.span()
 				break
 			}
 			rest = rest[1:]
@@ -566,8 +566,9 @@ func (ap *applier) retryBlocks() {
 func (ap *applier) retryClient(c ClientID) (on ClientID, held, advanced bool) {
 	d, p := ap.d, ap.d.pending
 	list := p.clients[c]
+	var room rawBlock
 	for len(list) > 0 {
-		b := list[0]
+		b := list[0].raw(c, &room)
 		if on, _, held = d.heldUp(b); held {
 			break
 		}
@@ -576,8 +577,8 @@ func (ap *applier) retryClient(c ClientID) (on ClientID, held, advanced bool) {
 		} else {
 			ap.tx.recut(b)
 		}
-		p.count(b, -1)
-		list[0] = nil
+		p.count(list[0], -1)
+		list[0] = waitingBlock{}
 		list, advanced, ap.retried = list[1:], true, true
 	}
 	if len(list) == 0 {

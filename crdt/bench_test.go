@@ -49,6 +49,9 @@ func cpuTime() time.Duration {
 	return time.Duration(ru.Utime.Nano() + ru.Stime.Nano())
 }
 
+// CPUTime is cpuTime for the tests outside of the package.
+func CPUTime() time.Duration { return cpuTime() }
+
 // reportCPU reports the CPU time of n operations begun at start.
 func reportCPU(b *testing.B, start time.Duration, n int) {
 	b.ReportMetric(float64(cpuTime()-start)/float64(n), "cpu-ns/op")
@@ -153,20 +156,12 @@ func BenchmarkApplyTraceTwoAuthors(b *testing.B) {
 	benchTrace(b, "friendsforever.updates.v1.bin.gz", nil)
 }
 
-func BenchmarkMergeAll(b *testing.B) {
-	updates := readUpdates(b, "b4.updates.v1.bin.gz")
-	b.ReportAllocs()
-	start := cpuTime()
-	for b.Loop() {
-		if _, err := Merge(V1, updates...); err != nil {
-			b.Fatal(err)
-		}
-	}
-	reportCPU(b, start, b.N)
+func BenchmarkMergeAll(b *testing.B) { benchMerge(b, readUpdates(b, "b4.updates.v1.bin.gz")) }
+func BenchmarkMerge16000(b *testing.B) {
+	benchMerge(b, readUpdates(b, "b4.updates.v1.bin.gz")[:16000])
 }
 
-func BenchmarkMerge16000(b *testing.B) {
-	updates := readUpdates(b, "b4.updates.v1.bin.gz")[:16000]
+func benchMerge(b *testing.B, updates [][]byte) {
 	b.ReportAllocs()
 	start := cpuTime()
 	for b.Loop() {

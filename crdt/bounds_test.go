@@ -114,14 +114,10 @@ var shapes = map[string]func(n int) []byte{
 }
 
 // Whatever the shape of an update, taking it in allocates at most 64 times its
-// bytes and 64 KiB, where V2 is held to a block for five bytes. One of gc blocks that
-// wait takes somewhat more: V1 says one in two bytes, and each has to stay one.
+// bytes and 64 KiB, where V2 is held to a block for five bytes.
 func TestIntegrationIsBounded(t *testing.T) {
+	const most = 64
 	for name, shape := range shapes {
-		most := 64
-		if name == "gc blocks that wait" {
-			most = 100
-		}
 		for _, n := range []int{100, 1000, 4000, 30_000} {
 			v1 := shape(n)
 			v2, err := Convert(V1, V2, v1)
@@ -311,6 +307,28 @@ func TestLimits(t *testing.T) {
 					t.Errorf("with the limit lifted: %v", err)
 				}
 			})
+		}
+	}
+}
+
+// A delete set that is too long to be kept decoded is read twice, and counts once.
+func TestManyDeletesWithinALimit(t *testing.T) {
+	const n = 800
+	var set IDSet
+	for i := range Clock(n) {
+		set.Add(5, Range{2 * i, 2*i + 1})
+	}
+	for _, v := range []Version{V1, V2} {
+		update, err := Convert(V1, v, AppendIDSet([]byte{0}, V1, &set))
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := New(Options{Limits: Limits{DeletesPerUpdate: n}})
+		if _, err := d.Apply(nil, v, update); err != nil || d.Pending().Deletes != n {
+			t.Errorf("V%d: %v, %d of %d deletes wait", v, err, d.Pending().Deletes, n)
+		}
+		if err := d.Check(); err != nil {
+			t.Error(err)
 		}
 	}
 }

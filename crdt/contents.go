@@ -9,15 +9,15 @@ type Contents struct {
 	Deletes IDSet
 }
 
-// ContentsOf reads an update without keeping any of it; what it allocates is in
-// proportion to the clients and the holes in their blocks. Errors are those of
-// Merge. (Yjs: parseUpdateMeta tells the first and last clock of each client.)
+// ContentsOf reads an update without keeping any of it. It allocates what the
+// result takes, at most nine times the update and 64 KiB. Errors are those of Merge. (Yjs: parseUpdateMeta tells the first and last clock of each client.)
 func ContentsOf(v Version, update []byte) (Contents, error) {
 	var c Contents
 	r, err := newUpdateReader(v, update, 0)
 	if err != nil {
 		return c, err
 	}
+	c.Blocks.clients = make([]idSetClient, 0, r.likelySections())
 	var b rawBlock
 	var run deleteRun
 	for r.next(&b) {
@@ -31,14 +31,10 @@ func ContentsOf(v Version, update []byte) (Contents, error) {
 		run.To = Clock(b.end())
 	}
 	c.Blocks.pushSome(run)
-	for r.nextDelete(&run) {
-		c.Deletes.push(run)
-	}
-	if err := r.check(); err != nil {
+	if c.Deletes, err = r.deleteSet(); err != nil {
 		return Contents{}, err
 	}
 	c.Blocks.normalise()
-	c.Deletes.normalise()
 	return c, nil
 }
 

@@ -3,6 +3,7 @@ package crdt
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"ysync/internal/lib0"
 )
@@ -50,10 +51,12 @@ type updateReader struct {
 	isV1 bool
 
 	// maxBlocks bounds the blocks of the update, maxPayload the content that they
-	// stand for in V2, maxDeletes the ranges of the delete set unless it is 0.
-	maxBlocks  int
-	maxPayload int
-	maxDeletes int
+	// stand for in V2, maxSections the sections that hold blocks, maxDeletes the
+	// ranges of the delete set unless it is 0.
+	maxBlocks   int
+	maxPayload  int
+	maxSections int
+	maxDeletes  int
 
 	sections uint64 // still to read
 	blocks   uint64 // still to read in this section
@@ -72,6 +75,7 @@ type updateReader struct {
 	deleteRuns    uint64
 	deletesOpen   bool
 	deletes       int    // ranges read
+	maxDeleters   int    // clients with ranges still to come
 	deleteEnd     uint64 // of the range before, in the same client
 }
 
@@ -93,6 +97,9 @@ func newUpdateReader(v Version, update []byte, maxBlocks int) (*updateReader, er
 // start is newUpdateReader for a reader that is used again.
 func (r *updateReader) start(v Version, update []byte, maxBlocks int) error {
 	*r = updateReader{v2: r.v2}
+	if uint64(len(update)) > math.MaxUint32 {
+		return &UpdateError{0, fmt.Errorf("%w: update beyond 4 GiB", ErrLimit)}
+	}
 	switch v {
 	case V1:
 		r.v1.b = update
@@ -114,6 +121,7 @@ func (r *updateReader) start(v Version, update []byte, maxBlocks int) error {
 	default:
 		return &UpdateError{0, malformed("unknown encoding version")}
 	}
+	r.maxSections = mostSections(v, len(update))
 	r.sections = r.dec.uvarint()
 	if r.dec.failure() != nil {
 		return r.check()
@@ -184,6 +192,9 @@ func (r *updateReader) next(b *rawBlock) bool {
 	return r.took(b, r.read(b))
 }
 
+// likelySections is how many sections the update says that it has, as far as it can.
+func (r *updateReader) likelySections() int { return int(min(r.sections, uint64(r.maxSections))) }
+
 // took goes on to the block after b, if that was read.
 func (r *updateReader) took(b *rawBlock, ok bool) bool {
 	if !ok {
@@ -211,7 +222,11 @@ func (r *updateReader) nextSection() bool {
 	}
 	r.sections--
 	if n > 0 {
-		r.section++
+		if r.section++; r.section > r.maxSections {
+			r.fail(malformed("two sections of one client"))
+			r.sections = 0
+			return false
+		}
 	}
 	r.blocks, r.client, r.clock = n, c, clock
 	if r.isV1 && n > 1 {
@@ -430,6 +445,7 @@ func (r *updateReader) nextDelete(run *deleteRun) bool {
 			return false
 		}
 		r.deleteClients = r.dec.uvarint()
+		r.maxDeleters = mostClients(r.dec.remaining())
 	}
 	for r.deleteRuns == 0 {
 		if r.deleteClients == 0 || r.dec.failure() != nil {
@@ -444,6 +460,13 @@ func (r *updateReader) nextDelete(run *deleteRun) bool {
 			r.fail(malformed("more deletes than bytes"))
 			r.deleteClients, r.deleteRuns = 0, 0
 			return false
+		}
+		if r.deleteRuns > 0 {
+			if r.maxDeleters--; r.maxDeleters < 0 {
+				r.fail(malformed("deletes of one client in many places"))
+				r.deleteClients, r.deleteRuns = 0, 0
+				return false
+			}
 		}
 	}
 	r.deleteRuns--
@@ -472,4 +495,68 @@ func (r *updateReader) nextDelete(run *deleteRun) bool {
 	}
 	r.deleteClients, r.deleteRuns = 0, 0
 	return false
+}
+
+// mostSections is how many clients so many bytes of an update may hold blocks of:
+// in V1 128 IDs take one byte, and a section four besides; in V2 64 take one and
+// 8192 two, and a section two besides.
+func mostSections(v Version, size int) int {
+	const few, fewBytes = 1 << 13, 3<<6 + 4*(1<<13-1<<6)
+	switch {
+	case v == V1:
+		return 1<<7 + size/6
+	case size < fewBytes:
+		return 1<<4 + size/4
+	}
+	return few + (size-fewBytes)/5
+}
+
+// mostClients is how many clients so many bytes of a delete set may name: few IDs
+// take one byte.
+func mostClients(size int) int { return 1<<7 + size/5 }
+
+// deleteSet reads the whole delete set, after the last block. It walks through it
+// twice, so that it allocates what the set takes and no more.
+func (r *updateReader) deleteSet() (IDSet, error) {
+	at := r.dec.offset()
+	var run deleteRun
+	clients, spans := 0, 0
+	client, end := ClientID(0), Clock(0)
+	for r.nextDelete(&run) {
+		if run.client != client || clients == 0 {
+			clients++
+			spans++
+		} else if run.From != end {
+			spans++
+		}
+		client, end = run.client, run.To
+	}
+	if err := r.check(); err != nil || clients == 0 {
+		return IDSet{}, err
+	}
+	s := IDSet{clients: make([]idSetClient, 0, clients)}
+	room := make(ranges, 0, spans)
+	r.rewindDeletes(at)
+	for r.nextDelete(&run) {
+		n := len(s.clients) - 1
+		if n < 0 || s.clients[n].client != run.client {
+			s.clients = append(s.clients, idSetClient{client: run.client})
+			n++
+		} else if last := &room[len(room)-1]; last.to == uint32(run.From) {
+			last.to = uint32(run.To)
+			continue
+		}
+		room = append(room, run.span())
+		c := &s.clients[n]
+		from := len(room) - 1 - len(c.ranges)
+		c.ranges = room[from:len(room):len(room)]
+	}
+	s.normalise()
+	return s, nil
+}
+
+// rewindDeletes goes back to the start of the delete set, which was read.
+func (r *updateReader) rewindDeletes(at int) {
+	r.dec.seek(at)
+	r.err, r.deletesOpen, r.deletes = nil, false, 0
 }

@@ -311,8 +311,8 @@ func writeIDSet(e updateEncoder, s *IDSet) {
 		e.uvarint(uint64(c.client))
 		e.uvarint(uint64(len(c.ranges)))
 		for _, r := range c.ranges {
-			e.deleteClock(uint64(r.From))
-			e.deleteLength(uint64(r.Len()))
+			e.deleteClock(uint64(r.from))
+			e.deleteLength(uint64(r.to - r.from))
 		}
 	}
 }
@@ -436,11 +436,7 @@ func (d *Doc) Deletes() IDSet {
 		if len(deleted) == 0 {
 			continue
 		}
-		rs := make([]Range, len(deleted))
-		for i, r := range deleted {
-			rs[i] = Range{Clock(r.from), Clock(r.to)}
-		}
-		s.clients = append(s.clients, idSetClient{c.id, rs})
+		s.clients = append(s.clients, idSetClient{c.id, slices.Clone(deleted)})
 	}
 	s.sort()
 	return s

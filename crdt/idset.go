@@ -19,7 +19,7 @@ type IDSet struct {
 
 type idSetClient struct {
 	client ClientID
-	ranges []Range // sorted, disjoint, not touching
+	ranges ranges
 }
 
 // Range is the clocks From up to, not including, To.
@@ -27,6 +27,11 @@ type Range struct{ From, To Clock }
 
 // Len is how many clocks the range holds.
 func (r Range) Len() Clock { return r.To - r.From }
+
+// span is the part of a range that a document can have.
+func (r Range) span() span { return span{uint32(min(r.From, maxClock)), uint32(min(r.To, maxClock))} }
+
+func (s span) public() Range { return Range{Clock(s.from), Clock(s.to)} }
 
 // Empty tells whether the set holds no ID.
 func (s *IDSet) Empty() bool { return len(s.clients) == 0 }
@@ -39,7 +44,7 @@ func (s *IDSet) All() iter.Seq2[ClientID, Range] {
 	return func(yield func(ClientID, Range) bool) {
 		for _, c := range s.clients {
 			for _, r := range c.ranges {
-				if !yield(c.client, r) {
+				if !yield(c.client, r.public()) {
 					return
 				}
 			}
@@ -55,76 +60,37 @@ func (s *IDSet) search(c ClientID) (int, bool) {
 // Contains tells whether the set holds an ID.
 func (s *IDSet) Contains(id ID) bool {
 	i, ok := s.search(id.Client)
-	if !ok {
-		return false
-	}
-	rs := s.clients[i].ranges
-	j := sort.Search(len(rs), func(j int) bool { return rs[j].To > id.Clock })
-	return j < len(rs) && rs[j].From <= id.Clock
+	return ok && id.Clock < maxClock && s.clients[i].ranges.has(uint32(id.Clock))
 }
 
-// Add puts a range into the set. An empty range adds nothing.
+// Add puts a range into the set. An empty range adds nothing, nor do clocks from
+// 2^32-1 on, which no document has.
 func (s *IDSet) Add(c ClientID, r Range) {
-	if r.From >= r.To {
+	sp := r.span()
+	if sp.from >= sp.to {
 		return
 	}
 	i, ok := s.search(c)
 	if !ok {
 		s.clients = slices.Insert(s.clients, i, idSetClient{client: c})
 	}
-	s.clients[i].ranges = addRange(s.clients[i].ranges, r)
-}
-
-func addRange(rs []Range, r Range) []Range {
-	i := len(rs)
-	if i > 0 && rs[i-1].To >= r.From {
-		i = sort.Search(len(rs), func(i int) bool { return rs[i].To >= r.From })
-	}
-	j := i
-	for j < len(rs) && rs[j].From <= r.To {
-		j++
-	}
-	if i == j {
-		return slices.Insert(rs, i, r)
-	}
-	rs[i] = Range{min(r.From, rs[i].From), max(r.To, rs[j-1].To)}
-	return slices.Delete(rs, i+1, j)
+	s.clients[i].ranges.add(sp.from, sp.to)
 }
 
 // Union adds all of other.
 func (s *IDSet) Union(other *IDSet) {
+	var missing []idSetClient
 	for _, oc := range other.clients {
-		i, ok := s.search(oc.client)
-		if !ok {
-			s.clients = slices.Insert(s.clients, i, idSetClient{oc.client, slices.Clone(oc.ranges)})
-			continue
-		}
-		s.clients[i].ranges = unionRanges(s.clients[i].ranges, oc.ranges)
-	}
-}
-
-func unionRanges(a, b []Range) []Range {
-	if len(b) <= 2 {
-		for _, r := range b {
-			a = addRange(a, r)
-		}
-		return a
-	}
-	out := make([]Range, 0, len(a)+len(b))
-	for len(a) > 0 || len(b) > 0 {
-		var r Range
-		if len(b) == 0 || len(a) > 0 && a[0].From <= b[0].From {
-			r, a = a[0], a[1:]
+		if i, ok := s.search(oc.client); ok {
+			s.clients[i].ranges.union(oc.ranges)
 		} else {
-			r, b = b[0], b[1:]
-		}
-		if n := len(out); n > 0 && out[n-1].To >= r.From {
-			out[n-1].To = max(out[n-1].To, r.To)
-		} else {
-			out = append(out, r)
+			missing = append(missing, idSetClient{oc.client, slices.Clone(oc.ranges)})
 		}
 	}
-	return out
+	if len(missing) > 0 {
+		s.clients = append(s.clients, missing...)
+		s.sort()
+	}
 }
 
 // Subtract removes all of other.
@@ -132,33 +98,13 @@ func (s *IDSet) Subtract(other *IDSet) {
 	out := s.clients[:0:0]
 	for _, c := range s.clients {
 		if i, ok := other.search(c.client); ok {
-			c.ranges = subtractRanges(c.ranges, other.clients[i].ranges)
+			c.ranges = c.ranges.without(other.clients[i].ranges)
 		}
 		if len(c.ranges) > 0 {
 			out = append(out, c)
 		}
 	}
 	s.clients = out
-}
-
-func subtractRanges(a, b []Range) []Range {
-	var out []Range
-	j := 0
-	for _, r := range a {
-		for j < len(b) && b[j].To <= r.From {
-			j++
-		}
-		for k := j; k < len(b) && b[k].From < r.To; k++ {
-			if r.From < b[k].From {
-				out = append(out, Range{r.From, b[k].From})
-			}
-			r.From = min(b[k].To, r.To)
-		}
-		if r.From < r.To {
-			out = append(out, r)
-		}
-	}
-	return out
 }
 
 // Equal tells whether both hold the same IDs.
@@ -182,8 +128,9 @@ func (s *IDSet) sort() {
 	slices.SortStableFunc(s.clients, func(a, b idSetClient) int { return cmp.Compare(b.client, a.client) })
 }
 
-// DecodeIDSet reads a delete set (Yjs: readDeleteSet). What it allocates is
-// bounded by the input. Bytes after it are ignored, as in Yjs.
+// DecodeIDSet reads a delete set (Yjs: readDeleteSet). It allocates at most eight
+// times the input. Bytes after it are ignored, as in Yjs. The error wraps an
+// *UpdateError.
 func DecodeIDSet(v Version, b []byte) (IDSet, error) {
 	s, _, err := readIDSet(v, b)
 	if err != nil {
@@ -198,15 +145,8 @@ func readIDSet(v Version, b []byte) (s IDSet, end int, err error) {
 	if err != nil {
 		return s, 0, err
 	}
-	var run deleteRun
-	for r.nextDelete(&run) {
-		s.push(run)
-	}
-	if err := r.check(); err != nil {
-		return IDSet{}, 0, err
-	}
-	s.normalise()
-	return s, r.dec.offset(), nil
+	s, err = r.deleteSet()
+	return s, r.dec.offset(), err
 }
 
 // AppendIDSet appends a delete set (Yjs: writeDeleteSet).
@@ -240,19 +180,19 @@ func (s *IDSet) push(run deleteRun) {
 		s.clients = append(roomier(s.clients), idSetClient{client: run.client})
 		n++
 	}
-	c := &s.clients[n-1]
+	c, sp := &s.clients[n-1], run.span()
 	if k := len(c.ranges); k > 0 {
 		// Who types on or deletes backwards says many that touch.
 		switch last := &c.ranges[k-1]; {
-		case last.To == run.From:
-			last.To = run.To
+		case last.to == sp.from:
+			last.to = sp.to
 			return
-		case last.From == run.To:
-			last.From = run.From
+		case last.from == sp.to:
+			last.from = sp.from
 			return
 		}
 	}
-	c.ranges = append(c.ranges, run.Range)
+	c.ranges = append(roomier(c.ranges), sp)
 }
 
 // normalise sorts and merges what was appended in any order.
@@ -268,20 +208,6 @@ func (s *IDSet) normalise() {
 	}
 	s.clients = out
 	for i := range s.clients {
-		s.clients[i].ranges = mergeRanges(s.clients[i].ranges)
+		s.clients[i].ranges.normalise()
 	}
-}
-
-// mergeRanges sorts ranges and joins those that overlap or touch.
-func mergeRanges(rs []Range) []Range {
-	slices.SortFunc(rs, func(a, b Range) int { return cmp.Compare(a.From, b.From) })
-	out := rs[:1]
-	for _, r := range rs[1:] {
-		if last := &out[len(out)-1]; r.From <= last.To {
-			last.To = max(last.To, r.To)
-		} else {
-			out = append(out, r)
-		}
-	}
-	return out
 }

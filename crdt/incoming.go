@@ -36,10 +36,6 @@ type incoming struct {
 // held decoded.
 const smallUpdate = 64
 
-// bytesPerSection is the least that a section takes in V1. So many bytes of an
-// update make room for one before they are read: the count may not be true.
-const bytesPerSection = 5
-
 // section is what an update holds of one client.
 type section struct {
 	client ClientID
@@ -48,7 +44,7 @@ type section struct {
 	left   uint32 // blocks still to read
 	// at is where the next block is: an index into blocks in a small update, an
 	// offset in V1, the number of the section in V2.
-	at   int
+	at   uint32
 	done bool // what is left waits, or is waited for in vain
 	open bool // its last block read is on the stack
 	// first says that the section starts at clock 0.
@@ -79,7 +75,7 @@ func (in *incoming) read(v Version, update []byte, lim *Limits) error {
 		return err
 	}
 	r.maxDeletes = lim.DeletesPerUpdate
-	if n := int(min(r.sections, uint64(len(update)/bytesPerSection))); n > cap(in.sections) {
+	if n := r.likelySections(); n > cap(in.sections) {
 		in.sections = make([]section, 0, n)
 	}
 	for b := in.slot(); r.next(b); b = in.slot() {
@@ -110,8 +106,8 @@ func (in *incoming) read(v Version, update []byte, lim *Limits) error {
 
 // beginSection notes the section of which b is the first block, and was just read.
 func (in *incoming) beginSection(b *rawBlock) {
-	in.sections = append(roomier(in.sections), section{
-		client: b.client, clock: uint32(b.clock), left: uint32(in.r.blocks) + 1, at: in.r.origin, first: b.clock == 0,
+	in.sections = append(in.sections, section{
+		client: b.client, clock: uint32(b.clock), left: uint32(in.r.blocks) + 1, at: uint32(in.r.origin), first: b.clock == 0,
 	})
 }
 
@@ -131,16 +127,16 @@ func (in *incoming) slot() *rawBlock {
 // arrange puts the sections in ascending order of their clients, which Yjs
 // takes from the end.
 func (in *incoming) arrange() error {
-	at := 0
+	at := uint32(0)
 	for i := range in.sections {
 		s := &in.sections[i]
 		switch {
 		case in.small:
 			s.at = at
 		case in.v == V2:
-			s.at = i
+			s.at = uint32(i)
 		}
-		at += int(s.left)
+		at += s.left
 	}
 	slices.Reverse(in.sections)
 	if !slices.IsSortedFunc(in.sections, compareSections) {
@@ -165,7 +161,7 @@ func compareSections(a, b section) int { return cmp.Compare(a.client, b.client) 
 func (in *incoming) rewindV2() error {
 	n := len(in.sections)
 	for i := range in.sections {
-		if in.sections[i].at != n-1-i {
+		if in.sections[i].at != uint32(n-1-i) {
 			return in.toV1()
 		}
 	}
@@ -235,10 +231,10 @@ func (in *incoming) next(i int) *rawBlock {
 	}
 	if in.current != i {
 		if c := in.current; c >= 0 {
-			in.sections[c].at = r.v1.pos
+			in.sections[c].at = uint32(r.v1.pos)
 		}
 		in.current = i
-		r.v1.pos = s.at
+		r.v1.pos = int(s.at)
 		r.client = s.client
 		r.v1.expect(s.client)
 	}
@@ -291,8 +287,7 @@ func (in *incoming) eachDelete(fn func(deleteRun)) {
 		return
 	}
 	r := &in.r
-	r.dec.seek(in.deletes)
-	r.err, r.deletesOpen = nil, false
+	r.rewindDeletes(in.deletes)
 	var run deleteRun
 	for r.nextDelete(&run) {
 		fn(run)

@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"cmp"
 	"slices"
 
 	"ysync/internal/invariant"
@@ -265,21 +266,17 @@ func (p *pending) update(v Version) []byte {
 	for c := range p.clients {
 		ids = append(ids, c)
 	}
-	slices.SortFunc(ids, func(a, b ClientID) int {
-		if a > b {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(ids, func(a, b ClientID) int { return cmp.Compare(b, a) })
 	w := rawWriter{e: newEncoder(v, nil)}
+	var room rawBlock
 	for _, c := range ids {
 		list := p.clients[c]
 		for i := range list {
 			if i > 0 && list[i-1].end() < list[i].clock {
 				end := list[i-1].end()
-				w.write(&rawBlock{client: c, clock: end, length: list[i].clock - end, kind: kindSkip})
+				w.write(&rawBlock{client: c, clock: uint64(end), length: uint64(list[i].clock - end), kind: kindSkip})
 			}
-			w.write(list[i])
+			w.write(list[i].raw(c, &room))
 		}
 	}
 	w.finish()

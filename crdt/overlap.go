@@ -4,21 +4,24 @@ package crdt
 // overlapping in itself, as merging two updates does (Yjs: mergeUpdatesV2).
 // secondFirst tells which one is in front if both start at the same clock. The
 // second result tells whether the second list came to its end last.
-func mergeLists(first, second []*rawBlock, secondFirst func() bool) (out []*rawBlock, secondLast bool) {
+func mergeLists(first, second []waitingBlock, secondFirst func() bool) (out []waitingBlock, secondLast bool) {
 	a, b := first, second // a is in front
 	swapped := false
 	if len(a) > 0 && len(b) > 0 && a[0].clock == b[0].clock && secondFirst() {
 		a, b, swapped = b, a, true
 	}
-	out = make([]*rawBlock, 0, len(first)+len(second))
-	var cur *rawBlock
-	take := func(b *rawBlock) { out, cur = append(out, b), b }
+	out = make([]waitingBlock, 0, len(first)+len(second))
+	var cur waitingBlock // the last one of out
+	take := func(w waitingBlock) { out, cur = append(out, w), w }
 	for len(a) > 0 || len(b) > 0 {
 		if len(a) == 0 || len(b) > 0 && comesBefore(b[0], a[0]) {
 			a, b, swapped = b, a, !swapped
 		}
 		secondLast = swapped
-		if cur != nil {
+		if len(out) == 0 {
+			take(a[0])
+			a = a[1:]
+		} else {
 			skipped := false
 			for len(a) > 0 && a[0].end() <= cur.end() {
 				a, skipped = a[1:], true
@@ -26,24 +29,16 @@ func mergeLists(first, second []*rawBlock, secondFirst func() bool) (out []*rawB
 			if len(a) == 0 || skipped && a[0].clock > cur.end() {
 				continue
 			}
-			if head := a[0]; head.clock <= cur.end() {
-				rest := *head
-				if over := cur.end() - head.clock; over > 0 {
-					rest.slice(over)
-				}
-				if cur.kind == kindGC && rest.kind == kindGC {
-					joined := *cur
-					joined.length += rest.length
-					out[len(out)-1], cur = &joined, &joined
-					continue
-				}
-				take(&rest)
-			} else {
-				take(head)
+			head := a[0]
+			if head.clock < cur.end() {
+				head = head.slice(cur.end() - head.clock)
 			}
-			a = a[1:]
-		} else {
-			take(a[0])
+			if head.clock == cur.end() && cur.item == nil && head.item == nil {
+				cur.length += head.length
+				out[len(out)-1] = cur
+				continue
+			}
+			take(head)
 			a = a[1:]
 		}
 		for len(a) > 0 && a[0].clock == cur.end() {
@@ -57,6 +52,6 @@ func mergeLists(first, second []*rawBlock, secondFirst func() bool) (out []*rawB
 // comesBefore tells whether the sort of Yjs puts b before a, which is in front
 // of it. Of a gc block and an item at the same clock either comes before the
 // other.
-func comesBefore(b, a *rawBlock) bool {
-	return b.clock < a.clock || b.clock == a.clock && (b.kind == kindGC) != (a.kind == kindGC)
+func comesBefore(b, a waitingBlock) bool {
+	return b.clock < a.clock || b.clock == a.clock && (b.item == nil) != (a.item == nil)
 }

@@ -33,8 +33,8 @@ func TestWaitingBlocksAreMergedUpdates(t *testing.T) {
 			}
 		}
 		for _, list := range d.pending.clients {
-			for i, b := range list {
-				if i > 0 && b.hasOrigin && b.origin == (ID{b.client, Clock(b.clock - 1)}) {
+			for i, w := range list {
+				if b := w.item; i > 0 && b != nil && b.hasOrigin && b.origin == (ID{b.client, Clock(b.clock - 1)}) {
 					cuts++
 				}
 			}

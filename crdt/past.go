@@ -22,7 +22,7 @@ type past struct {
 // pastClient is what a snapshot says of one client.
 type pastClient struct {
 	state   uint32
-	deleted []Range
+	deleted ranges
 	hint    int // index of the range found last
 }
 
@@ -61,17 +61,17 @@ func (p *past) shows(u unitID) (visible bool, until uint32) {
 	}
 	rs := pc.deleted
 	j := pc.hint
-	if j > len(rs) || j < len(rs) && rs[j].To <= Clock(u.clock) || j > 0 && rs[j-1].To > Clock(u.clock) {
-		j = sort.Search(len(rs), func(i int) bool { return rs[i].To > Clock(u.clock) })
+	if j > len(rs) || j < len(rs) && rs[j].to <= u.clock || j > 0 && rs[j-1].to > u.clock {
+		j = sort.Search(len(rs), func(i int) bool { return rs[i].to > u.clock })
 		pc.hint = j
 	}
 	switch {
-	case j == len(rs) || rs[j].From >= Clock(pc.state):
+	case j == len(rs) || rs[j].from >= pc.state:
 		return true, pc.state
-	case rs[j].From <= Clock(u.clock):
-		return false, uint32(rs[j].To)
+	case rs[j].from <= u.clock:
+		return false, rs[j].to
 	}
-	return true, uint32(rs[j].From)
+	return true, rs[j].from
 }
 
 // piece is a run of units of one item that were all there, or all not, at each moment of a view.

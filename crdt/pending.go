@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"sort"
 
@@ -14,11 +13,11 @@ import (
 // pending are the blocks and deletes that wait for something they depend on
 // (Yjs: StructStore.pendingStructs, pendingDs).
 type pending struct {
-	clients map[ClientID][]*rawBlock // by clock, not overlapping; bytes are owned
+	clients map[ClientID][]waitingBlock // by clock, not overlapping
 	// missing says which clients are waited for, with the clock that Yjs notes:
 	// where the client stood when it was found missing.
 	missing map[ClientID]uint64
-	deletes map[ClientID][]Range // as in an IDSet
+	deletes map[ClientID]ranges
 	blocks  int
 	types   int
 	bytes   int
@@ -28,8 +27,9 @@ type pending struct {
 type Pending struct {
 	// Blocks and Deletes are how many blocks and deleted ranges wait.
 	Blocks, Deletes int
-	// Bytes is about how much memory they take: 200 for a block and its content, 16
-	// for a range of deletes and 100 for a client that has some.
+	// Bytes is what they count for: 200 for a block and the bytes of its content, 16
+	// for a range of deletes and 100 for a client that has some. It is about the
+	// memory that they take, or more.
 	Bytes int
 	// Missing are the clients whose blocks are missing, with the state beyond
 	// which they are: one more than what Yjs notes in pendingStructs.missing.
@@ -70,19 +70,23 @@ func (p *pending) empty() bool { return p.blocks == 0 && len(p.deletes) == 0 }
 // addDeletes stores ranges that wait.
 func (p *pending) addDeletes(set *IDSet) {
 	if p.deletes == nil {
-		p.deletes = make(map[ClientID][]Range, len(set.clients))
+		p.deletes = make(map[ClientID]ranges, len(set.clients))
 	}
 	for _, c := range set.clients {
-		rs := c.ranges
-		if have := p.deletes[c.client]; len(have) > 0 {
-			rs = unionRanges(have, rs)
+		rs := p.deletes[c.client]
+		had := deleteBytes(rs)
+		if len(rs) == 0 {
+			rs = c.ranges
+		} else {
+			rs.union(c.ranges)
 		}
-		p.setDeletes(c.client, rs)
+		p.bytes += deleteBytes(rs) - had
+		p.deletes[c.client] = rs
 	}
 }
 
 // setDeletes replaces the ranges of a client.
-func (p *pending) setDeletes(c ClientID, rs []Range) {
+func (p *pending) setDeletes(c ClientID, rs ranges) {
 	p.bytes -= deleteBytes(p.deletes[c])
 	p.bytes += deleteBytes(rs)
 	if len(rs) == 0 {
@@ -93,7 +97,7 @@ func (p *pending) setDeletes(c ClientID, rs []Range) {
 }
 
 // deleteBytes is what the waiting deletes of a client count for.
-func deleteBytes(rs []Range) int {
+func deleteBytes(rs ranges) int {
 	if len(rs) == 0 {
 		return 0
 	}
@@ -120,16 +124,55 @@ func (p *pending) wait(c ClientID, clock uint64) {
 	}
 }
 
-// rawBytes is what a waiting block counts for, rangeBytes what a waiting delete
-// does, and clientBytes what a client with waiting deletes does besides.
+// rawBytes is what a waiting block counts for besides its content, rangeBytes what
+// a waiting delete does, and clientBytes what a client with waiting deletes does
+// besides.
 const (
 	rawBytes    = 200
 	rangeBytes  = 16
 	clientBytes = 100
 )
 
+// waitingBlock is a block that waits. A gc block is no more than its place: an
+// update has one in two bytes, and a rawBlock for each would be ninety times that.
+type waitingBlock struct {
+	clock, length uint32
+	item          *rawBlock // nil for a gc block; its bytes are owned
+}
+
+// keep copies a block that is no skip.
+func keep(b *rawBlock) waitingBlock {
+	w := waitingBlock{clock: uint32(b.clock), length: uint32(b.length)}
+	if b.kind != kindGC {
+		w.item = b.clone()
+	}
+	return w
+}
+
+func (w waitingBlock) end() uint32 { return w.clock + w.length }
+
+// raw is the block, which is one of client c. It is put into room if it has none
+// of its own.
+func (w waitingBlock) raw(c ClientID, room *rawBlock) *rawBlock {
+	if w.item != nil {
+		return w.item
+	}
+	*room = rawBlock{client: c, clock: uint64(w.clock), length: uint64(w.length), kind: kindGC}
+	return room
+}
+
+// slice cuts n units off the front.
+func (w waitingBlock) slice(n uint32) waitingBlock {
+	if w.item != nil {
+		rest := *w.item
+		rest.slice(uint64(n))
+		w.item = &rest
+	}
+	return waitingBlock{w.clock + n, w.length - n, w.item}
+}
+
 // leftover are blocks of one update that have to wait, by client, as they come.
-type leftover map[ClientID][]*rawBlock
+type leftover map[ClientID][]waitingBlock
 
 // merge puts what is left of an update to what waits, exactly as merging the
 // two updates does (Yjs: mergeUpdatesV2): which of two overlapping blocks stays
@@ -144,35 +187,37 @@ func (p *pending) merge(rest leftover) {
 		}
 		return
 	}
-	ids := slices.AppendSeq(make([]ClientID, 0, len(rest)), maps.Keys(rest))
-	slices.Sort(ids)
+	ids := slices.Sorted(maps.Keys(rest))
+	var held []ClientID // of those that wait, when first asked for
 	restLast := func() bool { return false }
 	for i := len(ids) - 1; i >= 0; i-- {
-		c := ids[i]
-		above := ClientID(math.MaxUint64)
-		if i+1 < len(ids) {
-			above = ids[i+1]
-		}
 		before := restLast
-		restLast = p.mergeClient(c, rest[c], func() bool { return before() && !p.anyBetween(c, above) })
+		restLast = p.mergeClient(ids[i], rest[ids[i]], func() bool {
+			if !before() {
+				return false
+			}
+			if held == nil {
+				held = slices.Sorted(maps.Keys(p.clients))
+			}
+			return !anyBetween(held, ids[i], ids[i+1])
+		})
 	}
 }
 
-// anyBetween tells whether blocks of a client between two wait.
-func (p *pending) anyBetween(low, high ClientID) bool {
-	for c := range p.clients {
-		if low < c && c < high {
-			return true
-		}
+// anyBetween tells whether there is a client between two.
+func anyBetween(clients []ClientID, low, high ClientID) bool {
+	i, ok := slices.BinarySearch(clients, low)
+	if ok {
+		i++
 	}
-	return false
+	return i < len(clients) && clients[i] < high
 }
 
 // mergeClient merges the blocks of a client into those that wait. restFirst
 // tells which comes first if both start at the same clock: the one that had
 // blocks of the client before longer. The result is that of the rest and this
 // client, valid until the next change.
-func (p *pending) mergeClient(c ClientID, rest []*rawBlock, restFirst func() bool) (restLast func() bool) {
+func (p *pending) mergeClient(c ClientID, rest []waitingBlock, restFirst func() bool) (restLast func() bool) {
 	list := p.clients[c]
 	if len(list) == 0 {
 		for _, b := range rest {
@@ -201,7 +246,7 @@ func (p *pending) mergeClient(c ClientID, rest []*rawBlock, restFirst func() boo
 	}
 	merged, last := mergeLists(list[from:to], rest, restFirst)
 	// A gc block that took in the one behind the rest takes in those behind that.
-	for n := len(merged) - 1; to < len(list) && merged[n].clock < list[to-1].clock && list[to].kind == kindGC && merged[n].end() == list[to].clock; to++ {
+	for n := len(merged) - 1; to < len(list) && merged[n].clock < list[to-1].clock && list[to].item == nil && merged[n].end() == list[to].clock; to++ {
 		p.count(list[to], -1)
 		merged[n].length += list[to].length
 	}
@@ -218,7 +263,7 @@ func (p *pending) mergeClient(c ClientID, rest []*rawBlock, restFirst func() boo
 }
 
 // unbroken tells whether there are no holes between blocks.
-func unbroken(list []*rawBlock) bool {
+func unbroken(list []waitingBlock) bool {
 	for i := 1; i < len(list); i++ {
 		if list[i-1].end() != list[i].clock {
 			return false
@@ -227,11 +272,14 @@ func unbroken(list []*rawBlock) bool {
 	return true
 }
 
-func (p *pending) count(b *rawBlock, sign int) {
+func (p *pending) count(w waitingBlock, sign int) {
 	p.blocks += sign
-	p.bytes += sign * (rawBytes + len(b.data) + len(b.name) + len(b.key) + len(b.root))
-	if b.kind == kindType {
-		p.types += sign
+	p.bytes += sign * rawBytes
+	if b := w.item; b != nil {
+		p.bytes += sign * (len(b.data) + len(b.name) + len(b.key) + len(b.root))
+		if b.kind == kindType {
+			p.types += sign
+		}
 	}
 }
 
@@ -247,10 +295,11 @@ func (p *pending) note(d *Doc) {
 	}
 	slices.Sort(ids)
 	tried := make(map[ClientID]bool, len(ids))
+	var room rawBlock
 	for i := len(ids) - 1; i >= 0; i-- {
 		for c := ids[i]; !tried[c]; {
 			tried[c] = true
-			on, clock, held := d.heldUp(p.clients[c][0])
+			on, clock, held := d.heldUp(p.clients[c][0].raw(c, &room))
 			if held && p.clients[on] != nil && !tried[on] {
 				c = on
 			} else if held {
@@ -315,13 +364,16 @@ func (b *rawBlock) slice(n uint64) {
 func (p *pending) check() error {
 	var sum pending
 	for c, list := range p.clients {
-		end := uint64(0)
-		for _, b := range list {
-			if b.client != c || b.clock < end || b.length == 0 || b.kind == kindSkip {
-				return fmt.Errorf("client %d: a block of %d at clock %d after %d", c, b.client, b.clock, end)
+		end := uint32(0)
+		for _, w := range list {
+			if w.clock < end || w.length == 0 {
+				return fmt.Errorf("client %d: a block at clock %d after %d", c, w.clock, end)
 			}
-			end = b.end()
-			sum.count(b, 1)
+			if b := w.item; b != nil && (b.client != c || b.clock != uint64(w.clock) || b.length != uint64(w.length) || b.kind == kindGC || b.kind == kindSkip) {
+				return fmt.Errorf("client %d: at clock %d %d units of client %d from %d", c, w.clock, b.length, b.client, b.clock)
+			}
+			end = w.end()
+			sum.count(w, 1)
 		}
 		if len(list) == 0 {
 			return fmt.Errorf("client %d: nothing waits", c)
@@ -329,7 +381,7 @@ func (p *pending) check() error {
 	}
 	for c, rs := range p.deletes {
 		for i, r := range rs {
-			if r.From >= r.To || i > 0 && rs[i-1].To >= r.From {
+			if r.from >= r.to || i > 0 && rs[i-1].to >= r.from {
 				return fmt.Errorf("client %d: deletes %v", c, rs)
 			}
 		}

@@ -63,6 +63,77 @@ func (rs ranges) covers(r span) bool {
 	return i < len(rs) && rs[i].from <= r.from && r.to <= rs[i].to
 }
 
+// union adds all of other.
+func (rs *ranges) union(other ranges) {
+	if len(other) > 2 {
+		*rs = joined(*rs, other)
+		return
+	}
+	for _, r := range other {
+		rs.add(r.from, r.to)
+	}
+}
+
+// joined are two lists in order as one, without overlaps.
+func joined(a, b ranges) ranges {
+	out := make(ranges, 0, len(a)+len(b))
+	for len(a) > 0 || len(b) > 0 {
+		var next span
+		if len(b) == 0 || len(a) > 0 && a[0].from <= b[0].from {
+			next, a = a[0], a[1:]
+		} else {
+			next, b = b[0], b[1:]
+		}
+		if n := len(out); n > 0 && out[n-1].to >= next.from {
+			out[n-1].to = max(out[n-1].to, next.to)
+		} else {
+			out = append(out, next)
+		}
+	}
+	return out
+}
+
+// without is what of the ranges is not in others.
+func (rs ranges) without(others ranges) ranges {
+	var out ranges
+	j := 0
+	for _, r := range rs {
+		for j < len(others) && others[j].to <= r.from {
+			j++
+		}
+		for k := j; k < len(others) && others[k].from < r.to; k++ {
+			if r.from < others[k].from {
+				out = append(out, span{r.from, others[k].from})
+			}
+			r.from = min(others[k].to, r.to)
+		}
+		if r.from < r.to {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// normalise sorts ranges in any order and joins those that overlap or touch. There
+// must be one.
+func (rs *ranges) normalise() {
+	s := *rs
+	sortRanges(s)
+	out := s[:1]
+	for _, r := range s[1:] {
+		if last := &out[len(out)-1]; r.from <= last.to {
+			last.to = max(last.to, r.to)
+		} else {
+			out = append(out, r)
+		}
+	}
+	*rs = out
+}
+
+func sortRanges(rs ranges) {
+	slices.SortFunc(rs, func(a, b span) int { return cmp.Compare(a.from, b.from) })
+}
+
 // growingRanges are ranges that get many additions between two readings. What
 // comes out of order waits, so that an addition does not move all that follow.
 type growingRanges struct {
@@ -105,21 +176,8 @@ func (g *growingRanges) settled() ranges {
 	}
 	s := g.list[:len(g.list)-g.waiting]
 	w := g.list[len(s):]
-	slices.SortFunc(w, func(a, b span) int { return cmp.Compare(a.from, b.from) })
-	out := make(ranges, 0, len(s)+len(w))
-	for len(s) > 0 || len(w) > 0 {
-		var next span
-		if len(w) == 0 || len(s) > 0 && s[0].from <= w[0].from {
-			next, s = s[0], s[1:]
-		} else {
-			next, w = w[0], w[1:]
-		}
-		if n := len(out); n > 0 && out[n-1].to >= next.from {
-			out[n-1].to = max(out[n-1].to, next.to)
-		} else {
-			out = append(out, next)
-		}
-	}
+	sortRanges(w)
+	out := joined(s, w)
 	g.list, g.waiting = out, 0
 	return out
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"ysync/internal/lib0"
 )
 
 // raw updates, written by hand: one client, blocks as given.
@@ -143,8 +145,10 @@ func manyAtOnePlace(n int, order func(i int) int, make func(c ClientID) rawBlock
 	return out
 }
 
-// Work that must not grow with the square of the number of updates. The factor
-// allows for noise and for the logarithm; quadratic growth gives 16.
+// doubled is how much longer twice the work may take; quadratic growth gives 4.
+const doubled = 2.5
+
+// Work that must not grow with the square of the number of updates.
 func TestScaling(t *testing.T) {
 	perm := rand.New(rand.NewPCG(1, 2)).Perm(16000)
 	between := func(c ClientID) rawBlock {
@@ -197,6 +201,35 @@ func TestScaling(t *testing.T) {
 			}
 			return out
 		},
+		"clients that wait come again, longer": func(n int) [][]byte {
+			return [][]byte{waitingClients(2*n, 1), waitingClients(2*n, 2)}
+		},
+		"delete sets of unknown clients": func(n int) [][]byte {
+			var out [][]byte
+			for i := range n {
+				out = append(out, append(lib0.AppendUvarint([]byte{0, 1}, uint64(10+perm[i])), 1, 3, 2))
+			}
+			return out
+		},
+		"deletes of one unknown client, backwards": func(n int) [][]byte {
+			var out [][]byte
+			for i := range n {
+				out = append(out, append(lib0.AppendUvarint([]byte{0, 1, 9, 1}, uint64(2*(n-i))), 1))
+			}
+			return out
+		},
+		"types in types": func(n int) [][]byte {
+			u := newUpdateWriter()
+			for i := range uint64(n) {
+				parent := ID{}
+				if i%256 > 0 {
+					parent = ID{9, Clock(i - 1)}
+				}
+				b := nested(9, i, parent)
+				u.w.write(&b)
+			}
+			return [][]byte{u.done()}
+		},
 		"behind a missing update, in order": func(n int) [][]byte {
 			var out [][]byte
 			for i := 1; i <= n; i++ {
@@ -207,20 +240,29 @@ func TestScaling(t *testing.T) {
 	}
 	for name, make := range cases {
 		t.Run(name, func(t *testing.T) {
-			few, many := make(2000), make(8000)
-			nearLinear(t, 10*time.Millisecond,
+			few, many := make(4000), make(16000)
+			nearLinear(t, doubled,
 				func() time.Duration { return timeFor(t, few) }, func() time.Duration { return timeFor(t, many) })
 		})
 	}
 }
 
-// nearLinear fails if four times the work takes much more than four times as long, with slack for what
-// is short.
-func nearLinear(t *testing.T, slack time.Duration, few, many func() time.Duration) {
+// waitingClients is an update of gc blocks of n clients whose first units are missing.
+func waitingClients(n int, length uint64) []byte {
+	u := newUpdateWriter()
+	for i := range n {
+		u.w.write(&rawBlock{client: ClientID(2 * (n - i)), clock: 9, length: length, kind: kindGC})
+	}
+	return u.done()
+}
+
+// nearLinear fails if twice the work takes more than factor times as long. It looks at four times the
+// work, with slack for what is short.
+func nearLinear(t *testing.T, factor float64, few, many func() time.Duration) {
 	t.Helper()
 	small, large := few(), many()
 	for range 4 {
-		if large <= 8*small+slack {
+		if float64(large) <= factor*factor*float64(small)+float64(10*time.Millisecond) {
 			return
 		}
 		small, large = max(small, few()), min(large, many())
@@ -243,7 +285,7 @@ func TestScatteredEditsScale(t *testing.T) {
 			run := func(n int) func() time.Duration {
 				return func() time.Duration { return scattered(t, n, 10*n, edit) }
 			}
-			nearLinear(t, 10*time.Millisecond, run(4096), run(16384))
+			nearLinear(t, 2.8, run(4096), run(16384))
 		})
 	}
 }

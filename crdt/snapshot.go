@@ -41,15 +41,10 @@ func (s Snapshot) ContainsUpdate(v Version, update []byte) (bool, error) {
 	for r.next(&b) {
 		known = known && Clock(b.end()) <= s.State.Get(b.client)
 	}
-	var deletes IDSet
-	var run deleteRun
-	for r.nextDelete(&run) {
-		deletes.push(run)
-	}
-	if err := r.check(); err != nil {
+	deletes, err := r.deleteSet()
+	if err != nil {
 		return false, err
 	}
-	deletes.normalise()
 	deletes.Subtract(&s.Deletes)
 	return known && deletes.Empty(), nil
 }
@@ -59,8 +54,8 @@ func AppendSnapshot(dst []byte, v Version, s Snapshot) []byte {
 	return AppendStateVector(AppendIDSet(dst, v, &s.Deletes), s.State)
 }
 
-// DecodeSnapshot reads a snapshot (Yjs: decodeSnapshot, decodeSnapshotV2). What it allocates is
-// bounded by the input. Bytes after it are ignored, as in Yjs. The error wraps an *UpdateError, whose
+// DecodeSnapshot reads a snapshot (Yjs: decodeSnapshot, decodeSnapshotV2). It allocates at most
+// eight times the input and 64 KiB. Bytes after it are ignored, as in Yjs. The error wraps an *UpdateError, whose
 // offset counts from the start of b. Clients with the clock 0, which no document writes, are dropped.
 func DecodeSnapshot(v Version, b []byte) (Snapshot, error) {
 	deletes, rest, err := readIDSet(v, b)

@@ -72,12 +72,13 @@ func (sv StateVector) Equal(other StateVector) bool {
 	return slices.Equal(sv.clients, other.clients)
 }
 
-// DecodeStateVector reads a state vector (Yjs: decodeStateVector). What it
-// allocates is bounded by the input. Bytes after it are ignored, as in Yjs.
+// DecodeStateVector reads a state vector (Yjs: decodeStateVector). It allocates at
+// most eight times the input. Bytes after it are ignored, as in Yjs. The error is
+// an *UpdateError.
 func DecodeStateVector(b []byte) (StateVector, error) {
 	r := lib0.NewReader(b)
 	n := r.Count(2)
-	cs := make([]clientClock, 0, min(n, 1024))
+	cs := make([]clientClock, 0, n)
 	for ; n > 0 && r.Err() == nil; n-- {
 		c, clock := r.Uvarint(), r.Uvarint()
 		if r.Err() == nil {

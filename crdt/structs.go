@@ -77,14 +77,9 @@ func WalkStructs(v Version, update []byte, fn func(*Struct)) (deletes IDSet, err
 	var b rawBlock
 	for r.next(&b) {
 	}
-	var run deleteRun
-	for r.nextDelete(&run) {
-		deletes.push(run)
-	}
-	if err := r.check(); err != nil {
+	if deletes, err = r.deleteSet(); err != nil {
 		return IDSet{}, err
 	}
-	deletes.normalise()
 	if r, err = newUpdateReader(v, update, 0); err != nil {
 		return IDSet{}, err
 	}

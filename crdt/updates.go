@@ -73,15 +73,10 @@ func (w *rawWriter) copy(r *updateReader) error {
 // finishFrom ends the blocks and copies the delete set of an update.
 func (w *rawWriter) finishFrom(r *updateReader) error {
 	w.finish()
-	var deletes IDSet
-	var run deleteRun
-	for r.nextDelete(&run) {
-		deletes.push(run)
-	}
-	if err := r.check(); err != nil {
+	deletes, err := r.deleteSet()
+	if err != nil {
 		return err
 	}
-	deletes.normalise()
 	writeIDSet(w.e, &deletes)
 	return nil
 }
@@ -94,7 +89,7 @@ func StateVectorOf(v Version, update []byte) (StateVector, error) {
 	if err != nil {
 		return StateVector{}, err
 	}
-	var out []clientClock
+	out := make([]clientClock, 0, r.likelySections())
 	var b rawBlock
 	open := false
 	for first := true; r.next(&b); first = false {

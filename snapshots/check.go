@@ -13,7 +13,7 @@ import (
 // CheckedFile is what reading one stored file whole has shown.
 type CheckedFile struct {
 	Object
-	// Kind is "snapshot", "segment" or "retired".
+	// Kind is "snapshot", "segment", "retired", "authors" or "refused".
 	Kind string
 	// From and To are the positions of a segment, (From, To]; of a snapshot To
 	// is its position. Zero when the file cannot be read.
@@ -44,6 +44,12 @@ func (k *Keeper) Check(ctx context.Context, document string) iter.Seq2[CheckedFi
 			case strings.HasSuffix(o.Key, retiredExt):
 				f.Kind = kindRetired
 				f.Err = k.checkRetired(ctx, document, o)
+			case strings.HasSuffix(o.Key, authorsExt):
+				f.Kind = kindAuthors
+				f.Err = k.checkAuthors(ctx, document, &f)
+			case strings.HasSuffix(o.Key, refusedExt):
+				f.Kind = kindRefused
+				f.Err = k.checkRefused(ctx, document, o)
 			default:
 				continue
 			}
@@ -87,6 +93,22 @@ func (k *Keeper) checkRetired(ctx context.Context, document string, o Object) er
 	}
 	_, err := k.readRetired(ctx, document, retiredFile{place, o})
 	return err
+}
+
+func (k *Keeper) checkAuthors(ctx context.Context, document string, f *CheckedFile) error {
+	g, to, ok := authorsPlace(f.Key)
+	if !ok {
+		return &FileError{f.Key, corrupt("its name is none of an authors file")}
+	}
+	f.To = to
+	file, err := k.store.Get(ctx, f.Key, maxFileBytes)
+	if err != nil {
+		return err
+	}
+	if _, err := decodeAuthors(file, document, g, to); err != nil {
+		return &FileError{f.Key, err}
+	}
+	return nil
 }
 
 func (k *Keeper) checkSegment(ctx context.Context, document string, f *CheckedFile) error {

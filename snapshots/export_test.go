@@ -1,6 +1,7 @@
 package snapshots
 
 import (
+	"crypto/sha256"
 	"sync"
 	"testing"
 	"time"
@@ -36,4 +37,11 @@ func DecodeRetired(file []byte, document string, g persistence.Generation, e per
 		return nil, err
 	}
 	return r.clients, nil
+}
+
+// AuthorsFile is the file that tells who made what the entries up to a position
+// brought, and its key.
+func AuthorsFile(document string, g persistence.Generation, to persistence.Position, bound map[crdt.ClientID]string) (key string, file []byte) {
+	file = encodeAuthors(document, g, &Authors{To: to, bound: bound})
+	return authorsKey(document, g, to, sha256.Sum256(file)), file
 }

@@ -25,6 +25,9 @@ type Options struct {
 	// SegmentBytes is about how many bytes of updates one segment file holds.
 	// 0 means 4 MiB. An entry is never divided.
 	SegmentBytes int
+	// RefusedBytes bounds the stored size of the refused updates that are kept of a
+	// document, the newest alone left out; 0 means 64 MiB.
+	RefusedBytes int64
 }
 
 const defaultSegmentBytes = 4 << 20
@@ -38,13 +41,17 @@ type Keeper struct {
 	logger       *zap.Logger
 	onDamage     func(document, key string, err error)
 	segmentBytes int
+	refusedBytes int64
 }
 
 // New returns a keeper of the documents in log, with its files in store. Of the
 // past it tells as much as the store alone holds when log is nil: then only At,
 // Between, Entries and the like work.
 func New(store Store, log persistence.Log, opts Options) *Keeper {
-	k := &Keeper{store: store, log: log, logger: opts.Logger, onDamage: opts.Damaged, segmentBytes: opts.SegmentBytes}
+	k := &Keeper{store: store, log: log, logger: opts.Logger, onDamage: opts.Damaged, segmentBytes: opts.SegmentBytes, refusedBytes: opts.RefusedBytes}
+	if k.refusedBytes <= 0 {
+		k.refusedBytes = defaultRefusedBytes
+	}
 	if k.logger == nil {
 		k.logger = zap.NewNop()
 	}

@@ -12,6 +12,9 @@ import (
 // mend puts right what examine has found. Every step leaves a document that is
 // no worse than before, and that a next repair can begin with.
 func (r *repairer) mend(ctx context.Context) error {
+	if err := r.retireAgain(ctx); err != nil {
+		return err
+	}
 	if err := r.putAside(ctx); err != nil {
 		return err
 	}
@@ -27,6 +30,26 @@ func (r *repairer) mend(ctx context.Context) error {
 		}
 	}
 	return r.verify(ctx)
+}
+
+// retireAgain writes the file with the retired clients of this generation anew
+// if it is damaged, before that one is removed.
+func (r *repairer) retireAgain(ctx context.Context) error {
+	t, err := r.keeper.follow(ctx, r.rec.Document, r.rec.Generation)
+	if err != nil || t.retired.Key == "" || !r.isDamaged(t.retired.Key) {
+		return err
+	}
+	clients, err := r.keeper.retired(ctx, r.rec.Document, r.rec.Generation)
+	if err != nil {
+		return err
+	}
+	began, err := t.began(ctx)
+	if err != nil {
+		return err
+	}
+	return r.keeper.writeRetired(ctx, r.rec.Document, &retirement{
+		retiredPlace: t.retired.retiredPlace, at: began, author: r.opts.Author, clients: clients,
+	})
 }
 
 // putAside keeps the damaged bytes, and then removes the damaged files: their
@@ -47,7 +70,7 @@ func (r *repairer) putAside(ctx context.Context) error {
 				f.Remedy += " (its bytes cannot be read out of the log: " + err.Error() + ")"
 				continue
 			}
-		case (f.What == kindSnapshot || f.What == kindSegment) && r.isDamaged(f.Key):
+		case f.Key != "" && r.isDamaged(f.Key):
 			name = asideName(f.Key)
 			content, err = r.keeper.store.Get(ctx, f.Key, maxFileBytes)
 			if err != nil && isDamage(err) {
@@ -69,6 +92,7 @@ func (r *repairer) putAside(ctx context.Context) error {
 			if err := r.keeper.store.Delete(ctx, f.Key); err != nil {
 				return err
 			}
+			r.report.Repaired = true
 		}
 	}
 	return nil

@@ -54,8 +54,8 @@ type Repair struct {
 
 // Finding is one damaged thing.
 type Finding struct {
-	// What is "snapshot", "segment", "entry", "history" (entries that no segment
-	// holds although one did) or "pending".
+	// What is "snapshot", "segment", "retired", "authors", "refused", "entry",
+	// "history" (entries that no segment holds although one did) or "pending".
 	What string `json:"what"`
 	// From and To are the positions concerned, (From, To].
 	From persistence.Position `json:"from,omitempty"`
@@ -229,7 +229,7 @@ func (r *repairer) readFiles(ctx context.Context) error {
 			return err
 		}
 		place, isSnapshot := snapshotPlace(f.Key)
-		held, _ := segmentRange(f.Key)
+		held, isSegment := segmentRange(f.Key)
 		switch {
 		case errors.Is(f.Err, ErrNotFound):
 			continue // thinned out meanwhile
@@ -237,18 +237,32 @@ func (r *repairer) readFiles(ctx context.Context) error {
 			return f.Err
 		case f.Err != nil:
 			r.files = append(r.files, f)
-			r.find(Finding{What: f.Kind, From: held.from, To: max(held.to, place.position), Key: f.Key, Damage: f.Err.Error(), Remedy: "put aside; what it held is stored anew where it is known"})
-			if !isSnapshot && ours[f.Key] {
+			r.find(Finding{What: f.Kind, From: held.from, To: max(held.to, place.position), Key: f.Key, Damage: f.Err.Error(), Remedy: remedyOf(f.Kind)})
+			if isSegment && ours[f.Key] {
 				r.unstored = append(r.unstored, held)
 			}
 		case isSnapshot && ours[f.Key]:
 			r.snapshots = append(r.snapshots, f)
-		case !isSnapshot && ours[f.Key]:
+		case isSegment && ours[f.Key]:
 			r.segments = append(r.segments, segmentFile{keyRange: held, key: f.Key})
 		}
 	}
 	slices.SortFunc(r.snapshots, func(a, b CheckedFile) int { return cmp.Compare(a.To, b.To) })
 	return nil
+}
+
+// remedyOf says what is done about a damaged file.
+func remedyOf(kind string) string {
+	switch kind {
+	case kindRetired:
+		return "put aside; the retired clients are written anew, out of the history"
+	case kindAuthors:
+		return "put aside; who wrote what is told by the file before it, and by the entries that are left"
+	case kindRefused:
+		return "put aside; it was no part of the document"
+	default:
+		return "put aside; what it held is stored anew where it is known"
+	}
 }
 
 // readLog reads the log past its damage, and out of segments what it lacks.

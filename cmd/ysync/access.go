@@ -3,6 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
+	"strings"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -11,17 +14,26 @@ import (
 
 // accessFlags say who may connect.
 type accessFlags struct {
-	Keys          []string `help:"Keys that tokens are verified with: a file with a JWK Set or with public keys as PEM, or the https URL of a JWK Set. They are read again while the server runs. Without keys everyone may read and write everything, so the server is reachable from this machine only." placeholder:"FILE|URL" sep:","`
-	TokenIssuer   string   `help:"What tokens must name as their issuer (iss)."`
-	TokenAudience string   `help:"What tokens must name among their audience (aud)."`
-	Origins       []string `help:"Web sites whose pages may connect, beside the server's own, as https://app.example; * for all." placeholder:"ORIGIN" sep:","`
-	Insecure      bool     `help:"Without keys, listen on other addresses than loopback all the same: whoever reaches them may read, write and erase everything."`
+	Keys          []string      `help:"Keys that tokens are verified with: a file with a JWK Set or with public keys as PEM, or the https URL of a JWK Set. They are read again while the server runs. Without keys everyone may read and write everything, so the server is reachable from this machine only." placeholder:"FILE|URL" sep:","`
+	TokenIssuer   string        `help:"What tokens must name as their issuer (iss)."`
+	TokenAudience string        `help:"What tokens must name among their audience (aud)."`
+	TokenLife     time.Duration `help:"Longest time that a token may be good for. What is revoked stays so for as long." default:"8760h"`
+	Webhook       string        `help:"In place of --keys: https URL of a program of yours that is asked who may do what." placeholder:"URL"`
+	WebhookSecret string        `help:"File with the secret, 32 bytes at least, by which questions to --webhook are signed." placeholder:"FILE"`
+	Origins       []string      `help:"Web sites whose pages may connect, beside the server's own, as https://app.example; * for all." placeholder:"ORIGIN" sep:","`
+	Insecure      bool          `help:"Without keys, listen on other addresses than loopback all the same: whoever reaches them may read, write and erase everything."`
 }
 
 func (a *accessFlags) check() error {
 	switch {
-	case a.Insecure && len(a.Keys) > 0:
-		return fmt.Errorf("--insecure: there are keys (--keys), so it would change nothing")
+	case a.Insecure && (len(a.Keys) > 0 || a.Webhook != ""):
+		return fmt.Errorf("--insecure: there are keys (--keys) or a --webhook, so it would change nothing")
+	case a.Webhook != "" && len(a.Keys) > 0:
+		return fmt.Errorf("--webhook: it takes the place of --keys")
+	case (a.Webhook == "") != (a.WebhookSecret == ""):
+		return fmt.Errorf("--webhook and --webhook-secret go together")
+	case a.TokenLife <= 0:
+		return fmt.Errorf("--token-life: %v: want more than 0", a.TokenLife)
 	case len(a.Keys) == 0 && a.TokenIssuer+a.TokenAudience != "":
 		return fmt.Errorf("--token-issuer and --token-audience: there are no keys to verify tokens with (--keys)")
 	case a.local() && len(a.Origins) > 0:
@@ -32,7 +44,7 @@ func (a *accessFlags) check() error {
 }
 
 // local: only this machine may connect.
-func (a *accessFlags) local() bool { return len(a.Keys) == 0 && !a.Insecure }
+func (a *accessFlags) local() bool { return len(a.Keys) == 0 && a.Webhook == "" && !a.Insecure }
 
 // checkListen refuses an address of a flag that strangers could reach.
 func (a *accessFlags) checkListen(flag, address string) error {
@@ -70,11 +82,35 @@ func (a *accessFlags) open(ctx context.Context, logger *zap.Logger) (auth.Author
 		logger.Warn("everyone who reaches this server may read, write and erase everything (--insecure)")
 		return auth.Open{}, sites, nil
 	}
+	if a.Webhook != "" {
+		secret, err := readSecret("webhook-secret", a.WebhookSecret)
+		if err != nil {
+			return nil, sites, err
+		}
+		hook, err := auth.NewWebhook(a.Webhook, []byte(secret), a.TokenLife)
+		if err != nil {
+			return nil, sites, &exitError{exitUsage, fmt.Errorf("--webhook: %w", err)}
+		}
+		return hook, sites, nil
+	}
 	keys, err := auth.NewKeys(ctx, a.Keys, func(source string, err error) {
 		logger.Error("keys cannot be read, those known are used for a day", zap.String("source", source), zap.Error(err))
 	})
 	if err != nil {
 		return nil, sites, &exitError{exitUsage, fmt.Errorf("--keys: %w", err)}
 	}
-	return &auth.Tokens{Keys: keys, Issuer: a.TokenIssuer, Audience: a.TokenAudience}, sites, nil
+	return &auth.Tokens{Keys: keys, Issuer: a.TokenIssuer, Audience: a.TokenAudience, MaxLife: a.TokenLife}, sites, nil
+}
+
+// readSecret reads the secret in the file that a flag names.
+func readSecret(flag, name string) (string, error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return "", &exitError{exitUsage, fmt.Errorf("--%s: %w", flag, err)}
+	}
+	secret := strings.TrimSpace(string(text))
+	if len(secret) < minSecret {
+		return "", &exitError{exitUsage, fmt.Errorf("--%s: %s: want at least %d bytes", flag, name, minSecret)}
+	}
+	return secret, nil
 }

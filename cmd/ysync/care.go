@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -103,6 +105,75 @@ func (c *docRetryCmd) Run(ctx context.Context, s streams) error {
 		out.row(r, r.Document, "stays in quarantine", r.Quarantine.Reason)
 		return errors.Join(out.flush(), &exitError{exitData, errors.New("the document is damaged: see ysync doc repair")})
 	})
+}
+
+type docRefusedCmd struct {
+	target
+	Document string `arg:"" optional:"" help:"Name of the document; all without it, which lists the whole store of snapshots."`
+	ID       string `arg:"" optional:"" help:"The update to write or to remove."`
+	Output   string `help:"File to write it to, - for standard output. A file that exists is not overwritten." short:"o" default:"-" env:"-"`
+	Drop     bool   `help:"Remove it." env:"-"`
+	jsonFlag
+}
+
+// Validate refuses a name that no document can have, and --drop without an ID.
+func (c *docRefusedCmd) Validate() error {
+	if c.Drop && c.ID == "" {
+		return &exitError{exitUsage, errors.New("--drop: name the update to remove")}
+	}
+	if c.Document == "" {
+		return nil
+	}
+	return documentArg{c.Document}.Validate()
+}
+
+// Run lists refused updates, or writes or removes one.
+func (c *docRefusedCmd) Run(ctx context.Context, s streams) error {
+	switch {
+	case c.ID == "":
+		return c.with(ctx, s, look, func(ctx context.Context, api *client) error { return c.list(ctx, s, api) })
+	case c.Drop:
+		return c.with(ctx, s, own, func(ctx context.Context, client *client) error {
+			out := c.printer(s)
+			return show(ctx, client, onDocument(http.MethodDelete, c.Document, "refused", c.ID), out, func(r api.Refused) {
+				out.row(r, r.Document, r.ID, "removed")
+			})
+		})
+	}
+	return c.with(ctx, s, look, func(ctx context.Context, api *client) error {
+		answer, err := api.do(ctx, onDocument(http.MethodGet, c.Document, "refused", c.ID))
+		if err != nil {
+			return err
+		}
+		defer answer.Body.Close()
+		update, err := io.ReadAll(answer.Body)
+		if err != nil {
+			return err
+		}
+		if c.Output == "-" {
+			_, err = s.out.Write(update)
+			return err
+		}
+		return writeNew(c.Output, update)
+	})
+}
+
+func (c *docRefusedCmd) list(ctx context.Context, s streams, client *client) error {
+	out := c.printer(s, "DOCUMENT", "ID", "REFUSED", "SUBJECT", "SIZE", "REASON")
+	r := request{method: http.MethodGet, path: []string{"refused"}, query: url.Values{"document": {c.Document}}}
+	err := client.lines(ctx, r, &struct{}{}, func(_ string, value json.RawMessage) error {
+		var u api.Refused
+		if err := json.Unmarshal(value, &u); err != nil {
+			return err
+		}
+		reason := cmp.Or(u.Damage, u.Reason)
+		if u.Waiting {
+			reason += " (not stored yet)"
+		}
+		out.row(u, u.Document, u.ID, cell(u.Time), u.Subject, size(u.Bytes), reason)
+		return nil
+	})
+	return errors.Join(err, out.flush())
 }
 
 type docCopyCmd struct {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -77,15 +76,7 @@ func (c *clusterFlags) secret() (string, error) {
 	if c.RelaySecret == "" {
 		return "", nil
 	}
-	text, err := os.ReadFile(c.RelaySecret)
-	if err != nil {
-		return "", &exitError{exitUsage, fmt.Errorf("--relay-secret: %w", err)}
-	}
-	secret := strings.TrimSpace(string(text))
-	if len(secret) < minSecret {
-		return "", &exitError{exitUsage, fmt.Errorf("--relay-secret: %s: want at least %d bytes", c.RelaySecret, minSecret)}
-	}
-	return secret, nil
+	return readSecret("relay-secret", c.RelaySecret)
 }
 
 // minSecret is the least length of a secret that can't be guessed.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -31,6 +32,7 @@ type docCmd struct {
 	Copy    docCopyCmd    `cmd:"" help:"Copy a document into a new one."`
 	Repair  docRepairCmd  `cmd:"" help:"Find out what is damaged of a document and put it right; damaged bytes are kept aside."`
 	Retry   docRetryCmd   `cmd:"" help:"End a document's quarantine at a running server, and load it."`
+	Refused docRefusedCmd `cmd:"" help:"List updates that were refused because they broke a limit, write one to a file, or remove it."`
 	Explain docExplainCmd `cmd:"" help:"Tell the state of a document: log, snapshots, sessions, what waits, limits."`
 }
 
@@ -438,7 +440,7 @@ func explained(e *api.Explanation) [][]any {
 		lines = append(lines, []any{"quarantined", fmt.Sprintf("since %s: %s", cell(q.Since), q.Reason)})
 	}
 	for _, r := range e.Refused {
-		lines = append(lines, []any{"refused update", fmt.Sprintf("%v of %s, session %d: %s", size(r.Bytes), cell(r.Time), r.Session, r.Reason)})
+		lines = append(lines, []any{"refused update", fmt.Sprintf("%v of %s: %s", size(r.Bytes), cell(r.Time), cmp.Or(r.Damage, r.Reason))})
 	}
 	if z := e.Sizes; z != nil {
 		lines = append(lines, []any{"log size", size(z.LogBytes)})

@@ -3,9 +3,14 @@ package main
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"runtime/metrics"
+	"strconv"
+	"strings"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 // How far the heap may grow beyond what is alive before it is collected. The
@@ -17,6 +22,81 @@ const (
 	mostGCPercent  = 200
 	tuneEvery      = 250 * time.Millisecond
 )
+
+// boundMemory tells the collector what the process may take: limit, if it is
+// not 0, else what GOMEMLIMIT says, else nine tenths of what the control group
+// allows. What is beside the heap has the rest.
+func boundMemory(limit int64, logger *zap.Logger) {
+	source := "--memory-limit"
+	if limit == 0 {
+		if os.Getenv("GOMEMLIMIT") != "" {
+			return // the runtime has read it
+		}
+		group, bounded := groupMemory("/sys/fs/cgroup")
+		if !bounded {
+			return
+		}
+		limit, source = group/10*9, "control group"
+	}
+	debug.SetMemoryLimit(limit)
+	logger.Info("memory is bounded", zap.Int64("bytes", limit), zap.String("by", source))
+}
+
+// groupMemory is what the control group of the process may take (cgroup v2,
+// memory.max, or v1), read where a container sees its own.
+func groupMemory(root string) (bytes int64, bounded bool) {
+	for _, name := range []string{"memory.max", "memory/memory.limit_in_bytes"} {
+		text, err := os.ReadFile(filepath.Join(root, name))
+		if err != nil {
+			continue
+		}
+		n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+		// Version 1 writes a huge number for no bound.
+		return n, err == nil && n > 0 && n < 1<<60
+	}
+	return 0, false
+}
+
+// giver gives memory back to the system. The runtime does it so slowly that what
+// a minute of heavy load took would stay for many more, and does not collect at
+// all while nothing allocates.
+type giver struct {
+	samples []metrics.Sample
+	next    time.Time
+	given   uint64 // what was held after the last time
+}
+
+// How often memory is given back, and what there must be to give: as much as is
+// alive, and no trifle. A collection costs about what that many bytes cost to
+// mark, so a server of any size spends no more on it than on one of its own.
+const (
+	giveEvery = 15 * time.Second
+	giveLeast = 48 << 20
+)
+
+// look gives memory back if much of what is held is not alive, or was taken
+// since the last time.
+func (g *giver) look(now time.Time) {
+	if now.Before(g.next) {
+		return
+	}
+	g.next = now.Add(giveEvery)
+	if g.samples == nil {
+		g.samples = []metrics.Sample{
+			{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"},
+			{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"},
+		}
+	}
+	metrics.Read(g.samples)
+	held := g.samples[0].Value.Uint64() - g.samples[1].Value.Uint64()
+	alive := g.samples[2].Value.Uint64() + g.samples[3].Value.Uint64()
+	if held < 2*alive+giveLeast && held < g.given+g.given/2+giveLeast {
+		return
+	}
+	debug.FreeOSMemory()
+	metrics.Read(g.samples)
+	g.given = g.samples[0].Value.Uint64() - g.samples[1].Value.Uint64()
+}
 
 // gcPercent is the runtime's setting for a process with so much alive.
 func gcPercent(liveBytes uint64) int {
@@ -34,6 +114,7 @@ func tuneCollector(ctx context.Context) {
 	samples := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"}}
 	ticker := time.NewTicker(tuneEvery)
 	defer ticker.Stop()
+	var back giver
 	for {
 		select {
 		case <-ticker.C:
@@ -41,6 +122,7 @@ func tuneCollector(ctx context.Context) {
 			return
 		}
 		metrics.Read(samples)
+		back.look(time.Now())
 		next := gcPercent(samples[0].Value.Uint64() + samples[1].Value.Uint64())
 		// Changing it stops the world for a moment: not for a trifle.
 		if next*10 < current*9 || next*10 > current*11 {

@@ -24,7 +24,7 @@ import (
 	"ysync/internal/gateway"
 	"ysync/internal/hub"
 	"ysync/internal/metrics"
-	"ysync/internal/session"
+	"ysync/internal/relay"
 	"ysync/snapshots"
 )
 
@@ -36,15 +36,8 @@ type serveCmd struct {
 	storeFlags
 	clusterFlags
 	accessFlags
-
-	MaxConnections    int           `help:"Open connections, if the process may open enough files. Beyond it new ones are answered 503." default:"50000"`
-	MaxMessage        size          `help:"Size of one message, in bytes." default:"32MiB"`
-	LargeMessages     size          `help:"Memory for all messages above 1 MiB that are being received, in bytes." default:"256MiB"`
-	MaxDocument       size          `help:"Size of one document in memory, in bytes. Beyond it the document takes deletions only." default:"256MiB"`
-	MaxPending        size          `help:"What may wait in one document for updates that are missing, in bytes." default:"1MiB"`
-	MaxOutbox         size          `help:"Updates queued for one reader, in bytes. Beyond it the reader gets one combined update later." default:"256KiB"`
-	MaxUncommitted    size          `help:"Updates applied and not yet on disk, over all documents, in bytes." default:"256MiB"`
-	SlowReaderTimeout time.Duration `help:"How long a client may read nothing before it is disconnected." default:"30s"`
+	transportFlags
+	limitFlags
 
 	SnapshotInterval time.Duration `help:"Time after which a changed document is stored as a snapshot; 0 for by size and when it is unloaded." default:"0s"`
 	SegmentInterval  time.Duration `help:"Time after which updates are written to the history." default:"60s"`
@@ -93,9 +86,14 @@ func (c *serveCmd) check() error {
 	if err := c.clusterFlags.check(c.storeFlags); err != nil {
 		return err
 	}
+	if err := c.transportFlags.check(); err != nil {
+		return err
+	}
+	if err := c.limitFlags.check(); err != nil {
+		return err
+	}
 	for name, d := range map[string]time.Duration{
-		"slow-reader-timeout": c.SlowReaderTimeout, "segment-interval": c.SegmentInterval,
-		"idle-unload": c.IdleUnload, "shutdown-timeout": c.ShutdownTimeout,
+		"segment-interval": c.SegmentInterval, "idle-unload": c.IdleUnload, "shutdown-timeout": c.ShutdownTimeout,
 	} {
 		if d <= 0 {
 			return fmt.Errorf("--%s: %v: want more than 0", name, d)
@@ -110,9 +108,7 @@ func (c *serveCmd) check() error {
 		}
 	}
 	for name, n := range map[string]size{
-		"max-connections": size(c.MaxConnections), "max-message": c.MaxMessage, "large-messages": c.LargeMessages,
-		"max-document": c.MaxDocument, "max-pending": c.MaxPending, "max-outbox": c.MaxOutbox,
-		"max-uncommitted": c.MaxUncommitted, "scrub-rate": c.ScrubRate, "warn-deleted": size(c.WarnDeleted),
+		"scrub-rate": c.ScrubRate, "warn-deleted": size(c.WarnDeleted),
 	} {
 		if n <= 0 {
 			return fmt.Errorf("--%s: %d: want more than 0", name, n)
@@ -126,6 +122,7 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	go tuneCollector(ctx)
+	boundMemory(int64(c.MemoryLimit), logger)
 	connections := c.MaxConnections
 	if files, bounded := openFiles(); bounded {
 		if connections = connectionsFor(connections, files); connections < c.MaxConnections {
@@ -143,6 +140,10 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 		return err
 	}
 	defer ports.close()
+	clients, err := c.secure(ports.clients, m, logger)
+	if err != nil {
+		return err
+	}
 	nodes, err := c.join(ctx, c.node(ports), data, m, logger)
 	if err != nil {
 		return err
@@ -170,6 +171,10 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 	if links != nil {
 		defer links.Close()
 	}
+	proxies, err := c.proxies()
+	if err != nil {
+		return errors.Join(err, h.Close(ctx))
+	}
 	server, err := gateway.New(gateway.Options{
 		API:            operations,
 		Hub:            h,
@@ -179,8 +184,13 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 		Metrics:        m,
 		Logger:         logger,
 		Page:           editor.Files(),
-		Session:        session.Limits{MessageBytes: int(c.MaxMessage), StallFor: c.SlowReaderTimeout},
+		Session:        c.session(),
+		Subject:        c.subject(),
+		Tenant:         c.tenant(),
+		Proxies:        proxies,
+		Marks:          c.marks(),
 		MaxConnections: connections,
+		MaxRequests:    c.MaxRequests,
 		LargeBudget:    int64(c.LargeMessages),
 		Log:            data.status,
 		Cluster:        clusterStatus(nodes),
@@ -197,7 +207,7 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 			}
 		}()
 	}
-	go func() { failed <- server.Serve(ports.clients) }()
+	go func() { failed <- server.Serve(clients) }()
 	var care sync.WaitGroup
 	care.Go(func() {
 		retainer := snapshots.Retainer{Keeper: data.keeper, Metrics: m, Policy: policy, Logger: logger}
@@ -234,21 +244,15 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 
 // newHub returns the hub of the documents.
 func (c *serveCmd) newHub(data *folder, nodes membership, m *metrics.Metrics, logger *zap.Logger) (*hub.Hub, error) {
+	limits := c.limitFlags.hub()
+	limits.LargeBytes, limits.DeletedPerLive = int(c.WarnDocument), c.WarnDeleted
 	return hub.New(hub.Options{
-		Log:       data.log,
-		Snapshots: data.keeper,
-		Placement: nodes,
-		Damaged:   snapshots.Damaged,
-		Boot:      nodes.Self().Boot,
-		Limits: hub.Limits{
-			OutboxBytes:          int(c.MaxOutbox),
-			NodeUncommittedBytes: int(c.MaxUncommitted),
-			DocumentBytes:        int(c.MaxDocument),
-			PendingBytes:         int(c.MaxPending),
-			LargeBytes:           int(c.WarnDocument),
-			DeletedPerLive:       c.WarnDeleted,
-			SlowReader:           c.SlowReaderTimeout,
-		},
+		Log:              data.log,
+		Snapshots:        data.keeper,
+		Placement:        nodes,
+		Damaged:          snapshots.Damaged,
+		Boot:             nodes.Self().Boot,
+		Limits:           limits,
 		SnapshotInterval: c.SnapshotInterval,
 		SegmentInterval:  c.SegmentInterval,
 		IdleUnload:       c.IdleUnload,
@@ -324,7 +328,7 @@ func (p *ports) about() (fields []zap.Field) {
 func (c *serveCmd) node(p *ports) cluster.Node {
 	n := cluster.Node{
 		Boot: bootID(), Name: c.name(), Relay: p.relay.advertise, Weight: c.NodeWeight,
-		Version: thisBuild().Version, Client: reached(p.clients, p.relay.advertise),
+		Version: thisBuild().Version, Wire: cluster.Wire{Least: relay.LeastVersion, Newest: relay.NewestVersion}, Client: reached(p.clients, p.relay.advertise),
 	}
 	if p.operations != nil {
 		n.Operations = reached(p.operations, p.relay.advertise)

@@ -155,14 +155,15 @@ func (a *API) admit(c *call) error {
 	switch {
 	case errors.Is(err, auth.ErrToken):
 		return problem(http.StatusUnauthorized, CodeDenied, err.Error())
-	case errors.Is(err, auth.ErrNoKeys):
+	case errors.Is(err, auth.ErrUnavailable):
 		return problem(http.StatusServiceUnavailable, CodeUnavailable, err.Error())
 	case errors.Is(err, auth.ErrDenied):
 		return problem(http.StatusForbidden, CodeDenied, err.Error())
 	case err != nil:
 		return err
-	case grant.Scope < auth.Admin || !grant.Covers(c.document) || grant.Expired(now):
-		return problem(http.StatusForbidden, CodeDenied, "the token does not grant admin here")
+	}
+	if err := grant.Check(auth.Operate, c.document, now); err != nil {
+		return problem(http.StatusForbidden, CodeDenied, err.Error())
 	}
 	c.grant = grant
 	return nil

@@ -119,6 +119,8 @@ func hello(t *testing.T) string {
 // wide are the routes that need a grant for all documents.
 var wide = [][2]string{
 	{"GET", "/documents"},
+	{"GET", "/refused"},
+	{"GET", "/refused?document=team/a"},
 	{"POST", "/verify"},
 	{"POST", "/prune"},
 	{"POST", "/backup"},
@@ -144,6 +146,12 @@ func routes(document string) [][2]string {
 		{"POST", at + "/snapshots"},
 		{"POST", at + "/restore"},
 		{"POST", at + "/reset"},
+		{"POST", at + "/edit"},
+		{"POST", at + "/copy"},
+		{"POST", at + "/retry"},
+		{"POST", at + "/repair"},
+		{"GET", at + "/refused/0"},
+		{"DELETE", at + "/refused/0"},
 		{"DELETE", at},
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"ysync/internal/hub"
-	"ysync/persistence"
 	"ysync/snapshots"
 )
 
@@ -117,42 +116,4 @@ func (a *API) repair(w http.ResponseWriter, c *call) error {
 		}
 	}
 	return writeJSON(w, http.StatusOK, report)
-}
-
-// Refused is a valid update that broke a limit, and is kept.
-type Refused struct {
-	Document string    `json:"document"`
-	Time     time.Time `json:"time"`
-	Session  uint64    `json:"session"`
-	Subject  string    `json:"subject,omitempty"`
-	Reason   string    `json:"reason"`
-	Bytes    int       `json:"bytes"`
-	// Update is the update V1.
-	Update []byte `json:"update,omitempty"`
-}
-
-func refusedOf(r hub.Refused) Refused {
-	return Refused{Document: r.Document, Time: r.Time, Session: r.Session, Subject: r.Subject, Reason: r.Reason, Bytes: len(r.Update)}
-}
-
-// refused streams the refused updates that are kept, oldest first.
-func (a *API) refused(w http.ResponseWriter, c *call) error {
-	document := c.URL.Query().Get("document")
-	if document != "" && !persistence.ValidName(document) {
-		return invalid("document: want the name of one")
-	}
-	out := a.lines(w)
-	end := count{}
-	for _, r := range a.opt.Hub.Refused() {
-		if document != "" && r.Document != document {
-			continue
-		}
-		line := refusedOf(r)
-		line.Update = r.Update
-		if out.put("refused", line) != nil {
-			return nil // the reader went
-		}
-		end.Count++
-	}
-	return out.finish(end, nil)
 }

@@ -27,6 +27,8 @@
 //	DELETE /documents/{document}             erase for good
 //	POST   /documents/{document}/retry       end its quarantine and load it
 //	POST   /documents/{document}/repair      find out what is damaged and put it right
+//	GET    /documents/{document}/refused/{id}  the bytes of a refused update
+//	DELETE /documents/{document}/refused/{id}  remove one
 //	GET    /refused                          updates that broke a limit, ?document
 //	POST   /verify                           read everything that is stored, ?prefix, ?document
 //	POST   /prune                            apply the retention, ?prefix, ?document

@@ -296,10 +296,11 @@ func (a *API) explain(w http.ResponseWriter, c *call) error {
 		},
 	}
 	e.Quarantined = a.quarantine(c.document)
-	for _, r := range a.opt.Hub.Refused() {
-		if r.Document == c.document {
-			e.Refused = append(e.Refused, refusedOf(r))
+	for r, err := range a.refusedOf(c, c.document) {
+		if err != nil {
+			return err
 		}
+		e.Refused = append(e.Refused, r)
 	}
 	if err := a.files(c, &e); err != nil {
 		return err

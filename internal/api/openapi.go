@@ -48,8 +48,10 @@ type schemas struct{ defined object }
 
 func (s schemas) operation(r *route) object {
 	parameters := []object{}
-	if strings.Contains(r.path, "{document}") {
-		parameters = append(parameters, object{"name": "document", "in": "path", "required": true, "schema": object{"type": "string"}})
+	for _, name := range []string{"document", "id"} {
+		if strings.Contains(r.path, "{"+name+"}") {
+			parameters = append(parameters, object{"name": name, "in": "path", "required": true, "schema": object{"type": "string"}})
+		}
 	}
 	for in, ps := range map[string][]parameter{"query": r.query, "header": r.header} {
 		for _, p := range ps {

@@ -13,8 +13,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"ysync/snapshots"
 )
 
 var rewrite = std.Bool("update", false, "write docs/openapi.json anew")
@@ -126,14 +129,20 @@ func TestOpenAPI(t *testing.T) {
 	r := newRig(t, func(o *Options) { o.Aside = func(name string, _ []byte) (string, error) { return name, nil } })
 	d := describe(t, r)
 	asked := map[string]bool{}
+	tooLarge := []byte(hello(t))
+	refused := snapshots.RefusedID(tooLarge)
 	ask := func(method, path, query, body string, header ...string) *httptest.ResponseRecorder {
 		t.Helper()
-		asked[method+" "+path] = true
+		described := strings.ReplaceAll(path, refused, "{id}")
+		asked[method+" "+described] = true
 		w := r.do(method, strings.ReplaceAll(path, "{document}", "team%2Fa")+query, body, header...)
-		d.check(t, method, path, w)
+		d.check(t, method, described, w)
 		return w
 	}
 	const doc = "/documents/{document}"
+	if err := r.opt.Keeper.Refuse(t.Context(), "team/a", time.Now(), "mallory", "too large", tooLarge); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		method, path, query, body string
 		header                    []string
@@ -167,6 +176,9 @@ func TestOpenAPI(t *testing.T) {
 		{"POST", doc + "/retry", "", "", nil, 200},
 		{"POST", doc + "/repair", "", "", nil, 200},
 		{"GET", "/refused", "", "", nil, 200},
+		{"GET", doc + "/refused/" + refused, "", "", nil, 200},
+		{"DELETE", doc + "/refused/" + refused, "", "", nil, 200},
+		{"GET", doc + "/refused/" + refused, "", "", nil, 404},
 		{"POST", "/verify", "", "", nil, 200},
 		{"POST", "/prune", "?dry_run=true", "", nil, 200},
 		{"POST", "/backup", "", `{"to": "/nowhere"}`, nil, 400},

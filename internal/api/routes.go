@@ -152,7 +152,15 @@ func (a *API) routes() []route {
 		},
 		{
 			method: "GET", path: "/refused", serve: a.refused, summary: "List valid updates that broke a limit and are kept.",
-			query: []parameter{onlyDocument}, answer: lineSet{"refused": Refused{}, "end": count{}},
+			query: []parameter{onlyDocument}, answer: lineSet{"refused": Refused{}, "end": count{}, "error": Problem{}},
+		},
+		{
+			method: "GET", path: document + "/refused/{id}", serve: a.refusedUpdate, summary: "The bytes of a refused update.",
+			answer: rawBody{},
+		},
+		{
+			method: "DELETE", path: document + "/refused/{id}", serve: a.dropRefused, summary: "Remove a refused update.",
+			answer: Refused{},
 		},
 		{
 			method: "POST", path: "/verify", serve: a.verify, summary: "Read everything that is stored.",

@@ -199,6 +199,10 @@ func (a *API) storedObject(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
+	return writeBytes(w, blob)
+}
+
+func writeBytes(w http.ResponseWriter, blob []byte) error {
 	w.Header().Set("Content-Type", "application/octet-stream")
 	_, _ = w.Write(blob) // the reader went, or has it
 	return nil

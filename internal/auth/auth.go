@@ -56,16 +56,6 @@ func ParseScope(name string) (Scope, error) {
 	return None, fmt.Errorf("unknown scope %q (want silent, read, write or admin)", name)
 }
 
-// CanRead reports whether the scope receives the document.
-func (s Scope) CanRead() bool { return s >= Silent }
-
-// CanWrite reports whether updates of a session with this scope are taken.
-func (s Scope) CanWrite() bool { return s >= Write }
-
-// CanPresence reports whether a session with this scope publishes and
-// receives presence.
-func (s Scope) CanPresence() bool { return s >= Read }
-
 // Grant allows a subject a scope on the documents that a pattern names.
 type Grant struct {
 	// Pattern names documents: a literal name, or a prefix followed by one
@@ -80,6 +70,13 @@ type Grant struct {
 	Generation uint64
 	// Expiry ends the grant; the zero time means that it does not end.
 	Expiry time.Time
+	// Token is the ID of the token (jti), by which it alone can be revoked; empty
+	// for none.
+	Token string
+	// Granted is the scope of the token itself, of which rulings have left Scope.
+	Granted Scope
+	// Issued is when the token was made (iat); the zero time when it does not say.
+	Issued time.Time
 }
 
 // Covers reports whether the grant's pattern names the document.

@@ -19,10 +19,10 @@ func TestScopeRights(t *testing.T) {
 		{Write, "write", true, true, true},
 		{Admin, "admin", true, true, true},
 	} {
-		if c.scope.String() != c.name || c.scope.CanRead() != c.read ||
-			c.scope.CanWrite() != c.write || c.scope.CanPresence() != c.presence {
+		if c.scope.String() != c.name || c.scope.Allows(Look) != c.read ||
+			c.scope.Allows(Edit) != c.write || c.scope.Allows(Show) != c.presence {
 			t.Errorf("%v: read %v, write %v, presence %v", c.scope,
-				c.scope.CanRead(), c.scope.CanWrite(), c.scope.CanPresence())
+				c.scope.Allows(Look), c.scope.Allows(Edit), c.scope.Allows(Show))
 		}
 		parsed, err := ParseScope(c.name)
 		if c.scope == None {

@@ -2,7 +2,6 @@ package auth
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -29,7 +28,7 @@ const (
 )
 
 // ErrNoKeys: the keys cannot be read now, and what was read is too old.
-var ErrNoKeys = errors.New("the keys that tokens are verified with cannot be read")
+var ErrNoKeys = fmt.Errorf("%w: the keys that tokens are verified with cannot be read", ErrUnavailable)
 
 // Keys are the keys that tokens are verified with: files and URLs, each read
 // again after a while, and when a token names a key that is not there. A source
@@ -114,14 +113,22 @@ func newSource(name string) (*source, error) {
 	if !strings.Contains(name, "://") {
 		return &source{name: name, file: true, age: fileAge}, nil
 	}
+	if err := checkURL(name); err != nil {
+		return nil, fmt.Errorf("keys: %w", err)
+	}
+	return &source{name: name, age: urlAge}, nil
+}
+
+// checkURL refuses what is no https URL; http is allowed for loopback.
+func checkURL(name string) error {
 	u, err := url.Parse(name)
 	switch {
 	case err != nil || u.Host == "" || u.User != nil:
-		return nil, fmt.Errorf("keys: %q: want a file or a URL without a password", clip(name))
+		return fmt.Errorf("%q: want a URL without a password", clip(name))
 	case u.Scheme == "https", u.Scheme == "http" && isLoopbackName(u.Hostname()):
-		return &source{name: name, age: urlAge}, nil
+		return nil
 	default:
-		return nil, fmt.Errorf("keys: %q: want https, as whoever changes an answer on its way makes tokens", clip(name))
+		return fmt.Errorf("%q: want https, as whoever changes an answer on its way decides who may do what", clip(name))
 	}
 }
 

@@ -22,6 +22,9 @@ const leeway = 30 * time.Second
 // maxPatterns bounds the documents that a token may list.
 const maxPatterns = 256
 
+// maxSubjectBytes bounds who a token is for, and its ID.
+const maxSubjectBytes = 512
+
 // Claims are what a token says (RFC 7519). exp is required; iss and aud are
 // when the server asks for them.
 type Claims struct {
@@ -42,6 +45,9 @@ type Tokens struct {
 	Keys *Keys
 	// Issuer and Audience are what tokens must name; empty for not asked for.
 	Issuer, Audience string
+	// MaxLife is the longest time that a token may be good for; 0 for any. What is
+	// revoked stays so for as long: see Rulings.
+	MaxLife time.Duration
 }
 
 var _ Authorizer = (*Tokens)(nil)
@@ -55,7 +61,15 @@ func (t *Tokens) Authorize(ctx context.Context, r Request) (Grant, error) {
 	if err != nil {
 		return Grant{}, err
 	}
-	best := Grant{Subject: c.Subject, Expiry: c.ExpiresAt.Add(leeway), Generation: c.Generation}
+	return c.grant(r.Document)
+}
+
+// grant is what the claims say of a document.
+func (c *Claims) grant(document string) (Grant, error) {
+	best := Grant{Subject: c.Subject, Expiry: c.ExpiresAt.Add(leeway), Generation: c.Generation, Token: c.ID}
+	if c.IssuedAt != nil {
+		best.Issued = c.IssuedAt.Time
+	}
 	for pattern, name := range c.Documents {
 		scope, err := ParseScope(name)
 		if err != nil {
@@ -64,7 +78,7 @@ func (t *Tokens) Authorize(ctx context.Context, r Request) (Grant, error) {
 		if c.Tenant != "" {
 			pattern = c.Tenant + "/" + pattern
 		}
-		if g := (Grant{Pattern: pattern, Scope: scope}); g.Covers(r.Document) && scope > best.Scope {
+		if g := (Grant{Pattern: pattern, Scope: scope}); g.Covers(document) && scope > best.Scope {
 			best.Pattern, best.Scope = pattern, scope
 		}
 	}
@@ -116,12 +130,31 @@ func (t *Tokens) verify(ctx context.Context, r Request) (*Claims, error) {
 		return nil, unavailable
 	case err != nil:
 		return nil, fmt.Errorf("%w: %s", ErrToken, refusal(err))
-	case c.Subject == "":
-		return nil, fmt.Errorf("%w: it names no subject", ErrToken)
-	case len(c.Documents) > maxPatterns:
-		return nil, fmt.Errorf("%w: it lists more than %d patterns", ErrToken, maxPatterns)
 	}
-	return &c, nil
+	return &c, c.check(r.Now, t.MaxLife)
+}
+
+// check refuses claims that are verified and well formed, and not enough.
+func (c *Claims) check(now time.Time, maxLife time.Duration) error {
+	switch {
+	case c.Subject == "":
+		return fmt.Errorf("%w: it names no subject", ErrToken)
+	case len(c.Subject) > maxSubjectBytes || len(c.ID) > maxSubjectBytes:
+		return fmt.Errorf("%w: its subject or its ID is over %d bytes", ErrToken, maxSubjectBytes)
+	case len(c.Documents) > maxPatterns:
+		return fmt.Errorf("%w: it lists more than %d patterns", ErrToken, maxPatterns)
+	case maxLife > 0 && c.ExpiresAt.Sub(c.begin(now)) > maxLife:
+		return fmt.Errorf("%w: it is good for longer than this server allows", ErrToken)
+	}
+	return nil
+}
+
+// begin is when the token was made, as far as it tells.
+func (c *Claims) begin(now time.Time) time.Time {
+	if c.IssuedAt != nil {
+		return c.IssuedAt.Time
+	}
+	return now
 }
 
 // refusal names what is wrong with a token and quotes nothing of it.

@@ -39,7 +39,7 @@ func TestKill(t *testing.T) {
 		seed := uint64(time.Now().UnixNano())
 		t.Logf("seed %d", seed)
 		cfg := smoke(binary, t.TempDir(), seed)
-		cfg.env, cfg.files = s.Env(), s.Files
+		cfg.stores = s
 		r, err := run(t.Context(), cfg)
 		if err != nil {
 			t.Fatal(err)

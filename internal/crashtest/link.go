@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -19,7 +20,8 @@ type dialer func(ctx context.Context, document string) (*link, error)
 
 // link is one connection to one document, with what was asked on it.
 type link struct {
-	// write sends a frame, hangUp ends the connection without a goodbye.
+	// write sends a frame, hangUp ends the connection without a goodbye. A failed
+	// write says why the connection ended, and nothing arrives any more.
 	write  func(ctx context.Context, frame []byte) error
 	hangUp func()
 	// frames yields what arrives; it closes when the connection ends, and then
@@ -43,36 +45,56 @@ const maxFrameBytes = 64 << 20
 // dial returns how to connect to the server at addr.
 func dial(addr string) dialer {
 	return func(ctx context.Context, document string) (*link, error) {
-		u := url.URL{Scheme: "ws", Host: addr, Path: "/" + document}
-		conn, _, err := websocket.Dial(ctx, u.String(), nil)
-		if err != nil {
-			return nil, err
-		}
-		conn.SetReadLimit(maxFrameBytes)
-		l := &link{frames: make(chan []byte, 64)}
-		l.write = func(ctx context.Context, frame []byte) error {
-			return conn.Write(ctx, websocket.MessageBinary, frame)
-		}
-		// Both ends are about to go; how the goodbye fares matters to nobody.
-		l.hangUp = func() { _ = conn.CloseNow() }
-		go func() {
-			defer close(l.frames)
-			for {
-				_, frame, err := conn.Read(ctx)
-				if err != nil {
-					l.err = err
-					return
-				}
-				select {
-				case l.frames <- frame:
-				case <-ctx.Done():
-					l.err = ctx.Err()
-					return
-				}
-			}
-		}()
-		return l, nil
+		return dialWithin(ctx, ctx, 0, addr, document)
 	}
+}
+
+// dialWithin connects before soon ends. The link ends with ctx, and when nothing
+// comes for as long as silence; 0 for never.
+func dialWithin(soon, ctx context.Context, silence time.Duration, addr, document string) (*link, error) {
+	u := url.URL{Scheme: "ws", Host: addr, Path: "/" + document}
+	conn, _, err := websocket.Dial(soon, u.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	conn.SetReadLimit(maxFrameBytes)
+	l := &link{frames: make(chan []byte, 64)}
+	l.write = func(ctx context.Context, frame []byte) error {
+		err := conn.Write(ctx, websocket.MessageBinary, frame)
+		if err == nil {
+			return nil
+		}
+		// Whoever writes while the server's goodbye arrives learns only that
+		// the connection is closed; the reader learns why.
+		for range l.frames {
+		}
+		return l.err
+	}
+	// Both ends are about to go; how the goodbye fares matters to nobody.
+	l.hangUp = func() { _ = conn.CloseNow() }
+	heard := func() {}
+	if silence > 0 {
+		quiet := time.AfterFunc(silence, l.hangUp)
+		heard = func() { quiet.Reset(silence) }
+	}
+	go func() {
+		defer close(l.frames)
+		for {
+			_, frame, err := conn.Read(ctx)
+			if err != nil {
+				l.err = err
+				return
+			}
+			heard()
+			select {
+			case l.frames <- frame:
+			case <-ctx.Done():
+				l.err = ctx.Err()
+				return
+			}
+		}
+	}()
+	return l, nil
 }
 
 // ask requests an acknowledgement of edits, all of which went before on l.

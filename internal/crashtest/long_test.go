@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"ysync/internal/fault"
+	"ysync/internal/teststores"
 )
 
 // killsPerRun is how often one set of documents is killed before its writers
@@ -71,28 +72,34 @@ func TestManyKills(t *testing.T) {
 // TestManyKillsAtPoints kills the server at the steps of snapshots and trims.
 func TestManyKillsAtPoints(t *testing.T) {
 	binary := buildServer(t, "-tags", "faults")
-	manyKills(t, func(seed uint64, kills, before int) config {
-		cfg := pointed(binary, t.TempDir(), seed, kills)
-		// Every point comes first in some run.
-		first := before / killsPerRun % len(storedPoints)
-		cfg.points = append(storedPoints[first:len(storedPoints):len(storedPoints)], storedPoints[:first]...)
-		return cfg
+	teststores.Each(t, func(t *testing.T, s teststores.Stores) {
+		manyKills(t, func(seed uint64, kills, before int) config {
+			cfg := pointed(binary, t.TempDir(), seed, kills)
+			cfg.stores = s
+			// Every point comes first in some run.
+			first := before / killsPerRun % len(storedPoints)
+			cfg.points = append(storedPoints[first:len(storedPoints):len(storedPoints)], storedPoints[:first]...)
+			return cfg
+		})
 	})
 }
 
-// TestPlantedBugsAreCaughtAtPoints: so does the audit of the disk, within 24 kills.
+// TestPlantedBugsAreCaughtAtPoints: so does the audit of what is stored, within 24 kills.
 func TestPlantedBugsAreCaughtAtPoints(t *testing.T) {
 	seed := number(t, "CRASH_SEED", uint64(time.Now().UnixNano()))
-	cfg := pointed(buildServer(t, "-tags", "faults"), t.TempDir(), seed, 3*len(storedPoints))
-	cfg.env = []string{fmt.Sprintf("%s=%s", fault.Variable, fault.TrimTooEarly)}
-	r, err := run(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(r.faults) == 0 {
-		t.Fatalf("not caught: %v", r)
-	}
-	t.Logf("seed %d: caught after %d kills: %s", seed, r.crashes, r.faults[0])
+	binary := buildServer(t, "-tags", "faults")
+	teststores.Each(t, func(t *testing.T, s teststores.Stores) {
+		cfg := pointed(binary, t.TempDir(), seed, 3*len(storedPoints))
+		cfg.stores, cfg.env = s, []string{fmt.Sprintf("%s=%s", fault.Variable, fault.TrimTooEarly)}
+		r, err := run(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(r.faults) == 0 {
+			t.Fatalf("not caught: %v", r)
+		}
+		t.Logf("seed %d: caught after %d kills: %s", seed, r.crashes, r.faults[0])
+	})
 }
 
 // TestPlantedBugsAreCaught runs servers with a known bug until the audit finds

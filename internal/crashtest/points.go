@@ -16,10 +16,13 @@ import (
 
 	"ysync/crdt"
 	"ysync/internal/fault"
+	"ysync/internal/teststores"
 	"ysync/persistence"
 	"ysync/persistence/pebble"
+	"ysync/persistence/postgres"
 	"ysync/snapshots"
 	"ysync/snapshots/dir"
+	"ysync/snapshots/s3"
 )
 
 // storedPoints are the steps of a snapshot, of the segments after it and of the
@@ -32,8 +35,6 @@ var storedPoints = []fault.Point{
 const (
 	// pointTimeout bounds the time until a server comes to its point.
 	pointTimeout = 20 * time.Second
-	// latestPass is the last time at a point at which a server dies.
-	latestPass = 3
 	// momentsPerAudit is how many moments of a document are restored after a kill.
 	momentsPerAudit = 4
 )
@@ -50,7 +51,7 @@ type past struct {
 func (h *harness) killsAtPoints(ctx context.Context) error {
 	for h.report.crashes < h.config.kills && !h.ledger.broken() {
 		point := h.points[h.report.crashes%len(h.points)]
-		pass := 1 + h.rng.IntN(latestPass)
+		pass := 1 + h.rng.IntN(h.latest)
 		env := append(slices.Clone(h.env), fmt.Sprintf("%s=%s:%d", fault.PointVariable, point, pass))
 		s, err := startServer(ctx, h.binary, h.data, env)
 		if err != nil {
@@ -79,28 +80,19 @@ func (h *harness) killsAtPoints(ctx context.Context) error {
 	return nil
 }
 
-// auditDisk reads a copy of the data folder, so that the next server finds it as
-// the kill left it.
+// auditDisk reads what a kill left: a copy of the data folder, so that the next
+// server finds it as it was, or the database and the bucket, to which reading does
+// nothing.
 func (h *harness) auditDisk(ctx context.Context, when string) (err error) {
-	copied, err := os.MkdirTemp("", "ysync-crash")
+	open := h.copied
+	if h.stores != (teststores.Stores{}) {
+		open = h.external
+	}
+	log, files, end, err := open(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(copied)) }()
-	// The folders of the hub without a process are those of the server, below data.
-	if err := os.CopyFS(filepath.Join(copied, "data"), os.DirFS(h.data)); err != nil {
-		return err
-	}
-	at := func(folder string) string { return filepath.Join(copied, folder) }
-	log, err := pebble.Open(pebble.Options{Dir: at(logFolder), Space: pebble.Space{BallastBytes: -1}})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, log.Close()) }()
-	files, err := dir.Open(vfs.Default, at(snapshotFolder))
-	if err != nil {
-		return err
-	}
+	defer func() { err = errors.Join(err, end()) }()
 	keeper := snapshots.New(files, log, snapshots.Options{Damaged: func(document, key string, err error) {
 		h.ledger.fault("%s: %s: %s: %v", when, document, key, err)
 	}})
@@ -117,6 +109,47 @@ func (h *harness) auditDisk(ctx context.Context, when string) (err error) {
 		}
 	}
 	return nil
+}
+
+// copied opens a copy of the data folder. end closes and removes it.
+func (h *harness) copied(context.Context) (log persistence.Log, files snapshots.Store, end func() error, err error) {
+	copied, err := os.MkdirTemp("", "ysync-crash")
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	end = func() error { return os.RemoveAll(copied) }
+	// The folders of the hub without a process are those of the server, below data.
+	if err := os.CopyFS(filepath.Join(copied, "data"), os.DirFS(h.data)); err != nil {
+		return nil, nil, nil, errors.Join(err, end())
+	}
+	at := func(folder string) string { return filepath.Join(copied, folder) }
+	log, err = pebble.Open(pebble.Options{Dir: at(logFolder), Space: pebble.Space{BallastBytes: -1}})
+	if err != nil {
+		return nil, nil, nil, errors.Join(err, end())
+	}
+	end = func() error { return errors.Join(log.Close(), os.RemoveAll(copied)) }
+	files, err = dir.Open(vfs.Default, at(snapshotFolder))
+	if err != nil {
+		return nil, nil, nil, errors.Join(err, end())
+	}
+	return log, files, end, nil
+}
+
+// external opens the database and the bucket. end closes them.
+func (h *harness) external(ctx context.Context) (log persistence.Log, files snapshots.Store, end func() error, err error) {
+	where, err := s3.Parse(h.stores.Snapshots)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	files, err = s3.Open(ctx, where)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	log, err = postgres.Open(ctx, postgres.Options{URL: h.stores.Log, Schema: postgres.Require})
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	return log, files, log.Close, nil
 }
 
 // auditPast compares the history of a document with what it was before, entry by

@@ -12,19 +12,21 @@ import (
 
 	"ysync/crdt"
 	"ysync/internal/fault"
+	"ysync/internal/teststores"
 	"ysync/syncproto"
 )
 
-// operator runs commands of the binary on a folder whose server is down.
+// operator runs commands of the binary on stores whose server is down.
 type operator struct {
 	t            *testing.T
 	binary, data string
+	stores       teststores.Stores
 }
 
 // run runs a command, which dies at a point if one is given.
 func (o operator) run(at string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(o.t.Context(), o.binary, append(args, "--data", o.data)...)
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s", fault.PointVariable, at))
+	cmd.Env = append(append(os.Environ(), o.stores.Env()...), fmt.Sprintf("%s=%s", fault.PointVariable, at))
 	return cmd.Output()
 }
 
@@ -44,7 +46,7 @@ func (o operator) generation(document string) int {
 // serving runs f at a server, which is killed after it.
 func (o operator) serving(f func(dialer)) {
 	o.t.Helper()
-	s, err := startServer(o.t.Context(), o.binary, o.data, nil)
+	s, err := startServer(o.t.Context(), o.binary, o.data, o.stores.Env())
 	if err != nil {
 		o.t.Fatal(err)
 	}
@@ -90,8 +92,7 @@ func (o operator) bring(d dialer, document string, doc *crdt.Doc) websocket.Stat
 	return 0
 }
 
-// TestKillDuringReset kills a reset at its steps: the document is before it or
-// after it, whole, and the reset can be made again.
+// TestKillDuringReset kills a reset at its steps.
 func TestKillDuringReset(t *testing.T) {
 	binary := buildServer(t, "-tags", "faults")
 	for _, point := range []fault.Point{
@@ -99,50 +100,57 @@ func TestKillDuringReset(t *testing.T) {
 		fault.AfterPut + ":2", fault.BeforeReset, fault.AfterReset,
 	} {
 		t.Run(string(point), func(t *testing.T) {
-			const name = "team/plan"
-			o := operator{t, binary, t.TempDir()}
-			old := crdt.New(crdt.Options{})
-			if _, err := old.Transact(nil, func(tx *crdt.Txn) { old.Text(textRoot).Insert(tx, 0, "content") }); err != nil {
+			teststores.Each(t, func(t *testing.T, s teststores.Stores) {
+				killDuringReset(t, operator{t, binary, t.TempDir(), s}, point)
+			})
+		})
+	}
+}
+
+// killDuringReset kills a reset at a step: the document is before it or after it,
+// whole, and the reset can be made again.
+func killDuringReset(t *testing.T, o operator, point fault.Point) {
+	const name = "team/plan"
+	old := crdt.New(crdt.Options{})
+	if _, err := old.Transact(nil, func(tx *crdt.Txn) { old.Text(textRoot).Insert(tx, 0, "content") }); err != nil {
+		t.Fatal(err)
+	}
+	o.serving(func(d dialer) {
+		if code := o.bring(d, name, old); code != 0 {
+			t.Fatalf("the writer was closed with %d", code)
+		}
+	})
+	if out, err := o.run(string(point), "doc", "reset", name, "--yes"); err == nil {
+		t.Fatalf("the reset did not come to its point: %s", out)
+	}
+	want := 1
+	if point == fault.AfterReset {
+		want = 2
+	}
+	check := func(want int) {
+		t.Helper()
+		if g := o.generation(name); g != want {
+			t.Fatalf("it is at generation %d, want %d", g, want)
+		}
+		o.serving(func(d dialer) {
+			fresh, err := fetch(t.Context(), d, name)
+			if err != nil {
 				t.Fatal(err)
 			}
-			o.serving(func(d dialer) {
-				if code := o.bring(d, name, old); code != 0 {
-					t.Fatalf("the writer was closed with %d", code)
-				}
-			})
-			if out, err := o.run(string(point), "doc", "reset", name, "--yes"); err == nil {
-				t.Fatalf("the reset did not come to its point: %s", out)
+			if text := fresh.Text(textRoot).String(); text != "content" {
+				t.Errorf("it holds %q", text)
 			}
-			want := 1
-			if point == fault.AfterReset {
-				want = 2
-			}
-			check := func(want int) {
-				t.Helper()
-				if g := o.generation(name); g != want {
-					t.Fatalf("it is at generation %d, want %d", g, want)
-				}
-				o.serving(func(d dialer) {
-					fresh, err := fetch(t.Context(), d, name)
-					if err != nil {
-						t.Fatal(err)
-					}
-					if text := fresh.Text(textRoot).String(); text != "content" {
-						t.Errorf("it holds %q", text)
-					}
-					if code := o.bring(d, name, old); (code == 4409) != (want > 1) {
-						t.Errorf("in generation %d the old replica is closed with %d", want, code)
-					}
-				})
-			}
-			check(want)
-			if out, err := o.run("", "doc", "reset", name, "--yes"); err != nil {
-				t.Fatalf("again: %v: %s", err, out)
-			}
-			check(want + 1)
-			if out, err := o.run("", "snapshot", "verify"); err != nil {
-				t.Errorf("verify: %v: %s", err, out)
+			if code := o.bring(d, name, old); (code == 4409) != (want > 1) {
+				t.Errorf("in generation %d the old replica is closed with %d", want, code)
 			}
 		})
+	}
+	check(want)
+	if out, err := o.run("", "doc", "reset", name, "--yes"); err != nil {
+		t.Fatalf("again: %v: %s", err, out)
+	}
+	check(want + 1)
+	if out, err := o.run("", "snapshot", "verify"); err != nil {
+		t.Errorf("verify: %v: %s", err, out)
 	}
 }

@@ -13,27 +13,33 @@ import (
 	"time"
 
 	"ysync/internal/fault"
+	"ysync/internal/teststores"
 	"ysync/snapshots"
 )
 
 // config is one run: one set of documents, many kills.
 type config struct {
 	binary, data string
-	// files is the folder with the snapshots; empty for data.
-	files     string
+	// stores are where the server keeps its documents.
+	stores    teststores.Stores
 	seed      uint64
 	kills     int
 	documents int
 	// writers have one connection each, withholders two.
 	writers, withholders int
+	// firstWriter is the number of the first one, where there are several groups.
+	firstWriter int
+	manner      manner
 	// longest is the longest time for which a server lives.
 	longest time.Duration
 	// damage is how many kills in a hundred damage a snapshot.
 	damage int
 	env    []string
 	// points are the steps at which the server is killed, one after the other; at
-	// random moments when there are none. They need a server with faults.
+	// random moments when there are none. They need a server with faults. latest is
+	// the last time at a point at which it dies.
 	points []fault.Point
+	latest int
 }
 
 // report is what a run did and found.
@@ -71,6 +77,7 @@ type harness struct {
 }
 
 func newHarness(cfg config) *harness {
+	cfg.env = append(cfg.stores.Env(), cfg.env...)
 	h := &harness{
 		config: cfg, rng: rand.New(rand.NewPCG(cfg.seed, 0)), ledger: newLedger(), gate: newGate(),
 		touched: make(map[string]bool), pasts: make(map[string]*past),
@@ -225,7 +232,7 @@ func (h *harness) inspect(s *server) {
 // most once per document: with two damaged ones in a row nothing is promised.
 func (h *harness) damageSnapshot() error {
 	newest := make(map[string]string) // by folder
-	err := filepath.WalkDir(cmp.Or(h.files, h.data), func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(cmp.Or(h.stores.Files, h.data), func(path string, d fs.DirEntry, err error) error {
 		if err == nil && strings.HasSuffix(path, ".snapshot") {
 			newest[filepath.Base(filepath.Dir(path))] = path // in lexical order
 		}

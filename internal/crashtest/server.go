@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"ysync/internal/testnet"
 )
 
 // startTimeout is how long a server may take until it serves.
@@ -20,8 +22,9 @@ const startTimeout = 20 * time.Second
 
 // server is one run of the binary.
 type server struct {
-	cmd  *exec.Cmd
-	addr string
+	cmd *exec.Cmd
+	// addr is where clients connect, operations where operators do.
+	addr, operations string
 	// done closes when the process has ended and its output is read.
 	done chan struct{}
 
@@ -31,23 +34,29 @@ type server struct {
 
 // line is what the harness reads of a JSON log line.
 type line struct {
-	Level   string `json:"level"`
-	Message string `json:"msg"`
-	Address string `json:"addr"`
+	Level      string `json:"level"`
+	Message    string `json:"msg"`
+	Address    string `json:"addr"`
+	Operations string `json:"ops"`
 }
 
 // launch runs the binary on a folder. The address arrives on serving.
 func launch(binary, data string, env []string) (s *server, serving <-chan string, err error) {
-	s = &server{done: make(chan struct{})}
-	s.cmd = exec.Command(binary, "serve", "--listen", "127.0.0.1:0", "--data", data,
+	cmd := exec.Command(binary, "serve", "--listen", "127.0.0.1:0", "--data", data,
 		"--snapshot-interval", "1s", "--segment-interval", "1s", "--idle-unload", "1s")
-	s.cmd.Env = append(os.Environ(), env...)
+	cmd.Env = append(os.Environ(), env...)
+	return launchOn(nil, cmd)
+}
+
+// launchOn runs a server's command on a machine.
+func launchOn(host *testnet.Host, cmd *exec.Cmd) (s *server, serving <-chan string, err error) {
+	s = &server{cmd: cmd, done: make(chan struct{})}
 	out, in, err := os.Pipe()
 	if err != nil {
 		return nil, nil, err
 	}
 	s.cmd.Stderr = in
-	if err := s.cmd.Start(); err != nil {
+	if err := host.Start(s.cmd); err != nil {
 		return nil, nil, errors.Join(err, in.Close(), out.Close())
 	}
 	address := make(chan string, 1)
@@ -61,16 +70,21 @@ func startServer(ctx context.Context, binary, data string, env []string) (*serve
 	if err != nil {
 		return nil, err
 	}
+	return s, s.await(ctx, serving)
+}
+
+// await waits until the server serves.
+func (s *server) await(ctx context.Context, serving <-chan string) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	select {
 	case s.addr = <-serving:
-		return s, nil
+		return nil
 	case <-s.done:
-		return nil, fmt.Errorf("the server ended before it served:\n%s", s.tail(30))
+		return fmt.Errorf("the server ended before it served:\n%s", s.tail(30))
 	case <-ctx.Done():
 		s.kill()
-		return nil, fmt.Errorf("the server does not serve after %v:\n%s", startTimeout, s.tail(30))
+		return fmt.Errorf("the server does not serve after %v:\n%s", startTimeout, s.tail(30))
 	}
 }
 
@@ -85,6 +99,7 @@ func (s *server) read(out io.ReadCloser, serving chan<- string) {
 		s.mu.Unlock()
 		var l line
 		if bytes.HasPrefix(scan.Bytes(), []byte("{")) && json.Unmarshal(scan.Bytes(), &l) == nil && l.Message == "serving" {
+			s.operations = l.Operations
 			select {
 			case serving <- l.Address:
 			default:

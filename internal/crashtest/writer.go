@@ -1,6 +1,7 @@
 package crashtest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,12 +33,27 @@ const (
 	withhold       // by two connections, the second update first
 )
 
+// manner is how writers behave towards servers; the zero value is for one that
+// is killed and never ends a session itself.
+type manner struct {
+	// pause is the longest pause between two edits; editEvery if 0.
+	pause time.Duration
+	// bears says which ends of a session by the server are in order; nil for none.
+	bears func(error) bool
+	// settled hears of acknowledged edits, from the goroutine of the writer.
+	settled func(w *writer, edits []*edit)
+	// leaves says whether a writer without open edits may go when it is drained;
+	// nil for at once.
+	leaves func(w *writer) bool
+}
+
 // writer is one author at work on one document, with a replica. It belongs to
 // the goroutine of run.
 type writer struct {
 	author   *author
 	document string
 	habit    habit
+	manner   manner
 	rng      *rand.Rand
 	ledger   *ledger
 	gate     *gate
@@ -80,7 +96,7 @@ func (w *writer) run(ctx context.Context) error {
 			return ctx.Err()
 		case err == nil:
 			return nil
-		case closedByServer(err):
+		case closedByServer(err) && (w.manner.bears == nil || !w.manner.bears(err)):
 			w.ledger.fault("%s: the server ended a session: %v", w.document, err)
 		case errors.Is(err, errProtocol):
 			w.ledger.fault("%s: %v", w.document, err)
@@ -128,7 +144,7 @@ func (w *writer) connected(ctx context.Context, dial dialer) error {
 			if err := w.letGo(ctx, first); err != nil {
 				return err
 			}
-			if len(w.open) == 0 {
+			if len(w.open) == 0 && (w.manner.leaves == nil || w.manner.leaves(w)) {
 				return nil
 			}
 		}
@@ -173,7 +189,9 @@ func (w *writer) join(ctx context.Context, dial dialer) (*link, error) {
 	return l, nil
 }
 
-func (w *writer) pause() time.Duration { return time.Duration(w.rng.Int64N(int64(editEvery))) }
+func (w *writer) pause() time.Duration {
+	return time.Duration(w.rng.Int64N(int64(cmp.Or(w.manner.pause, editEvery))))
+}
 
 // act makes the next edit and sends it, or half of it.
 func (w *writer) act(ctx context.Context, links []*link, next *time.Timer) error {
@@ -302,16 +320,21 @@ func (w *writer) settle(edits []*edit) {
 		delete(w.open, e)
 	}
 	w.ledger.settle(edits)
+	if w.manner.settled != nil {
+		w.manner.settled(w, edits)
+	}
 }
 
 // startWriters starts everybody; the channel closes when all have ended.
 func startWriters(ctx context.Context, cfg config, names []string, l *ledger, g *gate, drain <-chan struct{}) <-chan struct{} {
 	var wg sync.WaitGroup
 	for i := range cfg.writers + cfg.withholders {
-		rng := rand.New(rand.NewPCG(cfg.seed, uint64(i)+1))
+		id := cfg.firstWriter + i
+		rng := rand.New(rand.NewPCG(cfg.seed, uint64(id)+1))
 		w := &writer{
-			author:   newAuthor(i, uint64(rng.Uint32())),
+			author:   newAuthor(id, uint64(rng.Uint32())),
 			document: names[i%len(names)],
+			manner:   cfg.manner,
 			rng:      rng,
 			ledger:   l, gate: g, drain: drain,
 			doc:  crdt.New(crdt.Options{}),

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"ysync/internal/metrics"
 	"ysync/internal/session"
 )
 
@@ -76,7 +77,7 @@ func (b *budget) needs(h held, n int) bool {
 func (c *conn) reserve(h *held) error {
 	t := &c.server.budget.tiers[*h]
 	if !t.free.TryAcquire(t.take) {
-		c.server.metrics.LimitedTotal.WithLabelValues("large_budget").Inc()
+		c.server.metrics.LimitedTotal.WithLabelValues(metrics.LimitLargeBudget).Inc()
 		c.unhurried() // it is not the client that is slow now
 		ctx, cancel := context.WithTimeout(c.server.ctx, largeWait)
 		defer cancel()
@@ -133,7 +134,7 @@ func (c *conn) collectLong(r io.Reader, head []byte, h *held) ([]byte, error) {
 	for {
 		n := max(len(buf), len(head))
 		if n > limit {
-			c.server.metrics.LimitedTotal.WithLabelValues("message_bytes").Inc()
+			c.server.metrics.LimitedTotal.WithLabelValues(metrics.LimitMessageBytes).Inc()
 			return nil, session.Closef(session.CloseTooBig, "message over %d bytes", limit)
 		}
 		for c.server.budget.needs(*h, n) {

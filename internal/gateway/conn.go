@@ -30,12 +30,16 @@ type conn struct {
 	document string
 	peer     hub.Peer
 	remote   string
+	// Whom it shares bounds with; nil for nobody.
+	subject, tenant *share
 
 	// Owned by the registry's shard lock.
 	slot int
 
-	// Owned by the reader: the document's turn, if it has begun with a message.
-	turn hub.Turn
+	// Owned by the reader: the document's turn, if it has begun with a message;
+	// slowed: it was told of in the log that it sends too much.
+	turn   hub.Turn
+	slowed bool
 
 	// writer tells whether a writer goroutine runs; see wake.
 	writer atomic.Uint32
@@ -51,6 +55,7 @@ type conn struct {
 	ending  *session.Close // why the connection ends, nil while it lives
 	phase   phase          // of the reader
 	waiting time.Time      // since when the reader is in phaseWaiting
+	metered int64          // what socket.meter had counted at the last look
 }
 
 // ping answers with the newest ping's payload through the writer. The library
@@ -84,10 +89,34 @@ func (c *conn) do(step session.Step) {
 		c.wake()
 	}
 	if step.Probe {
-		c.socket.probe()
+		c.lookAtWrite()
 	}
 	if step.Close != nil {
 		c.end(step.Close)
+	}
+}
+
+// lookAtWrite finds out whether the write under way makes progress.
+func (c *conn) lookAtWrite() {
+	c.mu.Lock()
+	if c.socket.meter == nil || c.ending != nil {
+		// The deadline of the end of the connection stands.
+		if c.ending == nil {
+			c.socket.probe()
+		}
+		c.mu.Unlock()
+		return
+	}
+	taken := c.socket.meter.taken.Load()
+	n := int(taken - c.metered)
+	c.metered = taken
+	if c.sub != nil {
+		c.sub.Progress(n)
+	}
+	why := c.session.Progress(n, c.server.now())
+	c.mu.Unlock()
+	if why != nil {
+		c.abort(why)
 	}
 }
 
@@ -132,15 +161,14 @@ func (c *conn) end(why *session.Close) {
 	}
 }
 
-// closeWait bounds each half of a close handshake.
+// closeWait bounds each half of a close handshake. What the peer still sends in
+// its half is read and dropped: closing on unread bytes would reset the
+// connection, and could take the close frame with it.
 const closeWait = 5 * time.Second
 
 // shake writes the close frame. It is a goroutine, as the write may have to
 // wait for another one.
 func (c *conn) shake(why *session.Close) {
-	deadline := time.Now().Add(closeWait)
-	_ = c.socket.SetWriteDeadline(deadline)
-	_ = c.socket.SetReadDeadline(deadline.Add(closeWait))
 	if err := c.socket.writeClose(why.Code, why.Reason); err != nil {
 		_ = c.socket.Conn.Close()
 		return
@@ -165,6 +193,12 @@ func (c *conn) finish(why *session.Close) (first bool) {
 	}
 	c.ending = why
 	c.session.Closed()
+	// Deadlines in the past, which disturb a reader or a writer, are set under
+	// the same lock and only before this: they would end the connection before
+	// its close frame is out.
+	deadline := time.Now().Add(closeWait)
+	_ = c.socket.SetWriteDeadline(deadline)
+	_ = c.socket.SetReadDeadline(deadline.Add(closeWait))
 	sub := c.sub
 	c.mu.Unlock()
 	if sub != nil {
@@ -193,6 +227,8 @@ func (c *conn) gone(err error) {
 	_ = c.ws.CloseNow()
 	c.socket.releaseAhead()
 	c.server.connections.remove(c)
+	c.subject.leave()
+	c.tenant.leave()
 	c.server.wait.Done()
 }
 

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
@@ -18,6 +17,7 @@ import (
 // route tells upgrades from requests for the page. There is no multiplexer:
 // one would clean paths, and a document's name is taken as it stands.
 func (s *Server) route(w http.ResponseWriter, r *http.Request) {
+	s.fromProxy(r)
 	if err := s.options.Sites.Check(r.Host, r.Header.Get("Origin")); err != nil {
 		s.metrics.RefusedTotal.WithLabelValues("origin").Inc()
 		s.log.Warn("request refused", zap.Error(err), zap.String("remote", r.RemoteAddr))
@@ -45,6 +45,10 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request) {
 		s.overloaded(w, "draining", "the server is shutting down")
 		return
 	}
+	if shed := s.load.shed.Load(); shed != nil {
+		s.overloaded(w, shed.label, shed.why)
+		return
+	}
 	if !s.connections.reserve(s.options.MaxConnections) {
 		s.overloaded(w, "connections", "too many connections")
 		return
@@ -55,6 +59,8 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request) {
 	s.wait.Add(1)
 	if err := c.upgrade(w, r); err != nil {
 		s.wait.Done()
+		c.subject.leave()
+		c.tenant.leave()
 		s.connections.release()
 		s.metrics.RefusedTotal.WithLabelValues("handshake").Inc()
 		s.log.Info("bad handshake", zap.Error(err), zap.String("remote", r.RemoteAddr))
@@ -85,8 +91,8 @@ func (s *Server) admit(c *conn, r *http.Request) *session.Close {
 	c.document = name
 	remote, _ := netip.ParseAddrPort(r.RemoteAddr)
 	grant, err := s.options.Auth.Authorize(r.Context(), auth.Request{Document: name, Token: tokenOf(r), Remote: remote, Now: now})
-	if err == nil && !(grant.Covers(name) && grant.Scope.CanRead() && !grant.Expired(now)) {
-		err = fmt.Errorf("%w: the grant does not cover the document", auth.ErrDenied)
+	if err == nil {
+		err = grant.Check(auth.Look, name, now)
 	}
 	c.session = session.New(&s.options.Session, grant, now)
 	switch {
@@ -98,11 +104,14 @@ func (s *Server) admit(c *conn, r *http.Request) *session.Close {
 		s.log.Error("no client can be authorised", c.fields(zap.Error(err))...)
 		return session.Closef(session.CloseUnavailable, "nobody can be let in now, try again later")
 	}
+	if crowded := c.join(grant.Subject, ""); crowded != nil {
+		return crowded
+	}
 	c.peer = hub.Peer{
 		Session:     c.id,
 		Subject:     grant.Subject,
-		CanWrite:    grant.Scope.CanWrite(),
-		CanPresence: grant.Scope.CanPresence(),
+		CanWrite:    grant.Scope.Allows(auth.Edit),
+		CanPresence: grant.Scope.Allows(auth.Show),
 		Echo:        r.URL.Query().Get("ack") == "echo",
 		Generation:  grant.Generation,
 	}

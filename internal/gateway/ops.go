@@ -40,9 +40,13 @@ type Status struct {
 	// RefusedUpdates are valid updates that broke a limit and are kept.
 	RefusedUpdates int `json:"refused_updates"`
 	// Largest are the documents that take most memory.
-	Largest    []LargeDocument `json:"largest"`
-	HeapBytes  int64           `json:"heap_bytes"`
-	Goroutines int             `json:"goroutines"`
+	Largest []LargeDocument `json:"largest"`
+	// Hottest are the documents that took most time of late.
+	Hottest []HotDocument `json:"hottest"`
+	// Shedding is why new connections are refused; empty if they are not.
+	Shedding   string `json:"shedding,omitempty"`
+	HeapBytes  int64  `json:"heap_bytes"`
+	Goroutines int    `json:"goroutines"`
 }
 
 // shownDocuments bounds the lists of documents in a Status.
@@ -71,6 +75,33 @@ type LargeDocument struct {
 	// LiveUnits and DeletedUnits are what it holds and what was deleted of it.
 	LiveUnits    int64 `json:"live_units"`
 	DeletedUnits int64 `json:"deleted_units"`
+}
+
+// HotDocument is what a document cost in the last ten seconds or so.
+type HotDocument struct {
+	Document string `json:"document"`
+	// BusyPercent is the part of one core that it took. Messages and Deliveries
+	// are a second.
+	BusyPercent float64 `json:"busy_percent"`
+	Messages    float64 `json:"messages"`
+	Deliveries  float64 `json:"deliveries"`
+	Sessions    int     `json:"sessions"`
+}
+
+func hottest(h *hub.Hub) []HotDocument {
+	out := make([]HotDocument, 0, shownDocuments)
+	for _, d := range h.Hottest(shownDocuments) {
+		out = append(out, HotDocument{d.Document, 100 * d.Busy, d.Commands, d.Deliveries, d.Sessions})
+	}
+	return out
+}
+
+// shedding is why new connections are refused, or "".
+func (s *Server) shedding() string {
+	if why := s.shedding(); why != "" {
+		return why
+	}
+	return ""
 }
 
 func largest(h *hub.Hub) []LargeDocument {
@@ -118,6 +149,8 @@ func (s *Server) Status(version string) Status {
 		QuarantinedCount: stats.Quarantined,
 		RefusedUpdates:   stats.Refused,
 		Largest:          largest(s.hub),
+		Hottest:          hottest(s.hub),
+		Shedding:         s.shedding(),
 		HeapBytes:        int64(memory.HeapAlloc),
 		Goroutines:       runtime.NumGoroutine(),
 	}
@@ -125,6 +158,9 @@ func (s *Server) Status(version string) Status {
 
 // ready says why the server should get no new connections, or "".
 func (s *Server) ready() string {
+	if shed := s.load.shed.Load(); shed != nil {
+		return shed.why
+	}
 	switch {
 	case s.draining.Load():
 		return "draining"
@@ -166,6 +202,7 @@ func (s *Server) Operations(g prometheus.Gatherer, version string) http.Handler 
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.fromProxy(r)
 		// A page of another site must not read these by DNS rebinding either.
 		if err := s.options.Sites.Check(r.Host, r.Header.Get("Origin")); err != nil {
 			http.Error(w, err.Error(), http.StatusForbidden)
@@ -191,7 +228,7 @@ func (s *Server) mayOperate(r *http.Request) bool {
 		return true
 	}
 	grant, err := s.options.Auth.Authorize(r.Context(), auth.Request{Token: tokenOf(r), Remote: remote, Now: s.now()})
-	return err == nil && grant.Scope >= auth.Admin && grant.Covers("")
+	return err == nil && grant.Check(auth.Operate, "", s.now()) == nil
 }
 
 // OperationsServer serves h with the bounds of the operations listener. Profiles take as long as

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"go.uber.org/zap"
@@ -36,6 +37,15 @@ type Options struct {
 	// MaxConnections bounds open WebSockets; requests beyond it are answered
 	// 503. Default 50,000.
 	MaxConnections int
+	// Proxies are trusted to say, in X-Forwarded-For, who the client is.
+	Proxies []netip.Prefix
+	// MaxRequests bounds TCP connections that are no WebSockets yet. Beyond it
+	// the oldest is closed: an honest handshake is over in no time. Default 4,096.
+	MaxRequests int
+	// Subject and Tenant bound what the sessions of one of them take together.
+	Subject, Tenant Share
+	// Marks say when the node is loaded.
+	Marks Marks
 	// LargeBudget is the memory, in bytes, that messages above 1 MiB may hold
 	// together while they are received. Default 256 MiB, and at least one
 	// message of the largest size. Those of 64 KiB to 1 MiB have a quarter of
@@ -51,6 +61,8 @@ type Options struct {
 	API http.Handler
 	// Now reads the clock. Default time.Now.
 	Now func() time.Time
+
+	look func() measured // nil for the runtime's figures
 }
 
 // largeBytes is the size from which a message draws on the budget.
@@ -72,10 +84,17 @@ func (o Options) withDefaults() (Options, error) {
 	if o.MaxConnections <= 0 {
 		o.MaxConnections = 50_000
 	}
+	if o.MaxRequests <= 0 {
+		o.MaxRequests = 4096
+	}
+	o.Marks = o.Marks.withDefaults()
 	if o.LargeBudget <= 0 {
 		o.LargeBudget = 256 << 20
 	}
 	o.LargeBudget = max(o.LargeBudget, int64(o.Session.MessageBytes))
+	if o.look == nil {
+		o.look = new(probe).look
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"ysync/internal/hub"
+	"ysync/internal/metrics"
 	"ysync/internal/session"
 	"ysync/syncproto"
 )
@@ -69,8 +70,10 @@ func (c *conn) message(frame []byte) {
 	m.BytesIn.Add(float64(len(frame)))
 
 	var space [4]syncproto.Message
+	now := c.server.now()
 	c.mu.Lock()
-	step := c.session.Receive(frame, space[:0], c.server.now())
+	step := c.session.Receive(frame, space[:0], now)
+	wait, over := c.session.Spend(len(frame), c.server.load.session(), now)
 	c.mu.Unlock()
 	if step.Malformed != nil {
 		m.MalformedTotal.Inc()
@@ -79,13 +82,16 @@ func (c *conn) message(frame []byte) {
 			zap.Binary("head", frame[:min(len(frame), quarantineHead)]))...)
 	}
 	if step.Unknown > 0 {
-		m.LimitedTotal.WithLabelValues("unknown").Add(float64(step.Unknown))
+		m.LimitedTotal.WithLabelValues(metrics.LimitUnknown).Add(float64(step.Unknown))
 	}
 	if step.Refused > 0 {
-		m.LimitedTotal.WithLabelValues("scope").Add(float64(step.Refused))
+		m.LimitedTotal.WithLabelValues(metrics.LimitScope).Add(float64(step.Refused))
 	}
 	c.do(step)
 	c.send(step.Messages)
+	if wait > 0 || c.subject != nil || c.tenant != nil {
+		c.pay(len(frame), now, wait, over)
+	}
 }
 
 // run steps the document if its turn has begun, and writes what is due after it: an

@@ -168,6 +168,7 @@ func (c *raw) closeCode() int {
 
 const (
 	opContinuation = 0
+	opText         = 1
 	opBinary       = 2
 	opClose        = 8
 	opPing         = 9

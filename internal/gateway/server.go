@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -48,12 +49,14 @@ type Server struct {
 	cancel context.CancelFunc
 
 	connections registry
+	subjects    *shares
+	tenants     *shares
+	load        load
+	unready     unready
 	flusher     flusher
 	holds       holds
 	lastID      atomic.Uint64
 	draining    atomic.Bool
-	// requests counts TCP connections that are not upgraded.
-	requests atomic.Int64
 
 	// wait counts the readers of open connections.
 	wait     sync.WaitGroup
@@ -75,6 +78,8 @@ func New(o Options) (*Server, error) {
 		options: o, hub: o.Hub, metrics: o.Metrics, log: o.Logger, now: o.Now, page: p,
 		budget: newBudget(o.LargeBudget, o.Session.MessageBytes), started: o.Now(),
 	}
+	s.subjects, s.tenants = newShares(o.Subject), newShares(o.Tenant)
+	s.load.marks = o.Marks
 	s.flusher.limit = runtime.GOMAXPROCS(0)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.http = &http.Server{
@@ -83,28 +88,12 @@ func New(o Options) (*Server, error) {
 		ReadTimeout:       headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderSize,
-		ErrorLog:          zap.NewStdLog(o.Logger),
-		ConnState:         s.track,
+		// No HTTP/2 over TLS: it has no WebSockets here.
+		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
+		ErrorLog:     zap.NewStdLog(o.Logger),
+		ConnState:    s.track,
 	}
 	return s, nil
-}
-
-// RequestConnections is how many TCP connections may be open that are not
-// upgraded, beside Options.MaxConnections that are.
-const RequestConnections = 256
-
-// track counts TCP connections, and closes the newest if there are too many:
-// the file descriptors are needed for other things too.
-func (s *Server) track(nc net.Conn, state http.ConnState) {
-	switch state {
-	case http.StateNew:
-		if s.requests.Add(1)+s.connections.count.Load() > int64(s.options.MaxConnections)+RequestConnections {
-			s.metrics.RefusedTotal.WithLabelValues("sockets").Inc()
-			_ = nc.Close()
-		}
-	case http.StateHijacked, http.StateClosed:
-		s.requests.Add(-1)
-	}
 }
 
 // Serve accepts connections until Shutdown. It returns nil after it.
@@ -131,6 +120,7 @@ func (s *Server) sweep() {
 			return
 		}
 		now := s.now()
+		s.watch(now)
 		s.connections.visit(i, func(c *conn) { c.tick(now) })
 	}
 }

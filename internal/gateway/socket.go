@@ -40,6 +40,9 @@ type socket struct {
 	// rc gives the file descriptor; nil where the system or the transport has
 	// none that can be used.
 	rc syscall.RawConn
+	// meter counts what the transport takes; nil where a write can be
+	// interrupted to learn that.
+	meter *meter
 
 	// Owned by the reader.
 	in       *bufio.Reader // the WebSocket library's

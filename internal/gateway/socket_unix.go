@@ -75,7 +75,7 @@ func (s *socket) tryWrite(frames *net.Buffers) error {
 
 func writeOnce(fd int, frames net.Buffers) (int, error) {
 	if len(frames) == 1 {
-		return writeNow(fd, frames[0])
+		return sendNow(fd, frames[0])
 	}
 	return unix.Writev(fd, frames)
 }

@@ -32,6 +32,7 @@ func (h *smallHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	s.Conn = nc
 	s.turn = make(chan struct{}, 1)
 	s.in = bufio.NewReaderSize(s, ioBuffer)
+	s.meter = meterOf(nc)
 	s.initRaw()
 	// A client may send its first frames together with the request.
 	early, err := rw.Reader.Peek(rw.Reader.Buffered())

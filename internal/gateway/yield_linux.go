@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"encoding/binary"
 	"os"
 	"runtime"
 	"syscall"
@@ -36,14 +35,12 @@ func newYielder() *yielder {
 		_ = y.file.Close()
 		return nil
 	}
-	one := binary.NativeEndian.AppendUint64(nil, 1)
 	y.kick = func(fd uintptr) bool {
 		if y.kicked {
 			return true
 		}
 		y.kicked = true
-		_, err := unix.Write(int(fd), one)
-		return err != nil
+		return kickNow(int(fd)) != nil
 	}
 	return y
 }

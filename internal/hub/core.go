@@ -28,8 +28,10 @@ type coreOptions struct {
 type counters struct {
 	applied, known, pending, refused, discarded prometheus.Counter
 	updateBytes, frames, acks, catchUps         prometheus.Counter
+	deferred                                    prometheus.Counter
 	ackSeconds                                  prometheus.Observer
 	presence                                    prometheus.Gauge
+	presenceRefused                             *prometheus.CounterVec
 }
 
 func newCounters(m *metrics.Metrics) *counters {
@@ -45,6 +47,9 @@ func newCounters(m *metrics.Metrics) *counters {
 		catchUps:    m.CatchUpsTotal,
 		ackSeconds:  m.AckSeconds,
 		presence:    m.PresenceStates,
+
+		deferred:        m.DeferredSyncsTotal,
+		presenceRefused: m.PresenceRefusedTotal,
 	}
 }
 
@@ -156,7 +161,11 @@ func newCore(opt coreOptions, doc *crdt.Doc, rec persistence.Record, tail persis
 		record: rec, version: rec.Head, committed: rec.Head, lastTime: rec.Updated,
 	}
 	doc.SetLimits(crdt.Limits{PendingBytes: maxPendingBytes})
-	c.presence = awareness.NewPresence(awareness.Options{Grace: opt.limits.PresenceGrace})
+	c.presence = awareness.NewPresence(awareness.Options{
+		Grace: opt.limits.PresenceGrace, MaxStateBytes: opt.limits.PresenceStateBytes,
+		MaxPerSession: opt.limits.PresencePerSession, MaxEntries: opt.limits.PresenceEntries,
+		MaxTotalBytes: opt.limits.PresenceTotalBytes,
+	})
 	c.stored.init(rec, tail, now)
 	c.lag = lagState{seq: 1, tidyAt: maxPresenceChanges, maxRanges: maxDeletes}
 	return c

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"slices"
+	"time"
 
 	"ysync/awareness"
 	"ysync/syncproto"
@@ -14,7 +15,27 @@ type said struct {
 	// when there were several.
 	from  *Subscription
 	relay []byte
-	ids   []uint64 // each once
+	ids   []uint64            // each once
+	known map[uint64]struct{} // ids; only looked up in
+	// due is when it may be told; the zero time for at once.
+	due time.Time
+}
+
+// What is told to very many comes together: the number of frames grows with
+// that of those who speak times that of those who listen, and stock clients send
+// every one of them back.
+const (
+	presenceCrowd = 64                     // up to so many sessions it is told at once
+	presenceEach  = 200 * time.Microsecond // above, so much apart for each of them
+	presenceApart = 250 * time.Millisecond // and at most
+)
+
+// presenceRest is how far apart what is said is told.
+func (c *core) presenceRest() time.Duration {
+	if len(c.subs) <= presenceCrowd {
+		return 0
+	}
+	return min(time.Duration(len(c.subs))*presenceEach, presenceApart)
 }
 
 // awareness takes in an awareness update.
@@ -33,6 +54,9 @@ func (c *core) awareness(s *Subscription, update []byte) {
 		frame := syncproto.AppendAwareness(nil, out.Repair)
 		c.fx.out = append(c.fx.out, delivery{sub: s, item: item{frame: frame, class: classPresence}})
 	}
+	for _, r := range out.Refused {
+		c.opt.count.presenceRefused.WithLabelValues(r.Reason.Label()).Inc()
+	}
 	if out.Relay == nil {
 		return
 	}
@@ -44,9 +68,14 @@ func (c *core) awareness(s *Subscription, update []byte) {
 		b.from, b.relay = nil, nil
 	}
 	for _, id := range out.Accepted {
-		if !slices.Contains(b.ids, id) {
-			b.ids = append(b.ids, id)
+		if _, twice := b.known[id]; twice {
+			continue
 		}
+		if b.known == nil {
+			b.known = make(map[uint64]struct{})
+		}
+		b.known[id] = struct{}{}
+		b.ids = append(b.ids, id)
 	}
 }
 
@@ -68,13 +97,18 @@ func (c *core) relayPresence() {
 	if b.count == 0 {
 		return
 	}
+	if c.now.Before(b.due) {
+		b.from, b.relay = nil, nil
+		return
+	}
 	relay := b.relay
 	if relay == nil {
 		relay = c.presence.AppendStates(nil, b.ids...)
 	}
 	c.notePresence(b.ids...)
 	c.tellPresence(syncproto.AppendAwareness(make([]byte, 0, len(relay)+8), relay), b.from)
-	*b = said{ids: b.ids[:0]}
+	clear(b.known)
+	*b = said{ids: b.ids[:0], known: b.known, due: c.now.Add(c.presenceRest())}
 }
 
 func (c *core) tellPresence(frame []byte, but *Subscription) {

@@ -337,6 +337,9 @@ func (c *core) nextWake() time.Time {
 	if t := c.presence.NextExpiry(); !t.IsZero() {
 		at(t)
 	}
+	if c.said.count > 0 {
+		at(c.said.due)
+	}
 	if c.full != nil {
 		at(c.full.used.Add(fullKept))
 	}

@@ -60,6 +60,7 @@ func (c *core) syncStep1(s *Subscription, vector []byte) {
 	if s.at.lag != nil || s.at.credit <= 0 {
 		if s.at.wantSync == nil && s.at.lag == nil {
 			c.deferred = append(c.deferred, s)
+			c.opt.count.deferred.Inc()
 		}
 		s.at.wantSync = vector
 		return

@@ -49,6 +49,9 @@ type document struct {
 	space      chan struct{} // closed when the inbox was emptied or a session ended; nil when nobody waits
 
 	sizes sizes
+	heat  heat
+	// sessions is len(core.subs) after the newest step.
+	sessions atomic.Int64
 
 	// Guarded by hub.timers.mu.
 	due   time.Time
@@ -113,6 +116,7 @@ func (d *document) send(ctx context.Context, s *Subscription, c command, t *Turn
 		}
 		space := d.space
 		d.mu.Unlock()
+		d.hub.opt.Metrics.InboxWaitsTotal.Inc()
 		t.leave()
 		if err := waitFor(ctx, space); err != nil {
 			return err

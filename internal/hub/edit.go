@@ -95,23 +95,26 @@ func (h *Hub) Erase(ctx context.Context, document string) error {
 	if err := h.opt.Log.Erase(ctx, document, h.opt.Now()); err != nil {
 		return err
 	}
-	h.sick.forget(document)
 	h.recovered(document)
 	r := &request{done: make(chan struct{})}
-	d := h.find(document, command{kind: cmdErased, request: r})
-	if d == nil {
-		return nil
+	if d := h.find(document, command{kind: cmdErased, request: r}); d != nil {
+		if err := waitFor(ctx, r.done); err != nil {
+			return err
+		}
+		d.mu.Lock()
+		job := d.job
+		d.mu.Unlock()
+		if job != nil {
+			if err := waitFor(ctx, job); err != nil {
+				return err
+			}
+		}
 	}
-	if err := waitFor(ctx, r.done); err != nil {
-		return err
+	// No session can have anything refused any more.
+	if storing := h.sick.forget(document); storing != nil {
+		return waitFor(ctx, storing)
 	}
-	d.mu.Lock()
-	job := d.job
-	d.mu.Unlock()
-	if job == nil {
-		return nil
-	}
-	return waitFor(ctx, job)
+	return nil
 }
 
 // Reset begins the document's next generation: what from holds, or what is there

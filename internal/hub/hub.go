@@ -36,6 +36,9 @@ type Snapshots interface {
 	// holds, or state when from is nil, made anew by a client that is none of
 	// those retired before or known to state. by tells when, and who asked.
 	Renew(ctx context.Context, rec persistence.Record, from *crdt.Doc, state []byte, retired []crdt.ClientID, by persistence.NewEntry) (persistence.Pointer, error)
+	// Refuse keeps an update (V1) that was refused for a reason, beside the
+	// document and within bounds of its own.
+	Refuse(ctx context.Context, document string, at time.Time, author, reason string, update []byte) error
 	// Trimmable returns up to which position the log of rec may be trimmed,
 	// given that what must remain was read back.
 	Trimmable(ctx context.Context, rec persistence.Record) persistence.Position
@@ -167,7 +170,7 @@ func New(opt Options) (*Hub, error) {
 		empty:  make(chan struct{}),
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
-	h.sick.limit = opt.Limits.QuarantineBytes
+	h.sick.limit, h.sick.hurry = opt.Limits.QuarantineBytes, make(chan struct{})
 	h.queue.init()
 	h.guest.runner.hub = h
 	h.commit.init(h)
@@ -206,7 +209,7 @@ type Stats struct {
 	LogStalled bool
 	// StoreFailing: the newest snapshot or segment could not be stored.
 	StoreFailing bool
-	// Refused is how many refused updates are kept.
+	// Refused is how many refused updates are not stored yet.
 	Refused int
 	// Quarantined is how many documents are not loaded any more.
 	Quarantined int

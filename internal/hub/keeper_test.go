@@ -67,6 +67,11 @@ func (k keeper) Renew(
 	return p, err
 }
 
+func (k keeper) Refuse(_ context.Context, document string, at time.Time, author, reason string, update []byte) (err error) {
+	away(func() { err = k.real.Refuse(context.Background(), document, at, author, reason, update) })
+	return err
+}
+
 func (k keeper) Trimmable(_ context.Context, rec persistence.Record) (p persistence.Position) {
 	away(func() { p = k.real.Trimmable(context.Background(), rec) })
 	return p

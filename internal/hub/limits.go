@@ -44,6 +44,11 @@ type Limits struct {
 	// PresenceGrace is how long the presence of a session that went is kept.
 	// Default 3 s.
 	PresenceGrace time.Duration
+	// PresenceStateBytes bounds one presence, PresencePerSession the client IDs
+	// that a session speaks for, PresenceEntries and PresenceTotalBytes those of
+	// a document and their states together. The defaults are those of
+	// awareness.Options.
+	PresenceStateBytes, PresencePerSession, PresenceEntries, PresenceTotalBytes int
 	// Loads bounds documents being loaded at a time. Default 64.
 	Loads int
 	// Jobs bounds snapshots and segments being written at a time. Default 4.
@@ -54,7 +59,8 @@ type Limits struct {
 	// DeletedPerLive is how many units may be deleted for each that lives
 	// before the operator is told. Default 20.
 	DeletedPerLive int
-	// QuarantineBytes bounds refused updates that are kept. Default 16 MiB.
+	// QuarantineBytes bounds refused updates that wait to be stored; a larger one
+	// is not kept. Default 16 MiB.
 	QuarantineBytes int
 }
 

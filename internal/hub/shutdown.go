@@ -23,6 +23,7 @@ func (h *Hub) shutdown(ctx context.Context) error {
 				zap.Int64("documents", h.documents.Load()), zap.Int64("uncommitted bytes", h.commit.uncommitted.Load()))
 		}
 	}
+	h.sick.settle(ctx)
 	h.cancel()
 	h.queue.close()
 	h.runners.Wait()

@@ -54,6 +54,21 @@ const (
 	ScrubDamaged = "damaged"
 )
 
+// Values of the label "limit" of LimitedTotal: the bound that was met.
+const (
+	LimitUnknown            = "unknown"
+	LimitScope              = "scope"
+	LimitMessageBytes       = "message_bytes"
+	LimitLargeBudget        = "large_budget"
+	LimitSessionMessages    = "session_messages"
+	LimitSessionBytes       = "session_bytes"
+	LimitFair               = "fair_units"
+	LimitSubjectConnections = "subject_connections"
+	LimitSubjectRate        = "subject_rate"
+	LimitTenantConnections  = "tenant_connections"
+	LimitTenantRate         = "tenant_rate"
+)
+
 // Metrics holds the metrics of one process. All of them may be used from any
 // goroutine.
 type Metrics struct {
@@ -63,6 +78,8 @@ type Metrics struct {
 	Subscriptions prometheus.Gauge
 	// PresenceStates is the number of presences held.
 	PresenceStates prometheus.Gauge
+	// PresenceRefusedTotal counts presences that broke a rule.
+	PresenceRefusedTotal *prometheus.CounterVec // reason
 	// LoadSeconds is the time from the first subscription to a live document.
 	LoadSeconds *prometheus.HistogramVec // result
 	// QueueSeconds is how long a document with work waited for a runner.
@@ -80,6 +97,11 @@ type Metrics struct {
 	AckSeconds prometheus.Histogram
 	// CatchUpsTotal counts diffs computed for readers that fell behind.
 	CatchUpsTotal prometheus.Counter
+	// DeferredSyncsTotal counts requests for state that have to wait for their
+	// session's allowance, InboxWaitsTotal messages for room at their document.
+	DeferredSyncsTotal, InboxWaitsTotal prometheus.Counter
+	// EndsTotal counts subscriptions that their document ended.
+	EndsTotal *prometheus.CounterVec // code
 	// SlowReadersTotal counts subscriptions ended for not reading at all.
 	SlowReadersTotal prometheus.Counter
 	// QuarantinedTotal counts refused but valid updates that were set aside.
@@ -186,6 +208,21 @@ type Metrics struct {
 	MalformedTotal prometheus.Counter
 	// LimitedTotal counts messages refused or delayed by a limit.
 	LimitedTotal *prometheus.CounterVec // limit
+
+	// CertificateExpiry is when the certificate in use expires, in seconds since
+	// 1970. CertificateLoadsTotal counts how often it was read.
+	CertificateExpiry     prometheus.Gauge
+	CertificateLoadsTotal *prometheus.CounterVec // result
+
+	// The load.
+
+	// RunDelay is what nine of ten goroutines waited at most to run, in
+	// seconds, of late. Pressed is 1 while sessions get a fair share only,
+	// Shedding while new connections are refused.
+	RunDelay, Pressed, Shedding prometheus.Gauge
+	// AliveBytes is the memory that no collection frees, MemoryLimit what there
+	// may be; 0 for no bound.
+	AliveBytes, MemoryLimit prometheus.Gauge
 }
 
 const namespace = "ysync"
@@ -198,20 +235,24 @@ func New(r prometheus.Registerer) *Metrics {
 	slow := []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}
 	counts := prometheus.ExponentialBuckets(1, 2, 14)
 	return &Metrics{
-		Documents:         f.gauge("hub_documents", "Documents held in memory."),
-		Subscriptions:     f.gauge("hub_subscriptions", "Subscriptions to documents."),
-		PresenceStates:    f.gauge("hub_presence_states", "Presences held."),
-		LoadSeconds:       f.histograms("hub_load_seconds", "Time to load a document.", slow, "result"),
-		QueueSeconds:      f.histogram("hub_queue_seconds", "Time that a document with work waited for a runner.", fast),
-		UpdatesTotal:      f.counters("hub_updates_total", "Updates received, by fate.", "result"),
-		UpdateBytes:       f.counter("hub_update_bytes_total", "Bytes of updates received."),
-		UpdateFramesTotal: f.counter("hub_update_frames_total", "Update frames encoded for readers."),
-		DeliveriesTotal:   f.counter("hub_deliveries_total", "Frames put into outboxes."),
-		AcksTotal:         f.counter("hub_acks_total", "Acknowledgements sent."),
-		AckSeconds:        f.histogram("hub_ack_seconds", "Time from an acknowledgement request to its answer.", fast),
-		CatchUpsTotal:     f.counter("hub_catch_ups_total", "Diffs computed for readers that fell behind."),
-		SlowReadersTotal:  f.counter("hub_slow_readers_total", "Subscriptions ended because nothing was read."),
-		QuarantinedTotal:  f.counter("hub_quarantined_total", "Refused but valid updates that were set aside."),
+		Documents:            f.gauge("hub_documents", "Documents held in memory."),
+		Subscriptions:        f.gauge("hub_subscriptions", "Subscriptions to documents."),
+		PresenceStates:       f.gauge("hub_presence_states", "Presences held."),
+		PresenceRefusedTotal: f.counters("hub_presence_refused_total", "Presences that broke a rule, by rule.", "reason"),
+		LoadSeconds:          f.histograms("hub_load_seconds", "Time to load a document.", slow, "result"),
+		QueueSeconds:         f.histogram("hub_queue_seconds", "Time that a document with work waited for a runner.", fast),
+		UpdatesTotal:         f.counters("hub_updates_total", "Updates received, by fate.", "result"),
+		UpdateBytes:          f.counter("hub_update_bytes_total", "Bytes of updates received."),
+		UpdateFramesTotal:    f.counter("hub_update_frames_total", "Update frames encoded for readers."),
+		DeliveriesTotal:      f.counter("hub_deliveries_total", "Frames put into outboxes."),
+		AcksTotal:            f.counter("hub_acks_total", "Acknowledgements sent."),
+		AckSeconds:           f.histogram("hub_ack_seconds", "Time from an acknowledgement request to its answer.", fast),
+		CatchUpsTotal:        f.counter("hub_catch_ups_total", "Diffs computed for readers that fell behind."),
+		DeferredSyncsTotal:   f.counter("hub_deferred_syncs_total", "Requests for state that waited for their session's allowance."),
+		InboxWaitsTotal:      f.counter("hub_inbox_waits_total", "Messages that waited for room at their document."),
+		EndsTotal:            f.counters("hub_subscriptions_ended_total", "Subscriptions that their document ended, by code.", "code"),
+		SlowReadersTotal:     f.counter("hub_slow_readers_total", "Subscriptions ended because nothing was read."),
+		QuarantinedTotal:     f.counter("hub_quarantined_total", "Refused but valid updates that were set aside."),
 
 		QuarantinedDocuments: f.gauge("hub_quarantined_documents", "Damaged documents that are not loaded any more."),
 		QuarantinesTotal:     f.counter("hub_quarantines_total", "Documents quarantined after loads that showed damage."),
@@ -269,6 +310,15 @@ func New(r prometheus.Registerer) *Metrics {
 		ClosesTotal:      f.counters("closes_total", "Connections closed, by code.", "code"),
 		MalformedTotal:   f.counter("malformed_messages_total", "Messages that could not be decoded."),
 		LimitedTotal:     f.counters("limited_messages_total", "Messages refused or delayed by a limit.", "limit"),
+
+		CertificateExpiry:     f.gauge("certificate_expiry_timestamp_seconds", "When the certificate in use expires; 0 without TLS."),
+		CertificateLoadsTotal: f.counters("certificate_loads_total", "Times that the certificate was read.", "result"),
+
+		RunDelay:    f.gauge("load_run_delay_seconds", "What nine of ten goroutines waited at most to run, of late."),
+		Pressed:     f.gauge("load_pressed", "1 while every session gets a fair share only."),
+		Shedding:    f.gauge("load_shedding", "1 while new connections are refused for lack of memory or time."),
+		AliveBytes:  f.gauge("load_alive_bytes", "Memory in use that no collection frees."),
+		MemoryLimit: f.gauge("load_memory_limit_bytes", "Memory that the process may take; 0 for no bound."),
 	}
 }
 

@@ -57,7 +57,7 @@ func (r *Relay) greet(s Stream, boot string) error {
 		return errOther
 	}
 	if welcome.a < LeastVersion || welcome.a > NewestVersion {
-		return ErrVersion
+		return noVersion(welcome.a, welcome.a)
 	}
 	mine := r.proof("proof", welcome.a, r.self, welcome.text, hello.body, theirs)
 	return sendHello(s, &frame{kind: frameProof, body: mine})
@@ -95,7 +95,7 @@ func (r *Relay) answer(s Stream) (string, error) {
 	}
 	version := min(hello.list[1], NewestVersion)
 	if version < max(hello.list[0], LeastVersion) {
-		return "", ErrVersion
+		return "", noVersion(hello.list[0], hello.list[1])
 	}
 	mine := nonce()
 	proof := r.proof("welcome", version, hello.text, r.self, hello.body, mine)
@@ -111,6 +111,11 @@ func (r *Relay) answer(s Stream) (string, error) {
 		return "", ErrSecret
 	}
 	return hello.text, nil
+}
+
+// noVersion names the versions of another node, none of which is ours.
+func noVersion(least, newest uint64) error {
+	return fmt.Errorf("%w: the other node speaks %d to %d, this one %d to %d", ErrVersion, least, newest, LeastVersion, NewestVersion)
 }
 
 // proof shows that this node has the secret. Texts that come from outside are

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -84,6 +85,9 @@ func TestVersionsMustMeet(t *testing.T) {
 		f, err := receiveHello(s, frameWelcome)
 		if (err == nil) != ok || ok && f.a != 1 {
 			t.Errorf("versions %v: %d, %v", versions, f.a, err)
+		}
+		if want := fmt.Sprintf("speaks %d to %d, this one 1 to 1", versions[0], versions[1]); !ok && !strings.Contains(err.Error(), want) {
+			t.Errorf("versions %v: %v, want %q in it", versions, err, want)
 		}
 	}
 }

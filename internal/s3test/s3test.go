@@ -1,5 +1,6 @@
 // Package s3test starts a real S3-compatible server for tests: versitygw over a
-// temporary folder, on a free port of the loopback interface.
+// temporary folder, on a free port of the loopback interface or of a machine of
+// its own.
 package s3test
 
 import (
@@ -19,6 +20,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"ysync/internal/testnet"
 )
 
 // Credentials of the server.
@@ -31,6 +34,7 @@ const (
 type Server struct {
 	// Endpoint is its URL.
 	Endpoint string
+	host     *testnet.Host
 	cmd      *exec.Cmd
 	args     []string
 	logs     *bytes.Buffer
@@ -73,7 +77,10 @@ func Environment() map[string]string {
 }
 
 // New starts a server with its data in a folder. Stop must follow.
-func New(data string) (*Server, error) {
+func New(data string) (*Server, error) { return NewOn(nil, data) }
+
+// NewOn is New on a machine.
+func NewOn(host *testnet.Host, data string) (*Server, error) {
 	program, err := find()
 	if err != nil {
 		return nil, err
@@ -82,28 +89,31 @@ func New(data string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	addr := l.Addr().String()
+	addr := fmt.Sprintf("%s:%d", host.IP(), l.Addr().(*net.TCPAddr).Port)
 	if err := l.Close(); err != nil {
 		return nil, err
 	}
-	s := &Server{Endpoint: "http://" + addr, args: []string{program, "--port", addr, "--quiet", "--keep-alive", "posix", data}}
+	s := &Server{Endpoint: "http://" + addr, host: host, args: []string{program, "--port", addr, "--quiet", "--keep-alive", "posix", data}}
 	return s, s.start()
 }
 
 // Run starts the server again after Kill, on the same port and data.
 func (s *Server) Run(t testing.TB) {
 	t.Helper()
-	if err := s.start(); err != nil {
+	if err := s.Restart(); err != nil {
 		t.Fatal(err)
 	}
 }
+
+// Restart is Run outside of a test, after Stop.
+func (s *Server) Restart() error { return s.start() }
 
 func (s *Server) start() error {
 	s.logs = new(bytes.Buffer)
 	s.cmd = exec.Command(s.args[0], s.args[1:]...)
 	s.cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+AccessKey, "ROOT_SECRET_KEY="+SecretKey)
 	s.cmd.Stdout, s.cmd.Stderr = s.logs, s.logs
-	if err := s.cmd.Start(); err != nil {
+	if err := s.host.Start(s.cmd); err != nil {
 		return err
 	}
 	tick := time.NewTicker(20 * time.Millisecond)

@@ -33,6 +33,8 @@ const (
 	CloseInternal = 4500
 	// CloseUnavailable: whether the client may come in cannot be told now.
 	CloseUnavailable = 4503
+	// CloseTooMany: more connections of one subject or tenant than it may have.
+	CloseTooMany = 4529
 	// CloseSlowReader: nothing was read from the connection for Limits.StallFor.
 	CloseSlowReader = 4508
 	// CloseSlowSender: a large message came too slowly for the memory it holds.

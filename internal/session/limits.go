@@ -1,6 +1,10 @@
 package session
 
-import "time"
+import (
+	"time"
+
+	"ysync/internal/limit"
+)
 
 // Limits bounds what one client may do. The zero value of a field means its
 // default.
@@ -23,6 +27,17 @@ type Limits struct {
 	LargeBytesPerSecond int
 	// LargeGrace is how long a large message may take in any case. Default 15 s.
 	LargeGrace time.Duration
+	// MessagesPerSecond and BytesPerSecond are what is taken of one session in
+	// the long run; past them, and a burst of five seconds' worth, it is read
+	// later. Defaults 5,000 and 16 MiB.
+	MessagesPerSecond, BytesPerSecond int
+	// FairUnitsPerSecond replaces them while the node is pressed, so that who
+	// asks for little is served before who asks for much. A message is a unit,
+	// and each full 4 KiB of it another one. A burst of two seconds' worth is
+	// allowed. Default 100.
+	FairUnitsPerSecond int
+
+	messages, bytes, fair limit.Rate // made of the above
 }
 
 // WithDefaults returns l with its zero fields replaced by their defaults.
@@ -33,8 +48,23 @@ func (l Limits) WithDefaults() Limits {
 	fill(&l.StallFor, 30*time.Second)
 	fill(&l.LargeBytesPerSecond, 16<<10)
 	fill(&l.LargeGrace, 15*time.Second)
+	fill(&l.MessagesPerSecond, 5000)
+	fill(&l.BytesPerSecond, 16<<20)
+	fill(&l.FairUnitsPerSecond, 100)
+	l.messages = limit.Per(l.MessagesPerSecond, rateBurst*l.MessagesPerSecond)
+	l.bytes = limit.Per(l.BytesPerSecond, rateBurst*l.BytesPerSecond)
+	l.fair = limit.Per(l.FairUnitsPerSecond, fairBurst*l.FairUnitsPerSecond)
 	return l
 }
+
+// Seconds' worth that may come at once.
+const (
+	rateBurst = 5
+	fairBurst = 2
+)
+
+// fairUnit is how many bytes of a message cost as much as a message.
+const fairUnit = 4 << 10
 
 func fill[T comparable](field *T, value T) {
 	var zero T

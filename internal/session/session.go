@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"ysync/internal/auth"
+	"ysync/internal/limit"
 	"ysync/syncproto"
 )
 
@@ -27,6 +28,8 @@ type Session struct {
 	sent instant
 
 	malformed, unknown bucket
+	// What was received, by the bounds on it.
+	messages, bytes, fair limit.Bucket
 
 	// The write under way; 0 when there is none.
 	writing instant // start, or when it last made progress
@@ -161,13 +164,13 @@ func (s *Session) judge(m syncproto.Message) judgement {
 		// set. Whether that adds anything, and may, the document's owner knows.
 		return pass
 	case syncproto.KindUpdate:
-		if s.scope.CanWrite() {
+		if s.scope.Allows(auth.Edit) {
 			return pass
 		}
 		s.unsaved = true
 		return refuse
 	case syncproto.KindAwareness, syncproto.KindQueryAwareness:
-		if s.scope.CanPresence() {
+		if s.scope.Allows(auth.Show) {
 			return pass
 		}
 		return refuse

@@ -1,7 +1,7 @@
 //go:build unix
 
 // Package testpg starts a PostgreSQL server for a test, in a temporary folder
-// on a free loopback port, with fsync as in production.
+// on a free loopback port or a machine of its own, with fsync as in production.
 package testpg
 
 import (
@@ -21,15 +21,18 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"ysync/internal/testnet"
 )
 
 // Server is a running server. Its methods are for one goroutine at a time.
 type Server struct {
 	// Dir is the folder of the cluster's files.
 	Dir string
-	// Port is where it listens, on 127.0.0.1.
+	// Port is where it listens, on the loopback interface or its machine.
 	Port int
 
+	host       *testnet.Host
 	bin        string
 	credential *syscall.Credential // of the user postgres, when we are root
 	settings   []string
@@ -116,12 +119,15 @@ func Need(t testing.TB) {
 }
 
 // New makes a server and starts it. Remove must follow.
-func New(dir string, settings ...string) (*Server, error) {
+func New(dir string, settings ...string) (*Server, error) { return NewOn(nil, dir, settings...) }
+
+// NewOn is New on a machine, from where everybody is let in.
+func NewOn(host *testnet.Host, dir string, settings ...string) (*Server, error) {
 	bin, err := binaries()
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{bin: bin, settings: settings}
+	s := &Server{host: host, bin: bin, settings: settings}
 	if s.Dir, err = os.MkdirTemp(dir, "ysync-pg-"); err != nil {
 		return nil, err
 	}
@@ -133,6 +139,12 @@ func New(dir string, settings ...string) (*Server, error) {
 	initdb := s.command("initdb", "-D", s.data(), "-U", Superuser, "-A", "trust", "--no-sync", "--no-instructions", "-E", "UTF8", "--locale=C")
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return nil, errors.Join(fmt.Errorf("initdb: %w\n%s", err, out), os.RemoveAll(s.Dir))
+	}
+	if host != nil {
+		rule := "host all all " + host.IP() + "/24 trust\n"
+		if err := appendTo(filepath.Join(s.data(), "pg_hba.conf"), rule); err != nil {
+			return nil, errors.Join(err, os.RemoveAll(s.Dir))
+		}
 	}
 	if s.Port, err = freePort(); err != nil {
 		return nil, err
@@ -172,6 +184,15 @@ func (s *Server) command(name string, args ...string) *exec.Cmd {
 	return c
 }
 
+func appendTo(file, text string) error {
+	f, err := os.OpenFile(file, os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
+}
+
 func freePort() (int, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -200,7 +221,7 @@ func (s *Server) Start() error {
 }
 
 func (s *Server) launch() error {
-	args := []string{"-D", s.data(), "-p", strconv.Itoa(s.Port), "-k", s.Dir, "-c", "listen_addresses=127.0.0.1"}
+	args := []string{"-D", s.data(), "-p", strconv.Itoa(s.Port), "-k", s.Dir, "-c", "listen_addresses=" + s.host.IP()}
 	for _, setting := range s.settings {
 		args = append(args, "-c", setting)
 	}
@@ -211,7 +232,7 @@ func (s *Server) launch() error {
 	defer log.Close()
 	c := s.command("postgres", args...)
 	c.Stdout, c.Stderr = log, log
-	if err := c.Start(); err != nil {
+	if err := s.host.Start(c); err != nil {
 		return err
 	}
 	exited := make(chan struct{})
@@ -246,11 +267,11 @@ func (s *Server) await() error {
 
 // URL is the connection URL of a database.
 func (s *Server) URL(database string) string {
-	return fmt.Sprintf("postgres://%s@127.0.0.1:%d/%s", Superuser, s.Port, database)
+	return fmt.Sprintf("postgres://%s@%s/%s", Superuser, s.Addr(), database)
 }
 
 // Addr is host:port of the server.
-func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.Port)) }
+func (s *Server) Addr() string { return net.JoinHostPort(s.host.IP(), strconv.Itoa(s.Port)) }
 
 // Database makes an empty database and returns its URL.
 func (s *Server) Database(t testing.TB) string {

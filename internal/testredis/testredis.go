@@ -1,7 +1,8 @@
 //go:build unix
 
 // Package testredis starts a Redis server for a test, in a temporary folder on
-// a free loopback port. It keeps nothing on disk: restarted, it is empty.
+// a free loopback port or a machine of its own. It keeps nothing on disk:
+// restarted, it is empty.
 package testredis
 
 import (
@@ -16,15 +17,18 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"ysync/internal/testnet"
 )
 
 // Server is a server. Its methods are for one goroutine at a time.
 type Server struct {
 	// Dir is the folder of the server's files.
 	Dir string
-	// Port is where it listens, on 127.0.0.1.
+	// Port is where it listens, on the loopback interface or its machine.
 	Port int
 
+	host      *testnet.Host
 	arguments []string
 	sentinel  string // the configuration of a Sentinel; empty for a server
 	process   *exec.Cmd
@@ -44,13 +48,19 @@ func Missing() string {
 // did not run and ends; with CI=true it fails.
 func Start(t testing.TB, arguments ...string) *Server {
 	t.Helper()
+	Need(t)
+	return startFor(t, &Server{arguments: arguments})
+}
+
+// Need ends a test where a server cannot be started: it says so, or fails when CI=true.
+func Need(t testing.TB) {
+	t.Helper()
 	if missing := Missing(); missing != "" {
 		if os.Getenv("CI") == "true" {
 			t.Fatal(missing)
 		}
 		t.Skipf("NOT RUN: %s", missing)
 	}
-	return startFor(t, &Server{arguments: arguments})
 }
 
 // StartSentinel is Start for a Sentinel with a configuration, a file that it writes to.
@@ -77,6 +87,11 @@ func startFor(t testing.TB, s *Server) *Server {
 // New makes a server and starts it. Remove must follow.
 func New(arguments ...string) (*Server, error) { return start(&Server{arguments: arguments}) }
 
+// NewOn is New on a machine, from where everybody is let in.
+func NewOn(host *testnet.Host) (*Server, error) {
+	return start(&Server{host: host, arguments: []string{"--protected-mode", "no"}})
+}
+
 func start(s *Server) (*Server, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -101,7 +116,7 @@ const startTimeout = 20 * time.Second
 // Start starts a server that was stopped, empty, and waits until it answers.
 func (s *Server) Start() error {
 	arguments := append([]string{
-		"--port", strconv.Itoa(s.Port), "--bind", "127.0.0.1", "--dir", s.Dir, "--save", "", "--appendonly", "no",
+		"--port", strconv.Itoa(s.Port), "--bind", s.host.IP(), "--dir", s.Dir, "--save", "", "--appendonly", "no",
 	}, s.arguments...)
 	if s.sentinel != "" {
 		arguments = []string{s.sentinel, "--sentinel", "--port", strconv.Itoa(s.Port), "--bind", "127.0.0.1"}
@@ -111,7 +126,7 @@ func (s *Server) Start() error {
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	var out strings.Builder
 	c.Stdout, c.Stderr = &out, &out
-	if err := c.Start(); err != nil {
+	if err := s.host.Start(c); err != nil {
 		return err
 	}
 	exited := make(chan struct{})
@@ -139,7 +154,7 @@ func (s *Server) Start() error {
 }
 
 // Addr is host:port of the server.
-func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.Port)) }
+func (s *Server) Addr() string { return net.JoinHostPort(s.host.IP(), strconv.Itoa(s.Port)) }
 
 // URL is the URL for clients.
 func (s *Server) URL() string { return "redis://" + s.Addr() }

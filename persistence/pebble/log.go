@@ -77,10 +77,11 @@ func open(o Options) (_ *Log, err error) {
 		if o.Dir, err = canonical(o.Dir); err != nil {
 			return nil, err
 		}
-		checked, checks := vfs.WithDiskHealthChecks(files, 5*time.Second, nil, func(info vfs.DiskSlowInfo) {
+		queued, unqueue := queueSyncs(files)
+		checked, checks := vfs.WithDiskHealthChecks(queued, 5*time.Second, nil, func(info vfs.DiskSlowInfo) {
 			o.Logger.Warn("the disk is slow", zap.Stringer("what", info))
 		})
-		files, l.health = checked, checks.Close
+		files, l.health = checked, func() error { return errors.Join(checks.Close(), unqueue()) }
 	}
 	if l.lock, err = pebble.LockDirectory(o.Dir, files); err != nil {
 		return nil, lockError(err)

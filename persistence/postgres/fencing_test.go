@@ -3,6 +3,8 @@ package postgres_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -158,6 +160,25 @@ func TestClaimBehindAStalledOwner(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Changes of a record that take about as long as the wait after which a stalled
+// owner is looked for: the look may begin when the change has ended.
+func TestLookForAStalledOwnerThatComesLate(t *testing.T) {
+	l := mustOpen(t, postgres.Options{URL: shared(t).Database(t), LockTimeout: 2 * time.Millisecond})
+	var all sync.WaitGroup
+	for i := range 8 {
+		r := mustClaim(t, l, fmt.Sprint("document", i))
+		all.Go(func() {
+			for n := range 200 {
+				if err := l.SetSeed(t.Context(), r.Document, r.Epoch, fmt.Sprint(n)); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
 }
 
 // A stranger's transaction is left alone: the claim reports that it cannot

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"go.uber.org/zap"
 
+	planted "ysync/internal/fault"
 	"ysync/persistence"
 	"ysync/persistence/internal/calls"
 )
@@ -58,6 +59,9 @@ func open(ctx context.Context, o Options, config *pgx.ConnConfig) (*Log, error) 
 		return nil, err
 	}
 	l := &Log{options: o, config: config, appendSQL: appendSQL, calls: calls.New()}
+	if planted.Active(planted.IgnoreEpoch) {
+		l.appendSQL = withoutEpoch()
+	}
 	pooled, err := pgxpool.ParseConfig("")
 	if err != nil {
 		return nil, err

@@ -53,7 +53,7 @@ func TestOpenFailures(t *testing.T) {
 		"nobody listens":    {url: "postgres://u:" + canary + "@" + addr + "/db", want: "connection refused"},
 		"no such host":      {url: "postgres://u:" + canary + "@host.invalid/db", want: "cannot be resolved"},
 		"no right":          {url: as("poor:"+canary, url), want: "needs the right CREATE"},
-		"a newer release":   {url: as("postgres:"+canary, newer), want: "schema version 99, this release knows up to 2", class: persistence.ErrNewerFormat},
+		"a newer release":   {url: as("postgres:"+canary, newer), want: "schema version 99, this release knows up to 3", class: persistence.ErrNewerFormat},
 		"no tables":         {url: as("postgres:"+canary, url), schema: postgres.Require, want: "`ysync serve` migrates it"},
 		"malformed port":    {url: "postgres://u:" + canary + "@h:port" + canary + "/db", want: "malformed", class: persistence.ErrInvalid},
 		"malformed escape":  {url: "postgres://u:" + canary + "%zz@h/db", want: "malformed", class: persistence.ErrInvalid},
@@ -149,7 +149,7 @@ func TestMigrationsAtOnce(t *testing.T) {
 		}
 		close(start)
 		wg.Wait()
-		awaitTrue(t, connect(t, url), "SELECT count(*) = 1 + max(version_id) AND max(version_id) = 2 FROM ysync.migrations") // the first row is version 0
+		awaitTrue(t, connect(t, url), "SELECT count(*) = 1 + max(version_id) AND max(version_id) = 3 FROM ysync.migrations") // the first row is version 0
 	}
 }
 

@@ -268,7 +268,9 @@ func (l *Log) changed(ctx context.Context, name string, rule rule) (row, error) 
 // under way is not abandoned.
 func (l *Log) write(ctx context.Context, before row, after persistence.Record, stamp int64) (got row, done bool, err error) {
 	err = l.once(context.WithoutCancel(ctx), func(ctx context.Context, conn *pgxpool.Conn) error {
-		watch := time.AfterFunc(l.options.LockTimeout/2, func() { l.endStalled(conn.Conn().PgConn().PID()) })
+		// The connection may be given back when the function runs.
+		pid := conn.Conn().PgConn().PID()
+		watch := time.AfterFunc(l.options.LockTimeout/2, func() { l.endStalled(pid) })
 		defer watch.Stop()
 		got, done, err = store(ctx, conn, before, after, stamp)
 		return err

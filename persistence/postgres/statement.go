@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"encoding/binary"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -29,6 +30,9 @@ const appendSQL = `WITH d AS (
 		AS e(n, position, time_ms, crc, author, data) JOIN h ON h.n = e.n
 )
 SELECT n FROM h`
+
+// withoutEpoch is the statement under any claim, for tests of fencing.
+func withoutEpoch() string { return strings.Replace(appendSQL, "AND t.epoch = d.epoch", "", 1) }
 
 // Type numbers of array elements in the protocol.
 const (

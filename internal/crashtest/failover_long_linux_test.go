@@ -256,6 +256,11 @@ func mustNet(t *testing.T) *testnet.Net {
 	return net
 }
 
+// knows waits until the node knows as many nodes.
+func (n *node) knows(ctx context.Context, members int) error {
+	return n.until(ctx, func(st nodeStatus) bool { return len(st.Cluster.Members) == members })
+}
+
 // lose loses a node in a way, and waits until the others miss it.
 func (r *rig) lose(ctx context.Context, n *node, way string) (err error) {
 	switch {

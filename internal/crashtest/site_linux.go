@@ -340,11 +340,6 @@ func (n *node) until(ctx context.Context, want func(nodeStatus) bool) error {
 	}
 }
 
-// knows waits until the node knows as many nodes.
-func (n *node) knows(ctx context.Context, members int) error {
-	return n.until(ctx, func(st nodeStatus) bool { return len(st.Cluster.Members) == members })
-}
-
 const (
 	// dialPatience is how long a client waits for a connection.
 	dialPatience = 2 * time.Second

@@ -252,11 +252,30 @@ func (m *Member) heard(r *roll, infos [][]byte, sent time.Duration, err error) {
 		}
 		m.opt.Metrics.Degraded.WithLabelValues(r.name).Set(0)
 		r.up, r.err, r.downAt, r.sent = true, nil, time.Time{}, sent
+		before := r.view
 		r.view = m.read(infos)
 		m.passOver(r)
+		m.askOther(r, before)
 	}
 	m.judgeSelf()
 	m.merge()
+}
+
+// askOther has the other roll beat at once when one has ceased to show a node
+// that the other showed: the time of its next beat is too late to tell whether
+// the node lives. mu is held.
+func (m *Member) askOther(r *roll, before map[string]Node) {
+	for _, other := range m.rolls {
+		for boot := range before {
+			if _, shown := r.view[boot]; shown || other == r {
+				continue
+			}
+			if _, there := other.view[boot]; there {
+				other.now()
+				return
+			}
+		}
+	}
 }
 
 // passOver takes the nodes off a roll's answer that were evicted after it was

@@ -1,16 +1,13 @@
 package gateway
 
 import (
-	"errors"
 	"math/rand/v2"
 	"net/http"
-	"net/netip"
 	"strconv"
 
 	"go.uber.org/zap"
 
 	"ysync/internal/auth"
-	"ysync/internal/hub"
 	"ysync/internal/session"
 )
 
@@ -71,6 +68,8 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request) {
 	s.connections.add(c)
 	if refused != nil {
 		c.refuse(refused)
+	} else {
+		c.rejudge() // of a ruling since it was let in nobody has told it
 	}
 	go c.read()
 	if s.draining.Load() {
@@ -89,33 +88,19 @@ func (s *Server) admit(c *conn, r *http.Request) *session.Close {
 		return session.Closef(session.CloseName, "%v", err)
 	}
 	c.document = name
-	remote, _ := netip.ParseAddrPort(r.RemoteAddr)
-	grant, err := s.options.Auth.Authorize(r.Context(), auth.Request{Document: name, Token: tokenOf(r), Remote: remote, Now: now})
-	if err == nil {
-		err = grant.Check(auth.Look, name, now)
+	query := r.URL.Query()
+	c.peer.Echo = query.Get("ack") == "echo"
+	token := tokenOf(r)
+	if token == "" && query.Get("auth") == "message" {
+		c.session = session.NewLocked(&s.options.Session, now)
+		return nil
 	}
+	grant, err := c.judge(r.Context(), token)
 	c.session = session.New(&s.options.Session, grant, now)
-	switch {
-	case errors.Is(err, auth.ErrToken):
-		return session.Closef(session.CloseUnauthorized, "%v", err)
-	case errors.Is(err, auth.ErrDenied):
-		return session.Closef(session.CloseForbidden, "%v", err)
-	case err != nil:
-		s.log.Error("no client can be authorised", c.fields(zap.Error(err))...)
-		return session.Closef(session.CloseUnavailable, "nobody can be let in now, try again later")
+	if err != nil {
+		return c.closeFor(err)
 	}
-	if crowded := c.join(grant.Subject, ""); crowded != nil {
-		return crowded
-	}
-	c.peer = hub.Peer{
-		Session:     c.id,
-		Subject:     grant.Subject,
-		CanWrite:    grant.Scope.Allows(auth.Edit),
-		CanPresence: grant.Scope.Allows(auth.Show),
-		Echo:        r.URL.Query().Get("ack") == "echo",
-		Generation:  grant.Generation,
-	}
-	return nil
+	return c.welcome(grant)
 }
 
 // overloaded answers 503 and spreads the retries.

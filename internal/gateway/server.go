@@ -55,8 +55,10 @@ type Server struct {
 	unready     unready
 	flusher     flusher
 	holds       holds
-	lastID      atomic.Uint64
-	draining    atomic.Bool
+	// rescoping is held while a session's rights change, here and at the document.
+	rescoping sync.Mutex
+	lastID    atomic.Uint64
+	draining  atomic.Bool
 
 	// wait counts the readers of open connections.
 	wait     sync.WaitGroup
@@ -101,6 +103,10 @@ func (s *Server) Serve(l net.Listener) error {
 	s.sweeper.Do(func() {
 		s.sweeping.Add(1)
 		go s.sweep()
+		if s.options.Rulings != nil {
+			s.sweeping.Add(1)
+			go s.obey()
+		}
 	})
 	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return err

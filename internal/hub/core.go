@@ -217,6 +217,10 @@ func (c *core) handle(cmd *command) {
 		c.drained(s)
 	case cmdLag:
 		c.lagLater(s)
+	case cmdAllow:
+		c.allowWrites(s)
+	case cmdForbid:
+		s.at.writes = false
 	case cmdSlow:
 		c.end(s, endSlow)
 	case cmdCommitted:
@@ -276,6 +280,7 @@ func (c *core) subscribe(s *Subscription, vector []byte) {
 		return
 	}
 	s.at.index = int32(len(c.subs))
+	s.at.writes = s.peer.CanWrite
 	c.subs = append(c.subs, s)
 	if s.peer.Echo {
 		c.echoes++
@@ -291,16 +296,27 @@ func (c *core) subscribe(s *Subscription, vector []byte) {
 		return
 	}
 	c.hears(s)
-	if s.peer.CanWrite {
+	if s.at.writes {
 		if s.peer.Join&JoinOwes != 0 {
 			s.at.owes = true
 			c.chaseLater(s)
 		}
 		c.ask(s)
 	}
-	if c.presence.Len() > 0 {
+	if c.presence.Len() > 0 && s.peer.CanPresence {
 		c.showPresence(s)
 	}
+}
+
+// allowWrites lets a reader write. Its client may have edits that were refused,
+// so it is asked what it has, and nothing is acknowledged before.
+func (c *core) allowWrites(s *Subscription) {
+	if s.at.writes {
+		return
+	}
+	s.at.writes, s.at.refused = true, false
+	s.at.owes, s.at.tries = true, 0
+	c.chaseLater(s)
 }
 
 // leave takes s out. Its presence stays for the grace period.

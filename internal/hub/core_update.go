@@ -37,7 +37,7 @@ func (c *core) update(s *Subscription, kind syncproto.Kind, update []byte) {
 		return
 	case !c.admits(s, update):
 		return
-	case !s.peer.CanWrite:
+	case !s.at.writes:
 		c.readerUpdate(s, update)
 		return
 	case c.discarding || c.openBytes >= c.limits.DocumentUncommittedBytes:
@@ -277,7 +277,7 @@ func (c *core) garble(s *Subscription) {
 		c.end(s, endGarbled)
 		return
 	}
-	if s.peer.CanWrite && !s.at.owes {
+	if s.at.writes && !s.at.owes {
 		s.at.owes = true
 		c.chaseLater(s)
 	}

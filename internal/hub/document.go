@@ -52,6 +52,9 @@ type document struct {
 	space      chan struct{} // closed when the inbox was emptied or a session ended; nil when nobody waits
 
 	sizes sizes
+	heat  heat
+	// sessions is len(core.subs) after the newest step.
+	sessions atomic.Int64
 
 	// Guarded by hub.timers.mu.
 	due   time.Time

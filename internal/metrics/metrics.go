@@ -214,6 +214,8 @@ type Metrics struct {
 	ClosesTotal *prometheus.CounterVec // code
 	// MalformedTotal counts messages that could not be decoded.
 	MalformedTotal prometheus.Counter
+	// RightsChangedTotal counts living sessions whose rights were changed or taken.
+	RightsChangedTotal prometheus.Counter
 	// LimitedTotal counts messages refused or delayed by a limit.
 	LimitedTotal *prometheus.CounterVec // limit
 
@@ -310,17 +312,18 @@ func New(r prometheus.Registerer) *Metrics {
 		ScrubDamagedDocuments: f.gauge("scrub_damaged_documents", "Documents that the newest full pass of the scrub found damaged."),
 		ScrubDoneSeconds:      f.gauge("scrub_done_timestamp_seconds", "When the newest full pass of the scrub ended."),
 
-		Connections:      f.gauge("connections", "Open connections."),
-		ConnectionsTotal: f.counters("connections_total", "Connections accepted.", "transport"),
-		RefusedTotal:     f.counters("connections_refused_total", "Requests turned away before the upgrade.", "reason"),
-		HandshakeSeconds: f.histogram("handshake_seconds", "Time from the upgrade to the first answered message.", slow),
-		FramesIn:         f.counter("frames_in_total", "Frames received."),
-		FramesOut:        f.counter("frames_out_total", "Frames sent."),
-		BytesIn:          f.counter("bytes_in_total", "Payload bytes received."),
-		BytesOut:         f.counter("bytes_out_total", "Payload bytes sent."),
-		ClosesTotal:      f.counters("closes_total", "Connections closed, by code.", "code"),
-		MalformedTotal:   f.counter("malformed_messages_total", "Messages that could not be decoded."),
-		LimitedTotal:     f.counters("limited_messages_total", "Messages refused or delayed by a limit.", "limit"),
+		Connections:        f.gauge("connections", "Open connections."),
+		ConnectionsTotal:   f.counters("connections_total", "Connections accepted.", "transport"),
+		RefusedTotal:       f.counters("connections_refused_total", "Requests turned away before the upgrade.", "reason"),
+		HandshakeSeconds:   f.histogram("handshake_seconds", "Time from the upgrade to the first answered message.", slow),
+		FramesIn:           f.counter("frames_in_total", "Frames received."),
+		FramesOut:          f.counter("frames_out_total", "Frames sent."),
+		BytesIn:            f.counter("bytes_in_total", "Payload bytes received."),
+		BytesOut:           f.counter("bytes_out_total", "Payload bytes sent."),
+		ClosesTotal:        f.counters("closes_total", "Connections closed, by code.", "code"),
+		MalformedTotal:     f.counter("malformed_messages_total", "Messages that could not be decoded."),
+		RightsChangedTotal: f.counter("rights_changed_total", "Living sessions whose rights were changed or taken."),
+		LimitedTotal:       f.counters("limited_messages_total", "Messages refused or delayed by a limit.", "limit"),
 
 		CertificateExpiry:     f.gauge("certificate_expiry_timestamp_seconds", "When the certificate in use expires; 0 without TLS."),
 		CertificateLoadsTotal: f.counters("certificate_loads_total", "Times that the certificate was read.", "result"),

@@ -117,6 +117,9 @@ func (t *route) cast(f *frame) {
 	case hub.CastUpdate:
 		n := 0
 		for _, s := range t.seats {
+			if kind == hub.CastPresence && !s.peer.CanPresence {
+				continue
+			}
 			if s.hears&need != 0 && s.leg == legElsewhere && (len(f.list) == 0 || !slices.Contains(f.list, s.id)) {
 				t.push(s, kind, f.body)
 				n++

@@ -1,12 +1,15 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -72,7 +75,8 @@ type Relay struct {
 
 	mu sync.Mutex
 	// Guarded by mu.
-	peers  map[string]*link    // by boot ID
+	peers  map[string]*link    // by boot ID, the newest of each
+	lines  map[*link]struct{}  // all, those too that a newer one took the place of
 	dials  map[string]*dialing // by boot ID
 	routes map[string]*route   // by document
 	closed bool
@@ -106,7 +110,7 @@ func New(opt Options) (*Relay, error) {
 	}
 	r := &Relay{
 		opt: opt, self: opt.Directory.Self().Boot, limits: opt.Hub.Limits(),
-		peers: map[string]*link{}, dials: map[string]*dialing{}, routes: map[string]*route{},
+		peers: map[string]*link{}, lines: map[*link]struct{}{}, dials: map[string]*dialing{}, routes: map[string]*route{},
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	if r.opt.Connect == nil {
@@ -155,14 +159,10 @@ func (r *Relay) Serve(l net.Listener) error {
 func (r *Relay) Close() {
 	r.mu.Lock()
 	r.closed = true
-	links := make([]*link, 0, len(r.peers))
-	for _, l := range r.peers {
-		links = append(links, l)
-	}
 	r.mu.Unlock()
 	r.cancel()
 	_ = r.calls.Close()
-	for _, l := range links {
+	for _, l := range r.living() {
 		l.fail(errClosing)
 	}
 	r.server.Stop()
@@ -179,16 +179,17 @@ func (r *Relay) tick() {
 		case <-r.ctx.Done():
 			return
 		}
-		r.mu.Lock()
-		links := make([]*link, 0, len(r.peers))
-		for _, l := range r.peers {
-			links = append(links, l)
-		}
-		r.mu.Unlock()
-		for _, l := range links {
+		for _, l := range r.living() {
 			l.tick(r.opt.Now())
 		}
 	}
+}
+
+// living are all links.
+func (r *Relay) living() []*link {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.SortedFunc(maps.Keys(r.lines), func(a, b *link) int { return cmp.Compare(a.number, b.number) })
 }
 
 // Links returns how many nodes this one is connected with.
@@ -340,6 +341,7 @@ func (r *Relay) keep(l *link) bool {
 		return false
 	}
 	r.peers[l.boot] = l
+	r.lines[l] = struct{}{}
 	r.opt.Metrics.RelayLinks.Inc()
 	r.work.Go(l.write)
 	r.opt.Logger.Info("linked", zap.String("node", l.boot))
@@ -352,6 +354,7 @@ func (r *Relay) forget(l *link, err error) {
 	if r.peers[l.boot] == l {
 		delete(r.peers, l.boot)
 	}
+	delete(r.lines, l)
 	r.mu.Unlock()
 	r.opt.Metrics.RelayLinks.Dec()
 	r.opt.Logger.Info("link lost", zap.String("node", l.boot), zap.Error(err))

@@ -8,7 +8,7 @@ FAULTS ?= 300
 
 export CGO_ENABLED ?= 0
 
-.PHONY: help run build cluster test prepare check race fuzz bench bench-crdt web conformance differential crash chaos faults stores
+.PHONY: hostile presence audit help run build cluster test prepare check race fuzz bench bench-crdt web conformance differential crash chaos faults stores
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -53,6 +53,13 @@ web: ## rebuild the start page's bundle (needs Node)
 
 bench: ## the server against @y/websocket-server and a bare echo, in one run (RUNS=3, JOBS=a,b)
 	@.ci/prepare && go build -trimpath -o bin/bench ./internal/bench && bin/bench -runs $(or $(RUNS),3) -only "$(JOBS)" -out "$(OUT)"
+
+hostile: ## 500 hostile clients beside 500 honest ones for T (T=10m), the server on one core
+	@.ci/prepare && go build -o bin/bench ./internal/bench && bin/bench -only hostile -for $(T) -out "$(OUT)"
+
+presence: ## 500 clients of one document that send back what they see, 10 of them real, and who is gone
+	@.ci/prepare && go build -o bin/bench ./internal/bench && bin/bench -only presence -out "$(OUT)"
+	@go test -count=1 -run JoinAndLeave -v ./internal/hub -cycles 1000000 | grep -v '^=== '
 
 bench-crdt: ## the engine against yjs, ywasm and loro-crdt, row by row in one run (RUNS=3, ROWS=B1,S)
 	@.ci/prepare && go build -trimpath -o bin/benchcrdt ./internal/benchcrdt && bin/benchcrdt -runs $(or $(RUNS),3) -rows "$(ROWS)" -out "$(OUT)"

@@ -57,6 +57,47 @@ func groupMemory(root string) (bytes int64, bounded bool) {
 	return 0, false
 }
 
+// giver gives memory back to the system. The runtime does it so slowly that what
+// a minute of heavy load took would stay for many more, and does not collect at
+// all while nothing allocates.
+type giver struct {
+	samples []metrics.Sample
+	next    time.Time
+	given   uint64 // what was held after the last time
+}
+
+// How often memory is given back, and what there must be to give: as much as is
+// alive, and no trifle. A collection costs about what that many bytes cost to
+// mark, so a server of any size spends no more on it than on one of its own.
+const (
+	giveEvery = 15 * time.Second
+	giveLeast = 48 << 20
+)
+
+// look gives memory back if much of what is held is not alive, or was taken
+// since the last time.
+func (g *giver) look(now time.Time) {
+	if now.Before(g.next) {
+		return
+	}
+	g.next = now.Add(giveEvery)
+	if g.samples == nil {
+		g.samples = []metrics.Sample{
+			{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"},
+			{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"},
+		}
+	}
+	metrics.Read(g.samples)
+	held := g.samples[0].Value.Uint64() - g.samples[1].Value.Uint64()
+	alive := g.samples[2].Value.Uint64() + g.samples[3].Value.Uint64()
+	if held < 2*alive+giveLeast && held < g.given+g.given/2+giveLeast {
+		return
+	}
+	debug.FreeOSMemory()
+	metrics.Read(g.samples)
+	g.given = g.samples[0].Value.Uint64() - g.samples[1].Value.Uint64()
+}
+
 // gcPercent is the runtime's setting for a process with so much alive.
 func gcPercent(liveBytes uint64) int {
 	return int(min(max(headroomBytes*100/max(liveBytes, 1), leastGCPercent), mostGCPercent))
@@ -73,6 +114,7 @@ func tuneCollector(ctx context.Context) {
 	samples := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"}}
 	ticker := time.NewTicker(tuneEvery)
 	defer ticker.Stop()
+	var back giver
 	for {
 		select {
 		case <-ticker.C:
@@ -80,6 +122,7 @@ func tuneCollector(ctx context.Context) {
 			return
 		}
 		metrics.Read(samples)
+		back.look(time.Now())
 		next := gcPercent(samples[0].Value.Uint64() + samples[1].Value.Uint64())
 		// Changing it stops the world for a moment: not for a trifle.
 		if next*10 < current*9 || next*10 > current*11 {

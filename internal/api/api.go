@@ -25,8 +25,8 @@ type Options struct {
 	Log    persistence.Log
 	Keeper *snapshots.Keeper
 	Files  snapshots.Store
-	// Owner tells which node has to answer for a document; nil when all are here.
-	Owner Owner
+	// Owners tells which node has to answer for a document; nil when all are here.
+	Owners Owners
 	// Auth grants the requests. Every route asks for the scope admin.
 	Auth auth.Authorizer
 	// Rulings take rights back; nil where there are none to take.

@@ -27,6 +27,8 @@ func init() {
 		{"acks", "acknowledged updates over 1,000 documents, embedded log and PostgreSQL, all on one machine", acksJob},
 		{"bytes", "the B4 trace typed, and what it takes on disk, in PostgreSQL and in the bucket", bytesJob},
 		{"load", "one client opens the B4 document after a restart, from folder, PostgreSQL and bucket", loadJob},
+		{"hostile", "500 hostile clients beside 500 honest ones (-for)", hostileJob},
+		{"presence", "500 clients of one document that send back what they see, as stock clients do", presenceJob},
 		{"join", "150 clients join a document of 20 MB at once", joinJob},
 	}
 }

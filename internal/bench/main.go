@@ -21,6 +21,13 @@ func main() {
 		fmt.Fprintln(os.Stderr, serveEcho())
 		os.Exit(1)
 	}
+	if len(os.Args) > 1 && os.Args[1] == "attackers" {
+		if err := attackerMain(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
@@ -58,6 +65,7 @@ func run() error {
 	out := flag.String("out", "", "write the figures to this JSON file")
 	rivalDir := flag.String("rival", "internal/bench", "folder whose node_modules hold @y/websocket-server")
 	bin := flag.String("bin", "", "the ysync binary (default: built now)")
+	flag.DurationVar(&hostileFor, "for", hostileFor, "how long the attackers of the job hostile go on")
 	flag.StringVar(&profiles, "profiles", "", "folder for CPU profiles of our server")
 	flag.Parse()
 	if err := pinSelf(); err != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ysync/crdt"
@@ -27,6 +28,7 @@ type peer struct {
 	group  *group
 	socket *socket
 	synced chan struct{}
+	ended  atomic.Bool // its connection is over
 
 	mu  sync.Mutex
 	doc *crdt.Doc
@@ -91,6 +93,7 @@ func (g *group) connect(addr string) (*peer, error) {
 }
 
 func (p *peer) read() {
+	defer p.ended.Store(true)
 	var buf []byte
 	for {
 		message, err := p.socket.read(buf)

@@ -40,9 +40,13 @@ type Status struct {
 	// RefusedUpdates are valid updates that broke a limit and are kept.
 	RefusedUpdates int `json:"refused_updates"`
 	// Largest are the documents that take most memory.
-	Largest    []LargeDocument `json:"largest"`
-	HeapBytes  int64           `json:"heap_bytes"`
-	Goroutines int             `json:"goroutines"`
+	Largest []LargeDocument `json:"largest"`
+	// Hottest are the documents that took most time of late.
+	Hottest []HotDocument `json:"hottest"`
+	// Shedding is why new connections are refused; empty if they are not.
+	Shedding   string `json:"shedding,omitempty"`
+	HeapBytes  int64  `json:"heap_bytes"`
+	Goroutines int    `json:"goroutines"`
 }
 
 // shownDocuments bounds the lists of documents in a Status.
@@ -71,6 +75,33 @@ type LargeDocument struct {
 	// LiveUnits and DeletedUnits are what it holds and what was deleted of it.
 	LiveUnits    int64 `json:"live_units"`
 	DeletedUnits int64 `json:"deleted_units"`
+}
+
+// HotDocument is what a document cost in the last ten seconds or so.
+type HotDocument struct {
+	Document string `json:"document"`
+	// BusyPercent is the part of one core that it took. Messages and Deliveries
+	// are a second.
+	BusyPercent float64 `json:"busy_percent"`
+	Messages    float64 `json:"messages"`
+	Deliveries  float64 `json:"deliveries"`
+	Sessions    int     `json:"sessions"`
+}
+
+func hottest(h *hub.Hub) []HotDocument {
+	out := make([]HotDocument, 0, shownDocuments)
+	for _, d := range h.Hottest(shownDocuments) {
+		out = append(out, HotDocument{d.Document, 100 * d.Busy, d.Commands, d.Deliveries, d.Sessions})
+	}
+	return out
+}
+
+// shedding is why new connections are refused, or "".
+func (s *Server) shedding() string {
+	if why := s.shedding(); why != "" {
+		return why
+	}
+	return ""
 }
 
 func largest(h *hub.Hub) []LargeDocument {
@@ -118,6 +149,8 @@ func (s *Server) Status(version string) Status {
 		QuarantinedCount: stats.Quarantined,
 		RefusedUpdates:   stats.Refused,
 		Largest:          largest(s.hub),
+		Hottest:          hottest(s.hub),
+		Shedding:         s.shedding(),
 		HeapBytes:        int64(memory.HeapAlloc),
 		Goroutines:       runtime.NumGoroutine(),
 	}

@@ -1,7 +1,9 @@
 package hub
 
 import (
+	"flag"
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 
@@ -54,5 +56,47 @@ func TestPresenceOfFewIsToldAtOnce(t *testing.T) {
 		if r.read(b); len(b.presence) != i+1 {
 			t.Fatalf("after %d states %d messages", i+1, len(b.presence))
 		}
+	}
+}
+
+var cycles = flag.Int("cycles", 20_000, "sessions that come and go in TestJoinAndLeave")
+
+// Sessions that come, show themselves and go leave nothing behind.
+func TestJoinAndLeave(t *testing.T) {
+	r := newRig(t, Limits{})
+	alive := func() uint64 {
+		var m runtime.MemStats
+		for range 3 {
+			runtime.GC()
+		}
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	watcher := r.join(1)
+	cycle := func(i int) {
+		s := &Subscription{peer: Peer{Session: uint64(i + 10), CanWrite: true, CanPresence: true}, wake: func() {}}
+		s.at.index = -1
+		r.do(command{kind: cmdSubscribe, sub: s})
+		r.do(command{kind: cmdMessage, message: syncproto.KindAwareness, sub: s, payload: presence(uint64(i+10), 1, `{"name":"somebody"}`)})
+		r.do(command{kind: cmdDetach, sub: s})
+		r.pass(20 * time.Millisecond)
+		for {
+			if _, ok := watcher.sub.Next(); !ok {
+				break
+			}
+		}
+	}
+	const warm = 5_000 // more than are remembered for a minute
+	for i := range warm {
+		cycle(i)
+	}
+	before := alive()
+	for i := range *cycles {
+		cycle(warm + i)
+	}
+	after := alive()
+	t.Logf("%d cycles: %d KiB before, %d KiB after", *cycles, before>>10, after>>10)
+	if after > before+1<<20 {
+		t.Errorf("%d bytes more after %d cycles", after-before, *cycles)
 	}
 }

@@ -34,6 +34,9 @@ type document struct {
 	core   *core
 	slowAt time.Time // next look for readers that take nothing
 
+	// written: while it was not there yet, somebody has written to it.
+	written atomic.Bool
+
 	// unsegmented is core.stored.unsegmented after the newest step, in
 	// milliseconds since 1970; 0 for none.
 	unsegmented atomic.Int64
@@ -49,6 +52,9 @@ type document struct {
 	space      chan struct{} // closed when the inbox was emptied or a session ended; nil when nobody waits
 
 	sizes sizes
+	heat  heat
+	// sessions is len(core.subs) after the newest step.
+	sessions atomic.Int64
 
 	// Guarded by hub.timers.mu.
 	due   time.Time
@@ -75,6 +81,9 @@ func (d *document) push(c command) bool {
 		return false
 	}
 	d.inbox = append(d.inbox, c)
+	if d.phase == loading && c.writes() {
+		d.written.Store(true)
+	}
 	return d.schedule()
 }
 

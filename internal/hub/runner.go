@@ -17,6 +17,7 @@ type runner struct {
 	batch [maxBatch]command
 	slow  []command
 	fx    effects
+	turns uint64
 }
 
 // run takes documents from the queue until it is closed.
@@ -41,6 +42,7 @@ func (r *runner) turn(d *document) {
 	h.opt.Metrics.QueueSeconds.Observe(now.Sub(since).Seconds())
 	in := input{now: now, commands: r.batch[:n], readOnly: h.commit.readOnly.Load(), full: h.commit.full()}
 	r.step(d, in)
+	r.heat(d, n, now)
 	if !now.Before(d.slowAt) && d.core != nil {
 		d.slowAt = now.Add(h.limits.SlowReader / 4)
 		if r.findSlow(d, now); len(r.slow) > 0 {
@@ -50,6 +52,22 @@ func (r *runner) turn(d *document) {
 		}
 	}
 	clear(r.batch[:n])
+}
+
+// timedTurns is one in how many turns is timed: the clock costs as much as a
+// small step.
+const timedTurns = 8
+
+// heat counts a turn that began at start.
+func (r *runner) heat(d *document, commands int, start time.Time) {
+	var took time.Duration
+	if r.turns++; r.turns%timedTurns == 0 {
+		took = timedTurns * r.hub.opt.Now().Sub(start)
+	}
+	d.heat.note(commands, len(r.fx.out), took)
+	if d.core != nil {
+		d.sessions.Store(int64(len(d.core.subs)))
+	}
 }
 
 // findSlow collects a command for every reader that takes nothing.

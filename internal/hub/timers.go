@@ -80,6 +80,7 @@ func (h *Hub) measure(now time.Time) {
 	oldest := now.UnixMilli()
 	var large, worn float64
 	h.each(func(d *document) {
+		d.look(now)
 		if at := d.unsegmented.Load(); at != 0 {
 			oldest = min(oldest, at)
 		}

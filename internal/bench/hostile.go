@@ -1,0 +1,215 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// ordeal is a run of honest clients beside hostile ones.
+type ordeal struct {
+	documents, clients int // honest: documents, and clients of each
+	attacked           int // documents that attackers are in as well
+	attackers          int
+	quiet, loud        time.Duration
+	every              time.Duration // between two edits of a writer; each document has two
+	settle             time.Duration // in which the memory must come down
+}
+
+// shown is what came of it. Latencies are milliseconds.
+type shown struct {
+	quiet, loud                   [2]sample // attacked documents, and the others
+	baseline, peak, after         int64     // resident bytes
+	lost                          int       // honest clients that lost their connection
+	unseen                        int       // edits that were not seen by all at the end
+	did                           string    // what the attackers did
+	cpuQuiet, cpuLoud, settleTook time.Duration
+}
+
+// run does it against a server.
+func (o ordeal) run(srv *server) (out shown, err error) {
+	prefix := fmt.Sprintf("ordeal-%d", time.Now().UnixNano())
+	var all [2]stats
+	var groups []*group
+	var writers []*writer
+	defer func() {
+		for _, g := range groups {
+			for _, p := range g.peers {
+				p.socket.close()
+			}
+		}
+	}()
+	for d := range o.documents {
+		of := &all[0]
+		if d >= o.attacked {
+			of = &all[1]
+		}
+		g := newGroup(fmt.Sprintf("%s-%d", prefix, d), of)
+		groups = append(groups, g)
+		for c := range o.clients {
+			p, err := g.join(srv.addr)
+			if err != nil {
+				return out, err
+			}
+			if c < 2 {
+				writers = append(writers, p.writer(uint64(d*1000+c)))
+			}
+		}
+	}
+	var writing sync.WaitGroup
+	stop := make(chan struct{})
+	begin := time.Now()
+	for i, w := range writers {
+		writing.Go(func() {
+			at := begin.Add(o.every * time.Duration(i) / time.Duration(len(writers)))
+			for ; ; at = at.Add(o.every) {
+				select {
+				case <-stop:
+					return
+				case <-time.After(time.Until(at)):
+				}
+				if w.edit(at) != nil {
+					return
+				}
+			}
+		})
+	}
+	end := sync.OnceFunc(func() {
+		close(stop)
+		writing.Wait()
+	})
+	defer end()
+	time.Sleep(warmUp)
+	out.quiet, out.cpuQuiet = o.window(srv, &all, o.quiet)
+	out.baseline, _ = srv.memory()
+
+	hostiles, err := o.attack(srv.addr, prefix)
+	if err != nil {
+		return out, err
+	}
+	watched := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		tick := time.NewTicker(100 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-watched:
+				return
+			case <-tick.C:
+				now, _ := srv.memory()
+				out.peak = max(out.peak, now)
+			}
+		}
+	})
+	out.loud, out.cpuLoud = o.window(srv, &all, o.loud)
+	out.did, err = hostiles()
+	close(watched)
+	watching.Wait()
+	if err != nil {
+		return out, err
+	}
+	over := time.Now()
+	for out.after, _ = srv.memory(); out.after > out.baseline+out.baseline/10 && time.Since(over) < o.settle; out.after, _ = srv.memory() {
+		time.Sleep(200 * time.Millisecond)
+	}
+	out.settleTook = time.Since(over)
+	end()
+	for wait := time.Now(); pending(writers) > 0 && time.Since(wait) < 30*time.Second; {
+		time.Sleep(20 * time.Millisecond)
+	}
+	out.unseen = pending(writers)
+	for _, g := range groups {
+		for _, p := range g.peers {
+			if p.ended.Load() {
+				out.lost++
+			}
+		}
+	}
+	return out, nil
+}
+
+// window measures the two kinds of documents at once.
+func (o ordeal) window(srv *server, all *[2]stats, d time.Duration) (got [2]sample, cpu time.Duration) {
+	before := srv.cpu()
+	var both sync.WaitGroup
+	for i := range all {
+		both.Go(func() { got[i] = all[i].window(srv, d) })
+	}
+	both.Wait()
+	return got, srv.cpu() - before
+}
+
+// attack starts the attackers. What it returns ends them and tells what they did.
+func (o ordeal) attack(addr, prefix string) (end func() (string, error), err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(self, "attackers", addr, prefix, strconv.Itoa(o.attacked), strconv.Itoa(o.attackers))
+	cmd.Env = append(os.Environ(), attackersHere+"=1")
+	cmd.Stderr = os.Stderr
+	var said strings.Builder
+	cmd.Stdout = &said
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	return func() (string, error) {
+		err := errors.Join(in.Close(), cmd.Wait())
+		return strings.Join(strings.Fields(said.String()), " "), err
+	}, nil
+}
+
+// attackersHere is set for the process of the attackers.
+const attackersHere = "YSYNC_BENCH_ATTACKERS"
+
+// hostileFor is how long the attackers go on in the job "hostile".
+var hostileFor = time.Minute
+
+func hostileJob(b *bench, name string) error {
+	srv, err := b.ours("--log-level", "warn")
+	if err != nil {
+		return err
+	}
+	defer srv.stop()
+	o := ordeal{
+		documents: 50, clients: 10, attacked: 25, attackers: 500,
+		quiet: min(hostileFor, time.Minute), loud: hostileFor, every: time.Second, settle: time.Minute,
+	}
+	got, err := o.run(srv)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("    attackers did: %s\n", got.did)
+	fmt.Printf("    CPU of the server: quiet %.0f ms/s, beside attackers %.0f ms/s; memory settled after %v\n",
+		float64(got.cpuQuiet.Milliseconds())/o.quiet.Seconds(), float64(got.cpuLoud.Milliseconds())/o.loud.Seconds(), got.settleTook.Round(time.Second))
+	for i, which := range []string{"documents under attack", "other documents"} {
+		q, l := got.quiet[i], got.loud[i]
+		must, factor := "≤ 2 × quiet", 2.0
+		if i == 1 {
+			must, factor = "≤ 1.2 × quiet", 1.2
+		}
+		b.add(row{Job: name, Figure: "p99 in ms, " + which + ", quiet", Ours: []float64{q.P99}, Must: "for comparison", OK: true})
+		b.add(row{Job: name, Figure: "p50 in ms, " + which, Ours: []float64{l.P50}, Must: "for comparison", OK: true})
+		b.add(row{Job: name, Figure: "p99 in ms, " + which, Ours: []float64{l.P99}, Must: must, OK: l.P99 <= factor*q.P99})
+	}
+	mib := func(n int64) []float64 { return []float64{float64(n) / (1 << 20)} }
+	b.add(row{Job: name, Figure: "MiB before", Ours: mib(got.baseline), Must: "for comparison", OK: true})
+	b.add(row{Job: name, Figure: "MiB at most", Ours: mib(got.peak), Must: "≤ before + 256", OK: got.peak <= got.baseline+256<<20})
+	b.add(row{Job: name, Figure: "MiB a minute later", Ours: mib(got.after), Must: "≤ before + 10 %", OK: got.after <= got.baseline+got.baseline/10})
+	b.add(row{Job: name, Figure: "honest clients disconnected", Ours: []float64{float64(got.lost)}, Must: "0", OK: got.lost == 0})
+	b.add(row{Job: name, Figure: "edits not seen by all", Ours: []float64{float64(got.unseen)}, Must: "0", OK: got.unseen == 0})
+	failures := max(got.loud[0].Failures, got.loud[1].Failures)
+	b.add(row{Job: name, Figure: "messages that clients cannot read", Ours: []float64{float64(failures)}, Must: "0", OK: failures == 0})
+	return nil
+}
+

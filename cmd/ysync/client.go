@@ -107,9 +107,9 @@ func newInner(data *folder, logger *zap.Logger) (*client, error) {
 }
 
 // newAPI is the API on a hub and the stores below it.
-func newAPI(h *hub.Hub, data *folder, owner api.Owner, access auth.Authorizer, policy snapshots.Policy, logger *zap.Logger) (*api.API, error) {
+func newAPI(h *hub.Hub, data *folder, owners api.Owners, access auth.Authorizer, policy snapshots.Policy, logger *zap.Logger) (*api.API, error) {
 	return api.New(api.Options{
-		Hub: h, Log: data.log, Keeper: data.keeper, Files: data.store, Owner: owner, Auth: access, CheckName: session.CheckName,
+		Hub: h, Log: data.log, Keeper: data.keeper, Files: data.store, Owners: owners, Auth: access, CheckName: session.CheckName,
 		Policy: policy, Backup: backupOf(data), Logger: logger, Aside: data.aside.keep,
 	})
 }

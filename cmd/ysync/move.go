@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"ysync/internal/api"
 	"ysync/internal/migrate"
@@ -54,6 +55,11 @@ type movedAll struct {
 	Files     int                     `json:"files"`
 	Bytes     int64                   `json:"bytes"`
 	DryRun    bool                    `json:"dry_run,omitempty"`
+	// TookMS is how long the run took, from the opening of the stores on.
+	TookMS int64 `json:"took_ms"`
+	// NewestEdit is the newest one there. After the last run nobody could edit
+	// since then.
+	NewestEdit *time.Time `json:"newest_edit,omitempty"`
 }
 
 // Run copies everything that the destination does not have yet.
@@ -64,6 +70,7 @@ func (c *migrateMoveCmd) Run(ctx context.Context, s streams) (err error) {
 	if err := c.check(); err != nil {
 		return &exitError{exitUsage, err}
 	}
+	begun := time.Now()
 	from, closeSource, err := c.openSource(ctx, s)
 	if err != nil {
 		return err
@@ -78,7 +85,7 @@ func (c *migrateMoveCmd) Run(ctx context.Context, s streams) (err error) {
 		defer func() { err = errors.Join(err, data.close()) }()
 		m.To = migrate.Stores{Log: data.log, Files: data.store}
 	}
-	all, err := c.copy(ctx, s, m)
+	all, err := c.copy(ctx, s, m, begun)
 	if err != nil || !c.CutOver {
 		return err
 	}
@@ -143,13 +150,16 @@ func (c *migrateMoveCmd) openSource(ctx context.Context, s streams) (migrate.Sto
 
 // copy runs the copy and prints what became of it. Documents that are here
 // already, and for people those that went well, are only counted.
-func (c *migrateMoveCmd) copy(ctx context.Context, s streams, m *migrate.Mover) (movedAll, error) {
+func (c *migrateMoveCmd) copy(ctx context.Context, s streams, m *migrate.Mover, begun time.Time) (movedAll, error) {
 	progress := newBar()
 	out := c.printer(s)
 	all := movedAll{Results: map[migrate.Outcome]int{}, DryRun: c.DryRun}
 	err := m.Run(ctx, func(d migrate.Move, total int) {
 		all.Documents++
 		all.Results[d.Outcome]++
+		if d.Outcome != migrate.Failed && !d.Updated.IsZero() && (all.NewestEdit == nil || d.Updated.After(*all.NewestEdit)) {
+			all.NewestEdit = &d.Updated
+		}
 		all.Entries, all.Files, all.Bytes = all.Entries+d.Entries, all.Files+d.Files, all.Bytes+d.Bytes
 		progress.show(api.Progress{What: "documents moved", Done: int64(all.Documents), Total: int64(total)})
 		if d.Outcome == migrate.Unchanged {
@@ -167,6 +177,8 @@ func (c *migrateMoveCmd) copy(ctx context.Context, s streams, m *migrate.Mover) 
 	if err != nil {
 		return all, errors.Join(err, out.flush())
 	}
+	took := time.Since(begun)
+	all.TookMS = took.Milliseconds()
 	verb := "were copied"
 	if c.DryRun {
 		verb = "would be copied"
@@ -178,8 +190,12 @@ func (c *migrateMoveCmd) copy(ctx context.Context, s streams, m *migrate.Mover) 
 		return all, err
 	}
 	if !c.JSON {
-		fmt.Fprintf(s.out, "%d documents: %s; %d entries and %d files %s, %v\n",
-			all.Documents, c.summary(all.Results), all.Entries, all.Files, verb, size(all.Bytes))
+		fmt.Fprintf(s.out, "%d documents: %s; %d entries and %d files %s, %v, in %v\n",
+			all.Documents, c.summary(all.Results), all.Entries, all.Files, verb, size(all.Bytes), took.Round(10*time.Millisecond))
+		if c.CutOver && all.NewestEdit != nil {
+			fmt.Fprintf(s.out, "the newest edit there is of %s, %v ago: start the new server now\n",
+				cell(all.NewestEdit), time.Since(*all.NewestEdit).Round(10*time.Millisecond))
+		}
 	}
 	return all, verdict(all.Results)
 }

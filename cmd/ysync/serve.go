@@ -20,6 +20,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"ysync/examples/editor"
+	"ysync/internal/api"
 	"ysync/internal/cluster"
 	"ysync/internal/gateway"
 	"ysync/internal/hub"
@@ -153,17 +154,12 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 	if err != nil {
 		return err
 	}
-	nodes.Keep(h)
 	policy := snapshots.Policy{Full: c.RetainFull, Hourly: c.RetainHourly, Daily: c.RetainDaily}
 	access, sites, err := c.accessFlags.open(ctx, announce)
 	if err != nil {
 		return errors.Join(err, h.Close(ctx))
 	}
-	operations, err := newAPI(h, data, ports.relay.owners(nodes), access, policy, logger)
-	if err != nil {
-		return errors.Join(err, h.Close(ctx))
-	}
-	failed := make(chan error, 3)
+	failed := make(chan error, 4)
 	documents, links, err := ports.relay.link(h, nodes, m, logger, failed)
 	if err != nil {
 		return errors.Join(err, h.Close(ctx))
@@ -171,6 +167,21 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 	if links != nil {
 		defer links.Close()
 	}
+	var owners api.Owners
+	var others *peers
+	if links != nil {
+		others = newPeers(nodes, links, logger)
+		owners = others
+		nodes.Announce(others.ahead)
+	}
+	operations, err := newAPI(h, data, owners, access, policy, logger)
+	if err != nil {
+		return errors.Join(err, h.Close(ctx))
+	}
+	if links != nil {
+		defer others.answer(links, h, operations, failed).Close()
+	}
+	nodes.Keep(h)
 	proxies, err := c.proxies()
 	if err != nil {
 		return errors.Join(err, h.Close(ctx))

@@ -24,8 +24,8 @@ type Options struct {
 	Log    persistence.Log
 	Keeper *snapshots.Keeper
 	Files  snapshots.Store
-	// Owner tells which node has to answer for a document; nil when all are here.
-	Owner Owner
+	// Owners tells which node has to answer for a document; nil when all are here.
+	Owners Owners
 	// Auth grants the requests. Every route asks for the scope admin.
 	Auth auth.Authorizer
 	// CheckName refuses what clients can't open as a document; nil for none.

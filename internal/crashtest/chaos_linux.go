@@ -22,16 +22,23 @@ import (
 
 	"ysync/crdt"
 	"ysync/internal/testnet"
+	"ysync/persistence"
+	"ysync/snapshots"
 )
 
 // chaos is a run of mishaps in a site with writers at every node.
 type chaos struct {
 	config
+	// faithful writers connect to one node only: as many as there are to each.
+	// Others connect to any.
+	faithful bool
 	// mishaps is how many happen.
 	mishaps int
 	// deep plays all that can happen to all that it can happen to, before anything
 	// happens again; else one of each kind.
 	deep bool
+	// only chooses from them; nil for all.
+	only func(mishap) bool
 	// calm is the longest time between the begins of two of them; hurry divides
 	// how long they last.
 	calm  time.Duration
@@ -119,16 +126,35 @@ func (c chaos) playOn(ctx context.Context, net *testnet.Net, happens func(*rig, 
 
 func (r *rig) run(ctx context.Context, happens func(*rig, context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
-	gate, drain := newGate(), make(chan struct{})
+	drain := make(chan struct{})
 	r.manner.bears, r.manner.leaves = r.bears, r.leaves
-	done := startWriters(ctx, r.config, r.names, r.ledger, gate, drain)
-	connect := r.site.anywhere(rand.New(rand.NewPCG(r.seed, 1<<32)), r.site.nodes...)
-	gate.lift(func(ctx context.Context, document string) (*link, error) {
-		r.mu.Lock()
-		r.report.dials++
-		r.mu.Unlock()
-		return connect(ctx, document)
-	})
+	var writers sync.WaitGroup
+	start := func(cfg config, nodes ...*node) {
+		gate := newGate()
+		done := startWriters(ctx, cfg, r.names, r.ledger, gate, drain)
+		writers.Go(func() { <-done })
+		connect := r.site.anywhere(rand.New(rand.NewPCG(r.seed, 1<<32+uint64(cfg.firstWriter))), nodes...)
+		gate.lift(func(ctx context.Context, document string) (*link, error) {
+			r.mu.Lock()
+			r.report.dials++
+			r.mu.Unlock()
+			return connect(ctx, document)
+		})
+	}
+	if r.faithful {
+		for i, n := range r.site.nodes {
+			cfg := r.config
+			cfg.firstWriter = i * (r.writers + r.withholders)
+			start(cfg, n)
+		}
+	} else {
+		start(r.config, r.site.nodes...)
+	}
+	done := make(chan struct{})
+	go func() {
+		writers.Wait()
+		close(done)
+	}()
 	var watch sync.WaitGroup
 	watch.Go(func() { r.look(ctx) })
 	watch.Go(func() { r.guard(ctx) })
@@ -139,6 +165,15 @@ func (r *rig) run(ctx context.Context, happens func(*rig, context.Context) error
 		return err
 	}
 	return r.settle(ctx, drain, done)
+}
+
+// everybody is the number of writers.
+func (r *rig) everybody() int {
+	n := r.writers + r.withholders
+	if r.faithful {
+		n *= len(r.site.nodes)
+	}
+	return n
 }
 
 // goesOn waits until as many more edits are acknowledged.
@@ -218,6 +253,9 @@ func (r *rig) happen(ctx context.Context) error {
 
 func (r *rig) deck() []mishap {
 	deck := r.site.deck(r.rng)
+	if r.only != nil {
+		deck = slices.DeleteFunc(deck, func(m mishap) bool { return !r.only(m) })
+	}
 	if r.deep {
 		return deck
 	}
@@ -298,7 +336,11 @@ func (r *rig) look(ctx context.Context) {
 		soon, cancel := context.WithTimeout(ctx, auditTimeout)
 		doc, _, _, err := r.site.keeper.Load(soon, name)
 		cancel()
-		if err != nil {
+		switch {
+		case errors.Is(err, snapshots.ErrUnrecoverable), errors.Is(err, persistence.ErrCorrupt):
+			r.ledger.fault("meanwhile, in the database: %v", err)
+			continue
+		case err != nil:
 			continue // the database or the bucket is away
 		}
 		r.ledger.audit("meanwhile, in the database", name, doc, want)
@@ -322,7 +364,7 @@ func (r *rig) settle(ctx context.Context, drain chan<- struct{}, done <-chan str
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		left = r.ledger.outstanding(r.ledger.unacknowledged(r.writers + r.withholders))
+		left = r.ledger.outstanding(r.ledger.unacknowledged(r.everybody()))
 		if time.Since(start) > drainTimeout {
 			r.ledger.fault("%d edits are not acknowledged %v after the last fault", left, drainTimeout)
 			return nil
@@ -348,7 +390,7 @@ func (r *rig) settle(ctx context.Context, drain chan<- struct{}, done <-chan str
 		r.mu.Lock()
 		gone := len(r.gone)
 		r.mu.Unlock()
-		r.ledger.fault("of %d replicas only %d became as the database has it within %v", r.writers+r.withholders, gone, drainTimeout)
+		r.ledger.fault("of %d replicas only %d became as the database has it within %v", r.everybody(), gone, drainTimeout)
 		return nil
 	}
 	if err := r.compare(ctx, stored); err != nil {

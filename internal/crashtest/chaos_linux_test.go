@@ -30,7 +30,7 @@ func TestChaos(t *testing.T) {
 	r, err := chaos{
 		config: config{
 			binary: buildServer(t), data: t.TempDir(), seed: seed, documents: 8, writers: 96, withholders: 4,
-			manner: manner{pause: 500 * time.Millisecond},
+			manner: manner{pause: time.Second},
 		},
 		mishaps: 18, calm: 1500 * time.Millisecond, hurry: 2, together: 3, progress: t.Logf,
 	}.play(t.Context())

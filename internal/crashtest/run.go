@@ -27,7 +27,9 @@ type config struct {
 	documents int
 	// writers have one connection each, withholders two.
 	writers, withholders int
-	manner               manner
+	// firstWriter is the number of the first one, where there are several groups.
+	firstWriter int
+	manner      manner
 	// longest is the longest time for which a server lives.
 	longest time.Duration
 	// damage is how many kills in a hundred damage a snapshot.

@@ -329,9 +329,10 @@ func (w *writer) settle(edits []*edit) {
 func startWriters(ctx context.Context, cfg config, names []string, l *ledger, g *gate, drain <-chan struct{}) <-chan struct{} {
 	var wg sync.WaitGroup
 	for i := range cfg.writers + cfg.withholders {
-		rng := rand.New(rand.NewPCG(cfg.seed, uint64(i)+1))
+		id := cfg.firstWriter + i
+		rng := rand.New(rand.NewPCG(cfg.seed, uint64(id)+1))
 		w := &writer{
-			author:   newAuthor(i, uint64(rng.Uint32())),
+			author:   newAuthor(id, uint64(rng.Uint32())),
 			document: names[i%len(names)],
 			manner:   cfg.manner,
 			rng:      rng,

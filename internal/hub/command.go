@@ -63,6 +63,18 @@ type command struct {
 	request *request
 }
 
+// writes tells whether the command is somebody's who waits to write.
+func (c *command) writes() bool {
+	switch c.kind {
+	case cmdMessage:
+		return c.message == syncproto.KindUpdate || c.message == syncproto.KindAck
+	case cmdChange, cmdReset:
+		return true
+	default:
+		return false
+	}
+}
+
 // input is what a core is stepped with.
 type input struct {
 	now      time.Time

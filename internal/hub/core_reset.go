@@ -115,8 +115,9 @@ func (c *core) isRetired(client crdt.ClientID) bool {
 func (c *core) knowsRetired(s *Subscription, sv crdt.StateVector) bool {
 	if c.renewed() && s.peer.Join&JoinKept != 0 && !s.at.judged && sv.Len() == 0 {
 		// Another node says it for a client of which it does not know what it
-		// has. When it comes back the client says so itself.
-		c.end(s, endRestart)
+		// has, and would say the same again. When it connects anew the client says
+		// so itself.
+		c.end(s, endUnjudged)
 		return true
 	}
 	s.at.judged = true

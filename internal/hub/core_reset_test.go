@@ -111,7 +111,7 @@ func TestAKeptClientIsJudged(t *testing.T) {
 		vector func(old *replica) []byte
 		code   int
 	}{
-		"unknown":    {func(*replica) []byte { return []byte{0} }, CodeRestart},
+		"unknown":    {func(*replica) []byte { return []byte{0} }, CodeUnavailable},
 		"of before":  {(*replica).vector, CodeReset},
 		"of the new": {func(*replica) []byte { return []byte{1, 5, 3} }, 0},
 	} {

@@ -84,10 +84,13 @@ var (
 	endRestart = &EndError{Code: CodeRestart, Reason: "restarting"}
 	endMoved   = &EndError{Code: CodeRestart, Reason: "the document has moved"}
 	// endHandedOver is the same, when it was this node's will.
-	endHandedOver  = &EndError{Code: CodeRestart, Reason: "the document moves"}
-	endErased      = &EndError{Code: CodeErased, Reason: "the document was erased"}
-	endReset       = &EndError{Code: CodeReset, Reason: "the document was reset: reload it, what you have is of before"}
-	endLoad        = &EndError{Code: CodeUnavailable, Reason: "the document could not be loaded"}
+	endHandedOver = &EndError{Code: CodeRestart, Reason: "the document moves"}
+	endErased     = &EndError{Code: CodeErased, Reason: "the document was erased"}
+	endReset      = &EndError{Code: CodeReset, Reason: "the document was reset: reload it, what you have is of before"}
+	endLoad       = &EndError{Code: CodeUnavailable, Reason: "the document could not be loaded"}
+	// endUnjudged ends a session that must be judged and can't be: unlike after
+	// endRestart, whoever keeps it for its client must not bring it again.
+	endUnjudged    = &EndError{Code: CodeUnavailable, Reason: "the document was reset: connect again, to tell what you have"}
 	endQuarantined = &EndError{Code: CodeUnavailable, Reason: "the document is quarantined: it is damaged"}
 	endSlow        = &EndError{Code: CodeSlow, Reason: "nothing was read for too long"}
 	endGarbled     = &EndError{Code: CodeMalformed, Reason: "malformed updates"}

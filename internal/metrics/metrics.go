@@ -82,6 +82,11 @@ type Metrics struct {
 	PresenceRefusedTotal *prometheus.CounterVec // reason
 	// LoadSeconds is the time from the first subscription to a live document.
 	LoadSeconds *prometheus.HistogramVec // result
+	// LoadsWaiting are documents that wait until others are loaded.
+	LoadsWaiting prometheus.Gauge
+	// PreparedTotal counts documents that were opened by the tail of the log, as
+	// they had been read ahead.
+	PreparedTotal prometheus.Counter
 	// QueueSeconds is how long a document with work waited for a runner.
 	QueueSeconds prometheus.Histogram
 	// UpdatesTotal counts updates received from clients by their fate.
@@ -140,6 +145,9 @@ type Metrics struct {
 	RelayDeliveriesTotal prometheus.Counter
 	// RelayMessagesTotal counts messages of clients that came over a link.
 	RelayMessagesTotal prometheus.Counter
+	// RelayReflectionsTotal counts presence that clients here sent back as they
+	// were told it, which did not go to the owner.
+	RelayReflectionsTotal prometheus.Counter
 	// RelayRefusedTotal counts channels refused because the document is not here.
 	RelayRefusedTotal prometheus.Counter
 	// RelayReattachTotal counts documents whose owner here has to be found again.
@@ -240,6 +248,8 @@ func New(r prometheus.Registerer) *Metrics {
 		PresenceStates:       f.gauge("hub_presence_states", "Presences held."),
 		PresenceRefusedTotal: f.counters("hub_presence_refused_total", "Presences that broke a rule, by rule.", "reason"),
 		LoadSeconds:          f.histograms("hub_load_seconds", "Time to load a document.", slow, "result"),
+		LoadsWaiting:         f.gauge("hub_loads_waiting", "Documents that wait until others are loaded."),
+		PreparedTotal:        f.counter("hub_prepared_total", "Documents opened that had been read ahead."),
 		QueueSeconds:         f.histogram("hub_queue_seconds", "Time that a document with work waited for a runner.", fast),
 		UpdatesTotal:         f.counters("hub_updates_total", "Updates received, by fate.", "result"),
 		UpdateBytes:          f.counter("hub_update_bytes_total", "Bytes of updates received."),
@@ -266,14 +276,15 @@ func New(r prometheus.Registerer) *Metrics {
 		FencedTotal:      f.counter("log_fenced_total", "Documents dropped because of a newer claim."),
 		LogStalled:       f.gauge("log_stalled", "1 while commits fail or the log is read-only."),
 
-		RelayLinks:           f.gauge("relay_links", "Links to other nodes."),
-		RelayCastsTotal:      f.counter("relay_casts_total", "Update frames for everybody at another node."),
-		RelayDeliveriesTotal: f.counter("relay_deliveries_total", "Frames from other nodes put into outboxes."),
-		RelayMessagesTotal:   f.counter("relay_messages_total", "Messages of clients of other nodes."),
-		RelayRefusedTotal:    f.counter("relay_refused_total", "Channels refused because the document is not here."),
-		RelayReattachTotal:   f.counter("relay_reattach_total", "Documents elsewhere that lost their owner."),
-		RelayBytesIn:         f.counter("relay_bytes_in_total", "Bytes received from other nodes."),
-		RelayBytesOut:        f.counter("relay_bytes_out_total", "Bytes sent to other nodes."),
+		RelayLinks:            f.gauge("relay_links", "Links to other nodes."),
+		RelayCastsTotal:       f.counter("relay_casts_total", "Update frames for everybody at another node."),
+		RelayDeliveriesTotal:  f.counter("relay_deliveries_total", "Frames from other nodes put into outboxes."),
+		RelayMessagesTotal:    f.counter("relay_messages_total", "Messages of clients of other nodes."),
+		RelayReflectionsTotal: f.counter("relay_reflections_total", "Presence that clients sent back and that was not passed on."),
+		RelayRefusedTotal:     f.counter("relay_refused_total", "Channels refused because the document is not here."),
+		RelayReattachTotal:    f.counter("relay_reattach_total", "Documents elsewhere that lost their owner."),
+		RelayBytesIn:          f.counter("relay_bytes_in_total", "Bytes received from other nodes."),
+		RelayBytesOut:         f.counter("relay_bytes_out_total", "Bytes sent to other nodes."),
 
 		Members:         f.gauge("cluster_members", "Live nodes that this one knows of, itself among them."),
 		Lease:           f.gauge("cluster_lease", "1 while others can know that this node lives."),

@@ -53,6 +53,8 @@ type Move struct {
 	// because they are gone there.
 	Entries, Files, Deleted int
 	Bytes                   int64
+	// Updated is when it was last changed there.
+	Updated time.Time
 	// Err is why the outcome is not good, or nil.
 	Err error
 }
@@ -143,7 +145,7 @@ func keysOf(ctx context.Context, store snapshots.Store) (map[string]map[string]s
 func (m *Mover) document(p *plan, rec persistence.Record) *moving {
 	folder := snapshots.Folder(rec.Document)
 	d := &moving{
-		Move: Move{Document: rec.Document}, mover: m,
+		Move: Move{Document: rec.Document, Updated: rec.Updated}, mover: m,
 		record: rec, here: p.here[rec.Document], source: p.from[folder], have: p.to[folder],
 	}
 	if !rec.Tombstone.IsZero() {

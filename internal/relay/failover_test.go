@@ -168,3 +168,33 @@ func TestHalfOpenLinkIsGivenUp(t *testing.T) {
 	c := w.client(w.nodes[2], "d", 3)
 	w.converge(1, b, c)
 }
+
+// Two nodes that dialed each other at once have two links. What is on the older
+// one finds out, too, that the other end says nothing any more.
+func TestOlderLinkIsGivenUpToo(t *testing.T) {
+	w := newWorld(t, 2)
+	w.own("d", w.nodes[0])
+	b := w.client(w.nodes[1], "d", 2)
+	w.synced(b)
+	r := w.nodes[1].relay
+	if _, err := r.dial(w.nodes[0].self); err != nil {
+		t.Fatal(err)
+	}
+	old := r.living()
+	if len(old) != 2 {
+		t.Fatalf("%d links", len(old))
+	}
+	for _, c := range w.nodes[1].conns {
+		c.hold()
+	}
+	w.until("both links are given up", func() bool {
+		for _, l := range old {
+			select {
+			case <-l.done:
+			default:
+				return false
+			}
+		}
+		return true
+	}, b)
+}

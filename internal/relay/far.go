@@ -112,6 +112,7 @@ func (t *route) cast(f *frame) {
 		return
 	case hub.CastPresence:
 		need = hub.HearsPresence
+		t.told.note(f.body)
 		fallthrough
 	case hub.CastUpdate:
 		n := 0
@@ -155,6 +156,9 @@ func (t *route) forOne(s *Seat, f *frame) {
 		s.answered(f.body)
 		if s.want == nil && !s.synced && isStep2(f.body) {
 			s.synced, s.floor = true, t.vector
+		}
+		if hub.CastKind(f.a) == hub.CastPresence {
+			t.told.note(f.body)
 		}
 		t.push(s, hub.CastKind(f.a), f.body)
 	case frameEnd:

@@ -1,12 +1,15 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -68,10 +71,12 @@ type Relay struct {
 	links    atomic.Uint64
 	sessions atomic.Uint64
 	work     sync.WaitGroup
+	calls    callListener
 
 	mu sync.Mutex
 	// Guarded by mu.
-	peers  map[string]*link    // by boot ID
+	peers  map[string]*link    // by boot ID, the newest of each
+	lines  map[*link]struct{}  // all, those too that a newer one took the place of
 	dials  map[string]*dialing // by boot ID
 	routes map[string]*route   // by document
 	closed bool
@@ -105,11 +110,11 @@ func New(opt Options) (*Relay, error) {
 	}
 	r := &Relay{
 		opt: opt, self: opt.Directory.Self().Boot, limits: opt.Hub.Limits(),
-		peers: map[string]*link{}, dials: map[string]*dialing{}, routes: map[string]*route{},
+		peers: map[string]*link{}, lines: map[*link]struct{}{}, dials: map[string]*dialing{}, routes: map[string]*route{},
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	if r.opt.Connect == nil {
-		r.opt.Connect = r.connect
+		r.opt.Connect = func(ctx context.Context, node cluster.Node) (Stream, error) { return r.connect(ctx, node, streamDesc) }
 	}
 	creds := insecure.NewCredentials()
 	if opt.TLS != nil {
@@ -120,10 +125,14 @@ func New(opt Options) (*Relay, error) {
 		grpc.InitialWindowSize(streamWindow), grpc.InitialConnWindowSize(streamWindow),
 		grpc.MaxConcurrentStreams(4), grpc.ConnectionTimeout(helloWait),
 	)
-	desc := streamDesc
-	desc.Handler = func(_ any, s grpc.ServerStream) error { return r.Accept(grpcStream{s}) }
+	r.calls = callListener{
+		conns: make(chan net.Conn), closed: make(chan struct{}), addr: &net.UnixAddr{Name: "calls", Net: "relay"},
+	}
+	links, calls := streamDesc, callDesc
+	links.Handler = func(_ any, s grpc.ServerStream) error { return r.Accept(grpcStream{s}) }
+	calls.Handler = func(_ any, s grpc.ServerStream) error { return r.answerCall(s) }
 	r.server.RegisterService(&grpc.ServiceDesc{
-		ServiceName: serviceName, HandlerType: (*any)(nil), Streams: []grpc.StreamDesc{desc},
+		ServiceName: serviceName, HandlerType: (*any)(nil), Streams: []grpc.StreamDesc{links, calls},
 	}, r)
 	r.work.Go(r.tick)
 	return r, nil
@@ -150,13 +159,10 @@ func (r *Relay) Serve(l net.Listener) error {
 func (r *Relay) Close() {
 	r.mu.Lock()
 	r.closed = true
-	links := make([]*link, 0, len(r.peers))
-	for _, l := range r.peers {
-		links = append(links, l)
-	}
 	r.mu.Unlock()
 	r.cancel()
-	for _, l := range links {
+	_ = r.calls.Close()
+	for _, l := range r.living() {
 		l.fail(errClosing)
 	}
 	r.server.Stop()
@@ -173,16 +179,17 @@ func (r *Relay) tick() {
 		case <-r.ctx.Done():
 			return
 		}
-		r.mu.Lock()
-		links := make([]*link, 0, len(r.peers))
-		for _, l := range r.peers {
-			links = append(links, l)
-		}
-		r.mu.Unlock()
-		for _, l := range links {
+		for _, l := range r.living() {
 			l.tick(r.opt.Now())
 		}
 	}
+}
+
+// living are all links.
+func (r *Relay) living() []*link {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.SortedFunc(maps.Keys(r.lines), func(a, b *link) int { return cmp.Compare(a.number, b.number) })
 }
 
 // Links returns how many nodes this one is connected with.
@@ -233,24 +240,9 @@ func (r *Relay) to(ctx context.Context, node cluster.Node) (*link, error) {
 
 // dial makes a link to a node.
 func (r *Relay) dial(node cluster.Node) (*link, error) {
-	if node.Relay == "" {
-		return nil, fmt.Errorf("relay: node %s can't be reached by others", node.Boot)
-	}
-	ctx, cancel := context.WithCancel(r.ctx)
-	late := time.AfterFunc(helloWait, cancel)
-	s, err := r.opt.Connect(ctx, node)
-	if err == nil {
-		err = r.greet(s, node.Boot)
-	}
-	if !late.Stop() && err == nil {
-		err = context.DeadlineExceeded
-	}
+	s, cancel, err := r.reach(r.ctx, node, streamName, r.opt.Connect)
 	if err != nil {
-		cancel()
-		if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, errOther) {
-			r.opt.Directory.Refused(node)
-		}
-		return nil, fmt.Errorf("relay: to %s: %w", node.Relay, err)
+		return nil, err
 	}
 	l := newLink(r, node.Boot, s, 0, cancel)
 	r.work.Go(func() { l.read() })
@@ -260,8 +252,36 @@ func (r *Relay) dial(node cluster.Node) (*link, error) {
 	return l, nil
 }
 
-// connect is Options.Connect over gRPC.
-func (r *Relay) connect(ctx context.Context, node cluster.Node) (Stream, error) {
+// reach makes a stream of a name to a node, and says hello. soon bounds only
+// that; cancel ends the stream.
+func (r *Relay) reach(
+	soon context.Context, node cluster.Node, name string, connect func(context.Context, cluster.Node) (Stream, error),
+) (_ Stream, cancel func(), err error) {
+	if node.Relay == "" {
+		return nil, nil, fmt.Errorf("relay: node %s can't be reached by others", node.Boot)
+	}
+	ctx, cancel := context.WithCancel(r.ctx)
+	late := time.AfterFunc(helloWait, cancel)
+	given := context.AfterFunc(soon, cancel)
+	s, err := connect(ctx, node)
+	if err == nil {
+		err = r.greet(s, name, node.Boot)
+	}
+	if inTime, wanted := late.Stop(), given(); !(inTime && wanted) && err == nil {
+		err = context.DeadlineExceeded
+	}
+	if err != nil {
+		cancel()
+		if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, errOther) {
+			r.opt.Directory.Refused(node)
+		}
+		return nil, nil, fmt.Errorf("relay: to %s: %w", node.Relay, err)
+	}
+	return s, cancel, nil
+}
+
+// connect makes a stream over gRPC.
+func (r *Relay) connect(ctx context.Context, node cluster.Node, desc grpc.StreamDesc) (Stream, error) {
 	creds := insecure.NewCredentials()
 	if r.opt.TLS != nil {
 		creds = credentials.NewTLS(r.opt.TLS)
@@ -282,7 +302,7 @@ func (r *Relay) connect(ctx context.Context, node cluster.Node) (Stream, error) 
 		return nil, err
 	}
 	context.AfterFunc(ctx, func() { _ = conn.Close() })
-	s, err := conn.NewStream(ctx, &streamDesc, "/"+serviceName+"/"+streamName)
+	s, err := conn.NewStream(ctx, &desc, "/"+serviceName+"/"+desc.StreamName)
 	if err != nil {
 		if refused.Load() {
 			err = errors.Join(err, syscall.ECONNREFUSED)
@@ -295,7 +315,7 @@ func (r *Relay) connect(ctx context.Context, node cluster.Node) (Stream, error) 
 // Accept serves a stream that another node made, until it is of no use any more.
 // Its end is the caller's to close then.
 func (r *Relay) Accept(s Stream) error {
-	boot, err := r.welcome(s)
+	boot, err := r.welcome(s, streamName)
 	if err != nil {
 		r.opt.Logger.Warn("a link was turned away", zap.Error(err))
 		return status.Error(codes.Unauthenticated, err.Error())
@@ -321,6 +341,7 @@ func (r *Relay) keep(l *link) bool {
 		return false
 	}
 	r.peers[l.boot] = l
+	r.lines[l] = struct{}{}
 	r.opt.Metrics.RelayLinks.Inc()
 	r.work.Go(l.write)
 	r.opt.Logger.Info("linked", zap.String("node", l.boot))
@@ -333,6 +354,7 @@ func (r *Relay) forget(l *link, err error) {
 	if r.peers[l.boot] == l {
 		delete(r.peers, l.boot)
 	}
+	delete(r.lines, l)
 	r.mu.Unlock()
 	r.opt.Metrics.RelayLinks.Dec()
 	r.opt.Logger.Info("link lost", zap.String("node", l.boot), zap.Error(err))

@@ -117,6 +117,10 @@ func (s *Seat) note(m syncproto.Message) bool {
 			s.kept.add(m, s.leg >= legHere)
 		}
 	case syncproto.KindAwareness:
+		if s.leg == legElsewhere && s.route.told.reflects(m.Payload, s.presence.ids) {
+			s.route.relay.opt.Metrics.RelayReflectionsTotal.Inc()
+			return false
+		}
 		s.presence.note(m.Payload)
 	case syncproto.KindQueryAwareness:
 	default:

@@ -2,6 +2,7 @@ package simtest
 
 import (
 	"flag"
+	"os"
 	"testing"
 	"time"
 )
@@ -9,10 +10,14 @@ import (
 var (
 	fromFlag  = flag.Uint64("from", 1, "the first seed")
 	seedsFlag = flag.Int("seeds", 0, "how many seeds")
+	liveFlag  = flag.Bool("live", false, "print the trace as it comes")
 	traceFlag = flag.Bool("trace", false, "print the trace")
 )
 
 func TestOne(t *testing.T) {
+	if *liveFlag {
+		live = os.Stderr
+	}
 	for i := range max(*seedsFlag, 1) {
 		start := time.Now()
 		r := Run(t, Config{Seed: *fromFlag + uint64(i), Faults: 20, Trace: *traceFlag})

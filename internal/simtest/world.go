@@ -3,6 +3,7 @@ package simtest
 import (
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"runtime"
 	"slices"
@@ -161,6 +162,9 @@ func (w *world) tracef(format string, args ...any) {
 func (w *world) note(text string) {
 	if w.config.Trace {
 		w.trace = append(w.trace, fmt.Sprintf("%13v  %s", time.Since(w.began), text))
+		if live != nil {
+			fmt.Fprintln(live, w.trace[len(w.trace)-1])
+		}
 	}
 }
 
@@ -246,3 +250,6 @@ func total(into, counts map[string]int) {
 		into[what] += counts[what]
 	}
 }
+
+// live gets the trace as it comes, for a run that does not end.
+var live io.Writer

@@ -33,6 +33,7 @@ type docCmd struct {
 	Repair  docRepairCmd  `cmd:"" help:"Find out what is damaged of a document and put it right; damaged bytes are kept aside."`
 	Retry   docRetryCmd   `cmd:"" help:"End a document's quarantine at a running server, and load it."`
 	Refused docRefusedCmd `cmd:"" help:"List updates that were refused because they broke a limit, write one to a file, or remove it."`
+	Hot     docHotCmd     `cmd:"" help:"List the documents that cost a running server most of late."`
 	Explain docExplainCmd `cmd:"" help:"Tell the state of a document: log, snapshots, sessions, what waits, limits."`
 }
 

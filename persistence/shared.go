@@ -14,7 +14,7 @@ type Holding struct {
 	Owner string
 }
 
-// MaxHoldings bounds the documents of one Holdings call.
+// MaxHoldings bounds the documents of one Holdings or ClaimAll call.
 const MaxHoldings = 500
 
 // Shared is a Log that several processes may have open at a time, each the
@@ -26,6 +26,13 @@ type Shared interface {
 	// moment: result i is that of document i. It is one short try: a database
 	// that is away is an error at once, not after a while.
 	Holdings(ctx context.Context, documents []string) ([]Holding, error)
+
+	// ClaimAll claims documents, MaxHoldings at most, as Claim does each, if its
+	// epoch is still that of seen: result i is the record of seen[i] after the
+	// claim, or zero where it was not claimed. Those are to be claimed one by one,
+	// which tells why or waits for whoever is at work on them. It is one short
+	// try; after an error each may have been claimed.
+	ClaimAll(ctx context.Context, owner string, seen []Holding) ([]Record, error)
 
 	// Release ends owner's claim of the epoch: from then on nobody holds the
 	// document, and no append under that epoch is taken. Whoever claims it next

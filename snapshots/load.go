@@ -45,6 +45,29 @@ func (k *Keeper) Load(ctx context.Context, document string) (*crdt.Doc, persiste
 	}
 }
 
+// errAnew: a document has to be loaded anew to have its present state.
+var errAnew = errors.New("what was loaded is not a beginning of what is there")
+
+// Resume brings a document that Load returned, with its record and tail, to the
+// present by the log alone. When it fails the document is of no use any more:
+// it is to be loaded anew, which tells what is wrong.
+func (k *Keeper) Resume(
+	ctx context.Context, doc *crdt.Doc, rec persistence.Record, tail persistence.Tail,
+) (persistence.Record, persistence.Tail, error) {
+	now, err := k.log.Open(ctx, rec.Document)
+	if err != nil {
+		return now, tail, err
+	}
+	if !now.Tombstone.IsZero() || now.Generation != rec.Generation || now.Trimmed > rec.Head || now.Head < rec.Head {
+		return now, tail, errAnew
+	}
+	more, err := k.replay(ctx, doc, &now, rec.Head)
+	if err != nil {
+		return now, tail, err
+	}
+	return now, persistence.Tail{Entries: tail.Entries + more.Entries, Bytes: tail.Bytes + more.Bytes}, nil
+}
+
 func (k *Keeper) rebuild(ctx context.Context, rec *persistence.Record) (*crdt.Doc, persistence.Tail, error) {
 	if !rec.Exists() {
 		return replayDoc(), persistence.Tail{}, nil

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -125,6 +127,31 @@ func (s *server) order(method, path, body string) string {
 		s.t.Fatal(err)
 	}
 	return string(text)
+}
+
+// Orders go from node to node over the relay, whose secret only nodes have: a
+// document whose owner has no operations port is reached as well.
+func TestOrdersGoOverTheRelay(t *testing.T) {
+	n := newNodes(t)
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("0123456789abcdef0123456789abcdef"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a, closed := n.start("a", "--relay-secret", secret), n.start("closed", "--relay-secret", secret, "--ops", "", "--node-weight", "1000")
+	a.until("two nodes", members("a", "closed"))
+	for i := range 6 {
+		name := fmt.Sprint("plan-", i)
+		closed.join(name).edit("text")
+		if out := a.order(http.MethodGet, "/documents/"+name, ""); !strings.Contains(out, `"owned":true`) || !strings.Contains(out, `"memory"`) {
+			t.Errorf("explain %s: %s", name, out)
+		}
+		if out := a.order(http.MethodPost, "/documents/"+name+"/copy", `{"into":"copy-`+name+`"}`); !strings.Contains(out, `"changed":true`) {
+			t.Errorf("copy of %s: %s", name, out)
+		}
+	}
+	if here := a.documents(); here >= 12 {
+		t.Error("all documents are where the orders came in")
+	}
 }
 
 // What operators order reaches the owner from every node.

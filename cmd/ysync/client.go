@@ -86,7 +86,11 @@ func newInner(data *folder, logger *zap.Logger) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	handler, err := newAPI(h, data, nil, auth.Open{}, snapshots.DefaultPolicy(), logger)
+	rulings, err := data.rulings(context.Background(), logger)
+	if err != nil {
+		return nil, errors.Join(err, h.Close(context.Background()))
+	}
+	handler, err := newAPI(h, data, nil, access{auth: auth.Open{}, rulings: rulings, life: defaultTokenLife}, snapshots.DefaultPolicy(), logger)
 	if err != nil {
 		return nil, errors.Join(err, h.Close(context.Background()))
 	}
@@ -107,9 +111,9 @@ func newInner(data *folder, logger *zap.Logger) (*client, error) {
 }
 
 // newAPI is the API on a hub and the stores below it.
-func newAPI(h *hub.Hub, data *folder, owner api.Owner, access auth.Authorizer, policy snapshots.Policy, logger *zap.Logger) (*api.API, error) {
+func newAPI(h *hub.Hub, data *folder, owners api.Owners, by access, policy snapshots.Policy, logger *zap.Logger) (*api.API, error) {
 	return api.New(api.Options{
-		Hub: h, Log: data.log, Keeper: data.keeper, Files: data.store, Owner: owner, Auth: access, CheckName: session.CheckName,
+		Hub: h, Log: data.log, Keeper: data.keeper, Files: data.store, Owners: owners, Auth: by.auth, Rulings: by.rulings, TokenLife: by.life, Audit: by.audit, CheckName: session.CheckName,
 		Policy: policy, Backup: backupOf(data), Logger: logger, Aside: data.aside.keep,
 	})
 }
@@ -151,6 +155,7 @@ func (l *inProcess) Addr() net.Addr { return &net.UnixAddr{Name: "in process", N
 // request is one call of the API.
 type request struct {
 	method string
+	at     string   // the whole path; empty for one below /api/v1
 	path   []string // below /api/v1, not escaped
 	query  url.Values
 	header http.Header
@@ -165,7 +170,11 @@ func onDocument(method, document string, rest ...string) request {
 // do sends a request. Whatever is no success is an error with its exit code.
 func (c *client) do(ctx context.Context, r request) (*http.Response, error) {
 	var b strings.Builder
-	b.WriteString(c.base + "/api/v1")
+	b.WriteString(c.base)
+	if r.at == "" {
+		b.WriteString("/api/v1")
+	}
+	b.WriteString(r.at)
 	for _, segment := range r.path {
 		// A segment of dots would be taken for a way through the tree.
 		b.WriteString("/" + strings.ReplaceAll(url.PathEscape(segment), ".", "%2E"))

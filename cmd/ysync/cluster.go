@@ -36,6 +36,8 @@ type clusterFlags struct {
 type membership interface {
 	cluster.Directory
 	hub.Placement
+	// Announce has the next owners of documents told ahead.
+	Announce(ahead cluster.Ahead)
 	// Keep looks after the documents that are open here.
 	Keep(docs cluster.Documents)
 	// Drain hands over what is open here.

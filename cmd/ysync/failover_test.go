@@ -150,6 +150,9 @@ func TestDrainedOwner(t *testing.T) {
 		t.Errorf("exit code %d: %s", code, log)
 	}
 	crowd.progress(20)
+	if a.metric("ysync_hub_prepared_total")+b.metric("ysync_hub_prepared_total") == 0 {
+		t.Error("no document was read ahead by its next owner")
+	}
 	gaps := crowd.finish(a)
 	t.Logf("longest gaps: median %v, all but two %v, longest %v", gaps[len(gaps)/2], gaps[len(gaps)-3], gaps[len(gaps)-1])
 	if longest := gaps[len(gaps)-1]; longest > time.Second {

@@ -1,13 +1,10 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"net"
 
 	"go.uber.org/zap"
 
-	"ysync/internal/api"
 	"ysync/internal/cluster"
 	"ysync/internal/gateway"
 	"ysync/internal/hub"
@@ -26,29 +23,6 @@ func (a anywhere) Subscribe(document string, p hub.Peer, wake func()) (gateway.S
 	}
 	return s, nil
 }
-
-// owners tells the API which node answers for a document; nil for a node that
-// is alone.
-func (p relayPort) owners(nodes cluster.Directory) api.Owner {
-	if p.listener == nil {
-		return nil
-	}
-	return func(ctx context.Context, document string) (string, error) {
-		owner, err := nodes.Owner(ctx, document)
-		switch {
-		case err != nil:
-			return "", err
-		case owner.Boot == nodes.Self().Boot:
-			return "", nil
-		case owner.Operations == "":
-			return "", errNoOperations
-		default:
-			return owner.Operations, nil
-		}
-	}
-}
-
-var errNoOperations = errors.New("its owner has no operations port")
 
 // link connects this node with the others. A node that is alone has all
 // documents, so that there is nothing to connect: both results are nil.

@@ -20,6 +20,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"ysync/examples/editor"
+	"ysync/internal/api"
 	"ysync/internal/cluster"
 	"ysync/internal/gateway"
 	"ysync/internal/hub"
@@ -153,17 +154,13 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 	if err != nil {
 		return err
 	}
-	nodes.Keep(h)
 	policy := snapshots.Policy{Full: c.RetainFull, Hourly: c.RetainHourly, Daily: c.RetainDaily}
-	access, sites, err := c.accessFlags.open(ctx, announce)
+	by, err := c.prepare(ctx, data, c.name(), logger, announce)
 	if err != nil {
 		return errors.Join(err, h.Close(ctx))
 	}
-	operations, err := newAPI(h, data, ports.relay.owners(nodes), access, policy, logger)
-	if err != nil {
-		return errors.Join(err, h.Close(ctx))
-	}
-	failed := make(chan error, 3)
+	defer func() { _ = by.audit.Close() }()
+	failed := make(chan error, 4)
 	documents, links, err := ports.relay.link(h, nodes, m, logger, failed)
 	if err != nil {
 		return errors.Join(err, h.Close(ctx))
@@ -171,6 +168,21 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 	if links != nil {
 		defer links.Close()
 	}
+	var owners api.Owners
+	var others *peers
+	if links != nil {
+		others = newPeers(nodes, links, logger)
+		owners = others
+		nodes.Announce(others.ahead)
+	}
+	operations, err := newAPI(h, data, owners, by, policy, logger)
+	if err != nil {
+		return errors.Join(err, h.Close(ctx))
+	}
+	if links != nil {
+		defer others.answer(links, h, operations, failed).Close()
+	}
+	nodes.Keep(h)
 	proxies, err := c.proxies()
 	if err != nil {
 		return errors.Join(err, h.Close(ctx))
@@ -179,8 +191,10 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 		API:            operations,
 		Hub:            h,
 		Documents:      documents,
-		Auth:           access,
-		Sites:          sites,
+		Auth:           by.auth,
+		Rulings:        by.rulings,
+		Audit:          by.audit,
+		Sites:          by.sites,
 		Metrics:        m,
 		Logger:         logger,
 		Page:           editor.Files(),
@@ -209,6 +223,7 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 	}
 	go func() { failed <- server.Serve(clients) }()
 	var care sync.WaitGroup
+	care.Go(func() { by.run(ctx) })
 	care.Go(func() {
 		retainer := snapshots.Retainer{Keeper: data.keeper, Metrics: m, Policy: policy, Logger: logger}
 		_ = retainer.Run(ctx) // it ends with ctx

@@ -14,9 +14,14 @@ import (
 	"go.uber.org/zap"
 )
 
-// Owner says where a document's owner serves this API, as host:port; empty when
-// that is here. It may be called from any goroutine.
-type Owner func(ctx context.Context, document string) (address string, err error)
+// Owners are the nodes of a cluster. Its methods may be called from any goroutine.
+type Owners interface {
+	// Owner names the node that has to answer for a document; empty for this one.
+	Owner(ctx context.Context, document string) (node string, err error)
+	// RoundTripper passes a request on to the node that is the host of its URL,
+	// over a connection that only nodes can make.
+	http.RoundTripper
+}
 
 // forwarded marks a request that came from another node. It is served, or
 // refused, where it arrives: two nodes that have each other for the owner must
@@ -31,7 +36,7 @@ const ownerWithin = 5 * time.Second
 // from the log and the files, which every node can. It tells whether it has
 // answered.
 func (a *API) forward(w http.ResponseWriter, c *call) (bool, error) {
-	if a.opt.Owner == nil || c.document == "" || c.Header.Get(forwarded) != "" ||
+	if a.opt.Owners == nil || c.document == "" || c.Header.Get(forwarded) != "" ||
 		c.Method == http.MethodGet && !strings.HasSuffix(c.Pattern, "/documents/{document}") {
 		return false, nil
 	}
@@ -41,32 +46,33 @@ func (a *API) forward(w http.ResponseWriter, c *call) (bool, error) {
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, ownerWithin)
 	defer cancel()
-	address, err := a.opt.Owner(ctx, document)
+	node, err := a.opt.Owners.Owner(ctx, document)
 	if err != nil {
 		return false, problem(http.StatusServiceUnavailable, CodeUnavailable, "no node has the document now: "+err.Error())
 	}
-	if address == "" {
+	if node == "" {
 		return false, nil
 	}
 	proxy := httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
-			r.SetURL(&url.URL{Scheme: "http", Host: address})
+			r.SetURL(&url.URL{Scheme: "http", Host: node})
 			r.Out.Header.Set(forwarded, "1")
 		},
+		Transport:     a.opt.Owners,
 		FlushInterval: -1,
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
-			a.opt.Logger.Error("a call could not be passed to the owner", zap.String("owner", address), zap.Error(err))
-			writeProblem(w, problem(http.StatusServiceUnavailable, CodeUnavailable, "the document's owner, "+address+", could not be reached"))
+			a.opt.Logger.Error("a call could not be passed to the owner", zap.String("owner", node), zap.Error(err))
+			writeProblem(w, problem(http.StatusServiceUnavailable, CodeUnavailable, "the document's owner, node "+node+", could not be reached"))
 		},
 	}
 	proxy.ServeHTTP(w, c.Request)
 	return true, nil
 }
 
-// target is the document whose owner has to answer: a restore into a new
-// document reads the one of the path and writes the other.
+// target is the document whose owner has to answer: a copy, or a restore into a
+// new document, reads the one of the path and writes the other.
 func (c *call) target(w http.ResponseWriter) (string, error) {
-	if !strings.HasSuffix(c.Pattern, "/restore") {
+	if !strings.HasSuffix(c.Pattern, "/restore") && !strings.HasSuffix(c.Pattern, "/copy") {
 		return c.document, nil
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, c.Body, maxOrder))
@@ -74,7 +80,9 @@ func (c *call) target(w http.ResponseWriter) (string, error) {
 		return "", err
 	}
 	c.Body = io.NopCloser(bytes.NewReader(body))
-	var o RestoreOrder
+	var o struct {
+		Into string `json:"into"`
+	}
 	if err := json.Unmarshal(body, &o); err != nil || o.Into == "" {
 		// What is wrong with it, the owner says.
 		return c.document, nil

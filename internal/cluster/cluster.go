@@ -3,6 +3,8 @@ package cluster
 import (
 	"context"
 	"errors"
+
+	"ysync/persistence"
 )
 
 // ErrNoNode: no live node may take the document now. Try again later.
@@ -97,7 +99,10 @@ func (s *Alone) Members() []Node { return s.nodes }
 func (s *Alone) Changed() <-chan struct{} { return s.change }
 
 // Open does what Member.Open does: any document may be opened here.
-func (s *Alone) Open(context.Context, string) error { return nil }
+func (s *Alone) Open(context.Context, string) (persistence.Epoch, error) { return 0, nil }
+
+// Announce does what Member.Announce does: there is nobody to tell.
+func (s *Alone) Announce(Ahead) {}
 
 // Keep does what Member.Keep does: there is nothing to look after.
 func (s *Alone) Keep(Documents) {}

@@ -75,7 +75,8 @@ type Member struct {
 	ttl     time.Duration
 	redis   Roll
 	rolls   [2]*roll // Redis, Postgres
-	look    lookups
+	look    together[string, persistence.Holding]
+	claims  together[persistence.Holding, persistence.Record]
 	ctx     context.Context
 	cancel  context.CancelFunc
 	working sync.WaitGroup
@@ -93,6 +94,7 @@ type Member struct {
 	missing map[string]time.Duration
 	lapsed  bool
 	docs    Documents // nil before Keep
+	ahead   Ahead     // nil for none
 	seen    routes
 	closed  bool
 }
@@ -140,7 +142,10 @@ func Join(ctx context.Context, opt Options) (*Member, error) {
 		{name: metrics.Redis, beat: opt.Roll.Beat, leave: opt.Roll.Leave},
 		{name: metrics.Postgres, beat: opt.Log.Beat, leave: opt.Log.Leave},
 	}
-	m.look.log = opt.Log
+	m.look.batch = opt.Log.Holdings
+	m.claims.batch = func(ctx context.Context, seen []persistence.Holding) ([]persistence.Record, error) {
+		return opt.Log.ClaimAll(ctx, opt.Self.Boot, seen)
+	}
 	m.seen.init()
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	for _, r := range m.rolls {

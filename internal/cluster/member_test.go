@@ -308,7 +308,9 @@ func TestTakeoverHasOneWinner(t *testing.T) {
 		for _, n := range nodes {
 			for range 4 {
 				all.Go(func() {
-					switch err := n.Open(t.Context(), document); {
+					switch claim, err := n.Open(t.Context(), document); {
+					case err == nil && claim != 0 && claim != dead.Epoch+1:
+						t.Errorf("claimed as %d", claim)
 					case err == nil:
 						opened.Store(n.Self().Boot, true)
 					case !errors.Is(err, persistence.ErrFenced):

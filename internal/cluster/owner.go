@@ -3,6 +3,7 @@ package cluster
 import (
 	"container/list"
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -21,7 +22,7 @@ func (m *Member) Owner(ctx context.Context, document string) (Node, error) {
 	if leased && docs != nil && docs.Holds(document) {
 		return m.Self(), nil
 	}
-	h, err := m.look.up(ctx, m.ctx, document)
+	h, err := m.look.ask(ctx, m.ctx, document)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	switch {
@@ -74,12 +75,13 @@ func (m *Member) Moved(document string) {
 // Open is to be called before a document is loaded. It fails with
 // persistence.ErrFenced when another node is the one to open it. A document
 // whose owner is gone it claims, before anything of it is read: what that owner
-// still has under way then comes too late, instead of after the load.
-func (m *Member) Open(ctx context.Context, document string) error {
+// still has under way then comes too late, instead of after the load. It returns
+// the epoch of that claim, 0 for none.
+func (m *Member) Open(ctx context.Context, document string) (persistence.Epoch, error) {
 	m.renewed(ctx)
-	h, err := m.look.up(ctx, m.ctx, document)
+	h, err := m.look.ask(ctx, m.ctx, document)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	m.mu.Lock()
 	m.seen.put(h)
@@ -89,48 +91,65 @@ func (m *Member) Open(ctx context.Context, document string) error {
 	elsewhere := &persistence.Error{Op: "open", Document: document, Err: persistence.ErrFenced}
 	switch {
 	case err != nil:
-		return err
+		return 0, err
 	case at.Boot != self:
-		return elsewhere
+		return 0, elsewhere
 	case h.Owner == "" || h.Owner == self:
-		return nil
+		return 0, nil
 	}
-	if _, err := m.opt.Log.Claim(ctx, document, self, h.Epoch); err != nil {
-		return err
+	r, err := m.takeOver(ctx, h)
+	if err != nil {
+		return 0, err
 	}
 	m.opt.Metrics.TakeoversTotal.Inc()
-	return nil
+	return r.Epoch, nil
 }
 
-// lookups reads owners: what is asked for while a read is under way is read
-// together by the next one.
-type lookups struct {
-	log persistence.Shared
+// takeOver claims a document whose owner is gone, together with others if there
+// are any: a node that dies leaves thousands.
+func (m *Member) takeOver(ctx context.Context, h persistence.Holding) (persistence.Record, error) {
+	if r, err := m.claims.ask(ctx, m.ctx, h); err == nil && r.Epoch > 0 {
+		return r, nil
+	}
+	r, err := m.opt.Log.Claim(ctx, h.Document, m.opt.Self.Boot, h.Epoch)
+	if errors.Is(err, persistence.ErrFenced) || errors.Is(err, persistence.ErrUnknown) {
+		// Our own claim may have happened, and its answer have been lost.
+		if now, e := m.opt.Log.Open(ctx, h.Document); e == nil && now.Owner == m.opt.Self.Boot && now.Epoch == h.Epoch+1 {
+			return now, nil
+		}
+	}
+	return r, err
+}
+
+// together asks the log about many things at once: what is asked for while a
+// question is under way is asked together by the next one.
+type together[Q, A any] struct {
+	batch func(ctx context.Context, questions []Q) ([]A, error)
 
 	mu sync.Mutex
 	// Guarded by mu.
-	next    *lookup // gathers; nil when nothing waits
+	next    *question[Q, A] // gathers; nil when nothing waits
 	running bool
 }
 
-type lookup struct {
-	names    []string
-	holdings []persistence.Holding
-	err      error
-	done     chan struct{}
+type question[Q, A any] struct {
+	of      []Q
+	answers []A
+	err     error
+	done    chan struct{}
 }
 
-// up reads who holds a document, as of a moment after the call began. life
-// bounds the reading, ctx the wait.
-func (l *lookups) up(ctx, life context.Context, document string) (persistence.Holding, error) {
+// ask returns the answer to q, as of a moment after the call began. life bounds
+// the asking, ctx the wait.
+func (l *together[Q, A]) ask(ctx, life context.Context, q Q) (none A, err error) {
 	l.mu.Lock()
-	if l.next == nil || len(l.next.names) == persistence.MaxHoldings {
-		l.next = &lookup{done: make(chan struct{})}
+	if l.next == nil || len(l.next.of) == persistence.MaxHoldings {
+		l.next = &question[Q, A]{done: make(chan struct{})}
 	}
 	mine := l.next
-	i := len(mine.names)
-	mine.names = append(mine.names, document)
-	full := len(mine.names) == persistence.MaxHoldings
+	i := len(mine.of)
+	mine.of = append(mine.of, q)
+	full := len(mine.of) == persistence.MaxHoldings
 	if !l.running || full {
 		l.next = nil
 		l.running = true
@@ -140,21 +159,21 @@ func (l *lookups) up(ctx, life context.Context, document string) (persistence.Ho
 	select {
 	case <-mine.done:
 	case <-ctx.Done():
-		return persistence.Holding{}, ctx.Err()
+		return none, ctx.Err()
 	}
 	if mine.err != nil {
-		return persistence.Holding{}, mine.err
+		return none, mine.err
 	}
-	return mine.holdings[i], nil
+	return mine.answers[i], nil
 }
 
-// lookupTimeout bounds one read.
+// lookupTimeout bounds one question.
 const lookupTimeout = 2 * time.Second
 
-func (l *lookups) run(life context.Context, batch *lookup) {
+func (l *together[Q, A]) run(life context.Context, batch *question[Q, A]) {
 	for batch != nil {
 		ctx, cancel := context.WithTimeout(life, lookupTimeout)
-		batch.holdings, batch.err = l.log.Holdings(ctx, batch.names)
+		batch.answers, batch.err = l.batch(ctx, batch.of)
 		cancel()
 		close(batch.done)
 		l.mu.Lock()

@@ -26,6 +26,36 @@ type Documents interface {
 	Lost(document string)
 }
 
+// Ahead tells a node that a document is about to come to it, so that it reads
+// it while its owner still serves it. It returns when that has happened, or has
+// failed, which is no reason not to give the document up.
+type Ahead func(ctx context.Context, next Node, document string)
+
+// aheadWithin bounds one Ahead.
+const aheadWithin = 5 * time.Second
+
+// Announce has the next owners of documents told ahead. It comes before Keep.
+func (m *Member) Announce(ahead Ahead) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ahead = ahead
+}
+
+// tellAhead tells the next owner of a document, if there is one.
+func (m *Member) tellAhead(ctx context.Context, document string) {
+	m.mu.Lock()
+	ahead := m.ahead
+	next, err := m.placed(document)
+	self := m.self.Boot
+	m.mu.Unlock()
+	if ahead == nil || err != nil || next.Boot == self {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, aheadWithin)
+	defer cancel()
+	ahead(ctx, next, document)
+}
+
 const (
 	// movesAtOnce bounds documents that are handed over at a time because the
 	// members have changed, and drainsAtOnce those when this node goes: then
@@ -141,6 +171,7 @@ func (s *steward) move(document string) {
 
 // handOver gives up one document.
 func (m *Member) handOver(ctx context.Context, docs Documents, document string) {
+	m.tellAhead(ctx, document)
 	start := time.Now()
 	if err := docs.Release(ctx, document); err != nil {
 		m.opt.Metrics.HandOversTotal.WithLabelValues(metrics.Failed).Inc()

@@ -166,7 +166,9 @@ func (s *site) otherMishaps() []mishap {
 	}
 	return []mishap{
 		{
-			"bucket killed", bucketMachine, []string{bucketMachine}, 500 * time.Millisecond, 6 * time.Second,
+			"bucket killed", bucketMachine,
+			[]string{bucketMachine},
+			500 * time.Millisecond, 6 * time.Second,
 			func(context.Context) error { return s.bucket.Stop() },
 			func(context.Context) error { return s.bucket.Restart() },
 		},

@@ -31,9 +31,10 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	// The idle clients of TestIdle take two of the places, and no time.
+	// The idle clients, of TestIdle and of TestCluster, take three of the places,
+	// and no time.
 	flag.Parse()
-	if err := flag.Set("test.parallel", strconv.Itoa(2+runtime.GOMAXPROCS(0))); err != nil {
+	if err := flag.Set("test.parallel", strconv.Itoa(3+runtime.GOMAXPROCS(0))); err != nil {
 		panic(err)
 	}
 	code := teststores.Run(m)
@@ -41,26 +42,25 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// TestClients: y-websocket 1.5, 2, 3 and @y/websocket 4 (Yjs 14).
-func TestClients(t *testing.T) {
-	on(t, func(t *testing.T, s teststores.Stores) { node(t, "clients.test.mjs", serve(t, s)) })
+// place is where clients find documents: one server, or a balancer before the
+// nodes of a cluster.
+type place struct{ addr, operations string }
+
+// The tests of clients, whatever serves them.
+
+// clients: y-websocket 1.5, 2, 3 and @y/websocket 4 (Yjs 14).
+func clients(t *testing.T, at place) { node(t, "clients.test.mjs", at.addr) }
+
+// idle: 90 s of real time, beside the other tests.
+func idle(t *testing.T, at place) { node(t, "idle.test.mjs", at.addr) }
+
+// reset: a document is reset under an open and an offline tab.
+func reset(t *testing.T, at place) {
+	node(t, "reset.test.mjs", at.addr, "YSYNC_OPS="+at.operations)
 }
 
-// TestIdle: 90 s of real time, beside the other tests.
-func TestIdle(t *testing.T) {
-	on(t, func(t *testing.T, s teststores.Stores) { node(t, "idle.test.mjs", serve(t, s)) })
-}
-
-// TestReset: a document is reset under an open and an offline tab.
-func TestReset(t *testing.T) {
-	on(t, func(t *testing.T, s teststores.Stores) {
-		server := start(t, t.TempDir(), s, "--ops", "127.0.0.1:0")
-		node(t, "reset.test.mjs", server.Addr, fmt.Sprint("YSYNC_OPS=", server.Fields["ops"]))
-	})
-}
-
-// TestBrowser: three pages of the start page in Chromium.
-func TestBrowser(t *testing.T) {
+// browser: three pages of the start page in Chromium.
+func browser(t *testing.T, at place) {
 	chromium := ""
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
 		if path, err := exec.LookPath(name); err == nil {
@@ -71,19 +71,30 @@ func TestBrowser(t *testing.T) {
 	if chromium == "" {
 		missing(t, "Chromium")
 	}
-	shots := os.Getenv("YSYNC_SCREENSHOTS")
-	on(t, func(t *testing.T, s teststores.Stores) {
-		node(t, "browser.test.mjs", serve(t, s), "YSYNC_CHROMIUM="+chromium, "YSYNC_SCREENSHOTS="+shots)
+	node(t, "browser.test.mjs", at.addr, "YSYNC_CHROMIUM="+chromium, "YSYNC_SCREENSHOTS="+os.Getenv("YSYNC_SCREENSHOTS"))
+}
+
+func TestClients(t *testing.T) { on(t, clients) }
+func TestIdle(t *testing.T)    { on(t, idle) }
+func TestReset(t *testing.T)   { on(t, reset) }
+func TestBrowser(t *testing.T) { on(t, browser) }
+
+// TestRestart: clients live through kill -9.
+func TestRestart(t *testing.T) {
+	onStores(t, func(t *testing.T, s teststores.Stores) {
+		data := t.TempDir()
+		server := start(t, data, s)
+		addr := server.Addr
+		restart(t, addr,
+			func() { server.Kill() },
+			func() { server = start(t, data, s, "--listen", addr) })
 	})
 }
 
-// TestRestart: clients live through kill -9.
-func TestRestart(t *testing.T) { on(t, restart) }
-
-func restart(t *testing.T, s teststores.Stores) {
-	data := t.TempDir()
-	server := start(t, data, s)
-	cmd := nodeCommand(t, "restart.test.mjs", server.Addr)
+// restart runs clients that ask for a kill of what serves them at addr, and then
+// for it to be started again.
+func restart(t *testing.T, addr string, kill, again func()) {
+	cmd := nodeCommand(t, "restart.test.mjs", addr)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -102,14 +113,14 @@ func restart(t *testing.T, s teststores.Stores) {
 		log.WriteString(lines.Text() + "\n")
 		switch {
 		case strings.HasSuffix(lines.Text(), "@driver kill"):
-			server.Kill()
+			kill()
 		case strings.HasSuffix(lines.Text(), "@driver start"):
-			server = start(t, data, s, "--listen", server.Addr)
+			again()
 			fmt.Fprintln(in, "started")
 		}
 	}
 	if err := cmd.Wait(); err != nil {
-		t.Errorf("%v\n%s\nserver:\n%s", err, log.String(), server.Log())
+		t.Errorf("%v\n%s", err, log.String())
 	}
 }
 
@@ -171,8 +182,16 @@ func TestBundle(t *testing.T) {
 	}
 }
 
-// on runs a test on both kinds of stores, beside the other tests.
-func on(t *testing.T, f func(t *testing.T, s teststores.Stores)) {
+// on runs a test of clients on a server with each kind of stores.
+func on(t *testing.T, f func(t *testing.T, at place)) {
+	onStores(t, func(t *testing.T, s teststores.Stores) {
+		server := start(t, t.TempDir(), s, "--ops", "127.0.0.1:0")
+		f(t, place{server.Addr, fmt.Sprint(server.Fields["ops"])})
+	})
+}
+
+// onStores runs a test on both kinds of stores, beside the other tests.
+func onStores(t *testing.T, f func(t *testing.T, s teststores.Stores)) {
 	t.Parallel()
 	teststores.Each(t, func(t *testing.T, s teststores.Stores) {
 		t.Parallel()
@@ -182,17 +201,22 @@ func on(t *testing.T, f func(t *testing.T, s teststores.Stores)) {
 
 func start(t *testing.T, data string, stores teststores.Stores, args ...string) *e2e.Server {
 	t.Helper()
-	s, err := e2e.Start(binary, data, stores.Env(), args...)
+	return startWith(t, data, stores.Env(), args...)
+}
+
+func startWith(t *testing.T, data string, env []string, args ...string) *e2e.Server {
+	t.Helper()
+	s, err := e2e.Start(binary, data, env, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(s.Kill)
+	t.Cleanup(func() {
+		s.Kill()
+		if t.Failed() {
+			t.Logf("the server at %s said:\n%s", s.Addr, s.Log())
+		}
+	})
 	return s
-}
-
-func serve(t *testing.T, stores teststores.Stores) string {
-	t.Helper()
-	return start(t, t.TempDir(), stores).Addr
 }
 
 func nodeCommand(t *testing.T, program, addr string, env ...string) *exec.Cmd {

@@ -75,6 +75,7 @@ func (c *conn) message(frame []byte) {
 	step := c.session.Receive(frame, space[:0], now)
 	wait, over := c.session.Spend(len(frame), c.server.load.session(), now)
 	c.mu.Unlock()
+	c.watch.Load().received(frame, &step, now)
 	if step.Malformed != nil {
 		m.MalformedTotal.Inc()
 		c.server.log.Warn("malformed frame set aside", c.fields(
@@ -88,6 +89,10 @@ func (c *conn) message(frame []byte) {
 		m.LimitedTotal.WithLabelValues(metrics.LimitScope).Add(float64(step.Refused))
 	}
 	c.do(step)
+	if step.Token != "" {
+		c.run() // the document does not wait for the token to be judged
+		c.present(step.Token)
+	}
 	c.send(step.Messages)
 	if wait > 0 || c.subject != nil || c.tenant != nil {
 		c.pay(len(frame), now, wait, over)

@@ -25,6 +25,9 @@ const (
 	cmdLag
 	// cmdSlow: sub's client takes nothing.
 	cmdSlow
+	// cmdAllow and cmdForbid: sub may write, or may not any more.
+	cmdAllow
+	cmdForbid
 	// cmdCommitted: the log holds everything up to record.Head, under the
 	// epoch of record.
 	cmdCommitted
@@ -61,6 +64,18 @@ type command struct {
 	record  *persistence.Record
 	job     *job
 	request *request
+}
+
+// writes tells whether the command is somebody's who waits to write.
+func (c *command) writes() bool {
+	switch c.kind {
+	case cmdMessage:
+		return c.message == syncproto.KindUpdate || c.message == syncproto.KindAck
+	case cmdChange, cmdReset:
+		return true
+	default:
+		return false
+	}
 }
 
 // input is what a core is stepped with.

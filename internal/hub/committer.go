@@ -122,10 +122,11 @@ func (c *committer) full() bool {
 	return c.uncommitted.Load() >= int64(c.hub.limits.NodeUncommittedBytes)
 }
 
-// loaded notes a document's record. It is not used before its first entry.
-func (c *committer) loaded(d *document, rec persistence.Record) {
+// loaded notes a document's record, and whether its newest claim is this
+// process's, made for this load. It is not used before the first entry.
+func (c *committer) loaded(d *document, rec persistence.Record, claimed bool) {
 	c.mu.Lock()
-	d.log = docLog{record: rec}
+	d.log = docLog{record: rec, claimed: claimed}
 	c.mu.Unlock()
 }
 

@@ -63,7 +63,7 @@ func (c *core) resume(s *Subscription) {
 		s.at.ready, s.at.from, s.at.judged = true, c.version, true
 	}
 	c.hears(s)
-	if !s.peer.CanWrite {
+	if !s.at.writes {
 		return
 	}
 	switch {

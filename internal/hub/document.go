@@ -34,6 +34,9 @@ type document struct {
 	core   *core
 	slowAt time.Time // next look for readers that take nothing
 
+	// written: while it was not there yet, somebody has written to it.
+	written atomic.Bool
+
 	// unsegmented is core.stored.unsegmented after the newest step, in
 	// milliseconds since 1970; 0 for none.
 	unsegmented atomic.Int64
@@ -78,6 +81,9 @@ func (d *document) push(c command) bool {
 		return false
 	}
 	d.inbox = append(d.inbox, c)
+	if d.phase == loading && c.writes() {
+		d.written.Store(true)
+	}
 	return d.schedule()
 }
 

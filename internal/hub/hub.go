@@ -23,6 +23,9 @@ type Snapshots interface {
 	// Load rebuilds a document: newest good snapshot and the log after it. A
 	// document that was never written is empty and its record does not exist.
 	Load(ctx context.Context, document string) (*crdt.Doc, persistence.Record, persistence.Tail, error)
+	// Resume brings a document that Load returned to the present, by the log
+	// alone. It fails when that can't be; doc is of no use then.
+	Resume(ctx context.Context, doc *crdt.Doc, rec persistence.Record, tail persistence.Tail) (persistence.Record, persistence.Tail, error)
 	// Save stores state (update V2), which holds the log up to position, and
 	// verifies it.
 	Save(ctx context.Context, rec persistence.Record, position persistence.Position, at time.Time, label string, state []byte) (persistence.Pointer, error)
@@ -47,15 +50,16 @@ type Snapshots interface {
 // Placement says which documents are opened here.
 type Placement interface {
 	// Open is called before a document is loaded. With persistence.ErrFenced
-	// another node is the one to open it. When it returns nil, nobody else can
-	// write to the document until somebody claims it from now on.
-	Open(ctx context.Context, document string) error
+	// another node is the one to open it. When it returns no error, nobody else
+	// can write to the document until somebody claims it from now on. It returns
+	// the epoch of the claim if it has made one for this process, else 0.
+	Open(ctx context.Context, document string) (persistence.Epoch, error)
 }
 
 // everywhere is the placement of a process that has the log for itself.
 type everywhere struct{}
 
-func (everywhere) Open(context.Context, string) error { return nil }
+func (everywhere) Open(context.Context, string) (persistence.Epoch, error) { return 0, nil }
 
 // Options configure a Hub. Log, Snapshots, Logger and Metrics are required.
 type Options struct {
@@ -110,8 +114,11 @@ type Hub struct {
 	// ctx ends when Close gives up waiting; jobs and loads run under it.
 	ctx    context.Context
 	cancel context.CancelFunc
-	loads  chan struct{} // a slot per load
-	jobs   chan struct{} // a slot per job
+	// opens are documents whose owner is asked for and, if it is gone, claimed,
+	// many by one statement; loads those that are read.
+	opens, loads gate
+	prepared     prepared
+	jobs         chan struct{} // a slot per job
 	// runners are the goroutines that step documents; they never wait for the
 	// log or a store. work are all others.
 	runners sync.WaitGroup
@@ -165,7 +172,8 @@ func New(opt Options) (*Hub, error) {
 		limits: opt.Limits,
 		seed:   maphash.MakeSeed(),
 		count:  newCounters(opt.Metrics),
-		loads:  make(chan struct{}, opt.Limits.Loads),
+		opens:  gate{free: persistence.MaxHoldings, count: opt.Metrics.LoadsWaiting},
+		loads:  gate{free: opt.Limits.Loads, count: opt.Metrics.LoadsWaiting},
 		jobs:   make(chan struct{}, opt.Limits.Jobs),
 		empty:  make(chan struct{}),
 	}
@@ -213,6 +221,8 @@ type Stats struct {
 	Refused int
 	// Quarantined is how many documents are not loaded any more.
 	Quarantined int
+	// Waiting is how many documents wait until others are loaded.
+	Waiting int
 }
 
 // Stats returns the figures of now.
@@ -225,6 +235,7 @@ func (h *Hub) Stats() Stats {
 		StoreFailing:     h.storeFailing.Load(),
 		Refused:          h.sick.len(),
 		Quarantined:      len(h.ward.all()),
+		Waiting:          h.opens.queue() + h.loads.queue(),
 	}
 }
 

@@ -40,6 +40,13 @@ func away(f func()) {
 	done.Lock()
 }
 
+func (k keeper) Resume(
+	_ context.Context, doc *crdt.Doc, rec persistence.Record, tail persistence.Tail,
+) (now persistence.Record, more persistence.Tail, err error) {
+	away(func() { now, more, err = k.real.Resume(context.Background(), doc, rec, tail) })
+	return now, more, err
+}
+
 func (k keeper) Load(_ context.Context, document string) (doc *crdt.Doc, rec persistence.Record, tail persistence.Tail, err error) {
 	away(func() { doc, rec, tail, err = k.real.Load(context.Background(), document) })
 	return doc, rec, tail, err

@@ -154,15 +154,17 @@ func (h *Hub) load(d *document) {
 		h.remove(d, endQuarantined, always)
 		return
 	}
-	select {
-	case h.loads <- struct{}{}:
-	case <-h.ctx.Done():
-		h.remove(d, endRestart, always)
-		return
-	}
 	start := h.opt.Now()
-	doc, rec, tail, retired, err := h.read(d.name)
-	<-h.loads
+	claim, err := h.open(d)
+	var (
+		doc     *crdt.Doc
+		rec     persistence.Record
+		tail    persistence.Tail
+		retired []crdt.ClientID
+	)
+	if err == nil {
+		doc, rec, tail, retired, err = h.read(d)
+	}
 	if err != nil {
 		h.opt.Metrics.LoadSeconds.WithLabelValues(metrics.Failed).Observe(h.opt.Now().Sub(start).Seconds())
 		var why *EndError
@@ -182,10 +184,13 @@ func (h *Hub) load(d *document) {
 	now := h.opt.Now()
 	h.opt.Metrics.LoadSeconds.WithLabelValues(metrics.OK).Observe(now.Sub(start).Seconds())
 	h.recovered(d.name)
-	h.commit.loaded(d, rec)
+	// A document without an entry is claimed again by its first, which may bring
+	// a key to be put on record.
+	owned := claim != 0 && rec.Epoch == claim && rec.Owner == h.opt.Boot && rec.Head > 0
+	h.commit.loaded(d, rec, owned)
 	d.noteSize(doc)
 	c := newCore(h.coreOptions(), doc, rec, tail, now)
-	c.retired = retired
+	c.retired, c.owned = retired, owned
 	d.mu.Lock()
 	if d.phase == gone {
 		// Close has given it up.
@@ -200,13 +205,23 @@ func (h *Hub) load(d *document) {
 	}
 }
 
-// read loads a document, if it may be opened here, and whom it must not let in.
-func (h *Hub) read(name string) (*crdt.Doc, persistence.Record, persistence.Tail, []crdt.ClientID, error) {
-	if err := h.opt.Placement.Open(h.ctx, name); err != nil {
+// open asks whether a document may be opened here.
+func (h *Hub) open(d *document) (claim persistence.Epoch, err error) {
+	if err := h.opens.enter(h.ctx, d); err != nil {
+		return 0, err
+	}
+	defer h.opens.leave()
+	return h.opt.Placement.Open(h.ctx, d.name)
+}
+
+// read loads a document, and whom it must not let in.
+func (h *Hub) read(d *document) (*crdt.Doc, persistence.Record, persistence.Tail, []crdt.ClientID, error) {
+	if err := h.loads.enter(h.ctx, d); err != nil {
 		return nil, persistence.Record{}, persistence.Tail{}, nil, err
 	}
+	defer h.loads.leave()
 	for {
-		doc, rec, tail, err := h.opt.Snapshots.Load(h.ctx, name)
+		doc, rec, tail, err := h.present(d.name)
 		if err == nil && !rec.Tombstone.IsZero() {
 			err = persistence.ErrErased
 		}
@@ -219,4 +234,15 @@ func (h *Hub) read(name string) (*crdt.Doc, persistence.Record, persistence.Tail
 		}
 		return doc, rec, tail, retired, err
 	}
+}
+
+// present is the document as the log has it now.
+func (h *Hub) present(name string) (*crdt.Doc, persistence.Record, persistence.Tail, error) {
+	if p := h.prepared.take(name); p != nil {
+		if rec, tail, err := h.opt.Snapshots.Resume(h.ctx, p.doc, p.record, p.tail); err == nil {
+			h.opt.Metrics.PreparedTotal.Inc()
+			return p.doc, rec, tail, nil
+		}
+	}
+	return h.opt.Snapshots.Load(h.ctx, name)
 }

@@ -54,16 +54,18 @@ func TestReleaseGivesADocumentUp(t *testing.T) {
 }
 
 // placementFunc is a Placement.
-type placementFunc func(ctx context.Context, document string) error
+type placementFunc func(ctx context.Context, document string) (persistence.Epoch, error)
 
-func (f placementFunc) Open(ctx context.Context, document string) error { return f(ctx, document) }
+func (f placementFunc) Open(ctx context.Context, document string) (persistence.Epoch, error) {
+	return f(ctx, document)
+}
 
 func TestDocumentsThatAreElsewhereAreNotOpened(t *testing.T) {
-	elsewhere := placementFunc(func(_ context.Context, document string) error {
+	elsewhere := placementFunc(func(_ context.Context, document string) (persistence.Epoch, error) {
 		if document == "theirs" {
-			return persistence.ErrFenced
+			return 0, persistence.ErrFenced
 		}
-		return nil
+		return 0, nil
 	})
 	run(t, Options{Logger: zap.NewNop(), Placement: elsewhere}, func(t *testing.T, w *world) {
 		theirs, ours := join(t, w.hub, "theirs", 1), join(t, w.hub, "ours", 2)

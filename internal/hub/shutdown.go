@@ -25,6 +25,7 @@ func (h *Hub) shutdown(ctx context.Context) error {
 	}
 	h.sick.settle(ctx)
 	h.cancel()
+	h.prepared.close()
 	h.queue.close()
 	h.runners.Wait()
 	h.guest.stop()

@@ -112,10 +112,14 @@ func (t *route) cast(f *frame) {
 		return
 	case hub.CastPresence:
 		need = hub.HearsPresence
+		t.told.note(f.body)
 		fallthrough
 	case hub.CastUpdate:
 		n := 0
 		for _, s := range t.seats {
+			if kind == hub.CastPresence && !s.peer.CanPresence {
+				continue
+			}
 			if s.hears&need != 0 && s.leg == legElsewhere && (len(f.list) == 0 || !slices.Contains(f.list, s.id)) {
 				t.push(s, kind, f.body)
 				n++
@@ -156,6 +160,9 @@ func (t *route) forOne(s *Seat, f *frame) {
 		// What goes to an echo session waited for its commit: the vector is ahead.
 		if s.want == nil && s.floor == nil && !s.peer.Echo && isStep2(f.body) {
 			s.floor = t.vector
+		}
+		if hub.CastKind(f.a) == hub.CastPresence {
+			t.told.note(f.body)
 		}
 		t.push(s, hub.CastKind(f.a), f.body)
 	case frameEnd:

@@ -31,13 +31,14 @@ var (
 //	welcome  a: the version; text: boot ID; body: 32 random bytes, proof
 //	proof    body: proof
 //
-// A proof is the HMAC-SHA256, by the secret, of who proves it and all that was
-// said before, so that it can't be used again or by somebody in between.
+// A proof is the HMAC-SHA256, by the secret, of who proves it, for what purpose,
+// and all that was said before, so that it can't be used again, for something
+// else or by somebody in between.
 
 const nonceBytes = 32
 
-// greet says hello on a stream that this node made.
-func (r *Relay) greet(s Stream, boot string) error {
+// greet says hello on a stream of a name that this node made.
+func (r *Relay) greet(s Stream, name, boot string) error {
 	hello := frame{kind: frameHello, list: []uint64{LeastVersion, NewestVersion}, text: r.self, body: nonce()}
 	if err := sendHello(s, &hello); err != nil {
 		return err
@@ -50,7 +51,7 @@ func (r *Relay) greet(s Stream, boot string) error {
 		return errHello
 	}
 	theirs, proof := welcome.body[:nonceBytes], welcome.body[nonceBytes:]
-	if !hmac.Equal(proof, r.proof("welcome", welcome.a, r.self, welcome.text, hello.body, theirs)) {
+	if !hmac.Equal(proof, r.proof(purpose(name, "welcome"), welcome.a, r.self, welcome.text, hello.body, theirs)) {
 		return ErrSecret
 	}
 	if welcome.text != boot {
@@ -59,12 +60,12 @@ func (r *Relay) greet(s Stream, boot string) error {
 	if welcome.a < LeastVersion || welcome.a > NewestVersion {
 		return noVersion(welcome.a, welcome.a)
 	}
-	mine := r.proof("proof", welcome.a, r.self, welcome.text, hello.body, theirs)
+	mine := r.proof(purpose(name, "proof"), welcome.a, r.self, welcome.text, hello.body, theirs)
 	return sendHello(s, &frame{kind: frameProof, body: mine})
 }
 
 // welcome answers a stream that another node made, and returns its boot ID.
-func (r *Relay) welcome(s Stream) (string, error) {
+func (r *Relay) welcome(s Stream, name string) (string, error) {
 	type result struct {
 		boot string
 		err  error
@@ -72,7 +73,7 @@ func (r *Relay) welcome(s Stream) (string, error) {
 	// A peer that says nothing is cut off by the end of the stream.
 	done := make(chan result, 1)
 	go func() {
-		boot, err := r.answer(s)
+		boot, err := r.answer(s, name)
 		done <- result{boot, err}
 	}()
 	late := time.NewTimer(helloWait)
@@ -85,7 +86,7 @@ func (r *Relay) welcome(s Stream) (string, error) {
 	}
 }
 
-func (r *Relay) answer(s Stream) (string, error) {
+func (r *Relay) answer(s Stream, name string) (string, error) {
 	hello, err := receiveHello(s, frameHello)
 	if err != nil {
 		return "", err
@@ -98,7 +99,7 @@ func (r *Relay) answer(s Stream) (string, error) {
 		return "", noVersion(hello.list[0], hello.list[1])
 	}
 	mine := nonce()
-	proof := r.proof("welcome", version, hello.text, r.self, hello.body, mine)
+	proof := r.proof(purpose(name, "welcome"), version, hello.text, r.self, hello.body, mine)
 	welcome := frame{kind: frameWelcome, a: version, text: r.self, body: append(mine[:nonceBytes:nonceBytes], proof...)}
 	if err := sendHello(s, &welcome); err != nil {
 		return "", err
@@ -107,7 +108,7 @@ func (r *Relay) answer(s Stream) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if !hmac.Equal(shown.body, r.proof("proof", version, hello.text, r.self, hello.body, mine)) {
+	if !hmac.Equal(shown.body, r.proof(purpose(name, "proof"), version, hello.text, r.self, hello.body, mine)) {
 		return "", ErrSecret
 	}
 	return hello.text, nil
@@ -127,6 +128,15 @@ func (r *Relay) proof(who string, version uint64, dialer, acceptor string, nonce
 		_, _ = h.Write(n)
 	}
 	return h.Sum(nil)
+}
+
+// purpose is who proves something on a stream of a name. That of a link has
+// been without one from the beginning.
+func purpose(name, who string) string {
+	if name == streamName {
+		return who
+	}
+	return name + " " + who
 }
 
 func nonce() []byte {

@@ -205,6 +205,12 @@ func (h *host) message(f *frame) {
 	if s == nil {
 		return
 	}
+	if f.a == kindRights {
+		if len(f.body) == 1 {
+			s.Allow(hub.Rights(f.body[0]))
+		}
+		return
+	}
 	h.relay.opt.Metrics.RelayMessagesTotal.Inc()
 	err := s.Send(h.ctx, syncproto.Message{Kind: syncproto.Kind(f.a), Payload: f.body})
 	if err != nil && !errors.Is(err, hub.ErrEnded) && h.ctx.Err() == nil {

@@ -20,6 +20,11 @@ import (
 // rawLink dials a node without being one.
 func rawLink(t *testing.T, n *node) grpcStream {
 	t.Helper()
+	return rawStream(t, n, streamDesc)
+}
+
+func rawStream(t *testing.T, n *node, desc grpc.StreamDesc) grpcStream {
+	t.Helper()
 	conn, err := grpc.NewClient("passthrough:///"+n.self.Relay,
 		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultCallOptions(grpc.ForceCodecV2(codec{})))
 	if err != nil {
@@ -28,7 +33,7 @@ func rawLink(t *testing.T, n *node) grpcStream {
 	t.Cleanup(func() { _ = conn.Close() })
 	ctx, cancel := context.WithTimeout(t.Context(), bound)
 	t.Cleanup(cancel)
-	s, err := conn.NewStream(ctx, &streamDesc, "/"+serviceName+"/"+streamName)
+	s, err := conn.NewStream(ctx, &desc, "/"+serviceName+"/"+desc.StreamName)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +47,7 @@ func stranger(secret string) *Relay {
 
 func TestWrongSecretIsTurnedAway(t *testing.T) {
 	w := newWorld(t, 1)
-	err := stranger("wrong").greet(rawLink(t, w.nodes[0]), "node0")
+	err := stranger("wrong").greet(rawLink(t, w.nodes[0]), streamName, "node0")
 	if err == nil || !strings.Contains(err.Error(), ErrSecret.Error()) {
 		t.Errorf("a dialer without the secret: %v", err)
 	}
@@ -67,10 +72,10 @@ func TestWrongSecretIsTurnedAway(t *testing.T) {
 	if n := w.nodes[0].relay.Links(); n != 0 {
 		t.Errorf("%d links", n)
 	}
-	if err := stranger("s3cret").greet(rawLink(t, w.nodes[0]), "node0"); err != nil {
+	if err := stranger("s3cret").greet(rawLink(t, w.nodes[0]), streamName, "node0"); err != nil {
 		t.Errorf("with the secret: %v", err)
 	}
-	if err := stranger("s3cret").greet(rawLink(t, w.nodes[0]), "another"); err != errOther {
+	if err := stranger("s3cret").greet(rawLink(t, w.nodes[0]), streamName, "another"); err != errOther {
 		t.Errorf("another node than expected: %v", err)
 	}
 }
@@ -96,7 +101,7 @@ func TestVersionsMustMeet(t *testing.T) {
 func linked(t *testing.T, w *world) grpcStream {
 	t.Helper()
 	s := rawLink(t, w.nodes[0])
-	if err := stranger("s3cret").greet(s, "node0"); err != nil {
+	if err := stranger("s3cret").greet(s, streamName, "node0"); err != nil {
 		t.Fatal(err)
 	}
 	return s

@@ -71,6 +71,7 @@ type Relay struct {
 	links    atomic.Uint64
 	sessions atomic.Uint64
 	work     sync.WaitGroup
+	calls    callListener
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -113,7 +114,7 @@ func New(opt Options) (*Relay, error) {
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	if r.opt.Connect == nil {
-		r.opt.Connect = r.connect
+		r.opt.Connect = func(ctx context.Context, node cluster.Node) (Stream, error) { return r.connect(ctx, node, streamDesc) }
 	}
 	creds := insecure.NewCredentials()
 	if opt.TLS != nil {
@@ -124,10 +125,14 @@ func New(opt Options) (*Relay, error) {
 		grpc.InitialWindowSize(streamWindow), grpc.InitialConnWindowSize(streamWindow),
 		grpc.MaxConcurrentStreams(4), grpc.ConnectionTimeout(helloWait),
 	)
-	desc := streamDesc
-	desc.Handler = func(_ any, s grpc.ServerStream) error { return r.Accept(grpcStream{s}) }
+	r.calls = callListener{
+		conns: make(chan net.Conn), closed: make(chan struct{}), addr: &net.UnixAddr{Name: "calls", Net: "relay"},
+	}
+	links, calls := streamDesc, callDesc
+	links.Handler = func(_ any, s grpc.ServerStream) error { return r.Accept(grpcStream{s}) }
+	calls.Handler = func(_ any, s grpc.ServerStream) error { return r.answerCall(s) }
 	r.server.RegisterService(&grpc.ServiceDesc{
-		ServiceName: serviceName, HandlerType: (*any)(nil), Streams: []grpc.StreamDesc{desc},
+		ServiceName: serviceName, HandlerType: (*any)(nil), Streams: []grpc.StreamDesc{links, calls},
 	}, r)
 	r.work.Go(r.tick)
 	return r, nil
@@ -156,6 +161,7 @@ func (r *Relay) Close() {
 	r.closed = true
 	r.mu.Unlock()
 	r.cancel()
+	_ = r.calls.Close()
 	for _, l := range r.living() {
 		l.fail(errClosing)
 	}
@@ -234,24 +240,9 @@ func (r *Relay) to(ctx context.Context, node cluster.Node) (*link, error) {
 
 // dial makes a link to a node.
 func (r *Relay) dial(node cluster.Node) (*link, error) {
-	if node.Relay == "" {
-		return nil, fmt.Errorf("relay: node %s can't be reached by others", node.Boot)
-	}
-	ctx, cancel := context.WithCancel(r.ctx)
-	late := time.AfterFunc(helloWait, cancel)
-	s, err := r.opt.Connect(ctx, node)
-	if err == nil {
-		err = r.greet(s, node.Boot)
-	}
-	if !late.Stop() && err == nil {
-		err = context.DeadlineExceeded
-	}
+	s, cancel, err := r.reach(r.ctx, node, streamName, r.opt.Connect)
 	if err != nil {
-		cancel()
-		if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, errOther) {
-			r.opt.Directory.Refused(node)
-		}
-		return nil, fmt.Errorf("relay: to %s: %w", node.Relay, err)
+		return nil, err
 	}
 	l := newLink(r, node.Boot, s, 0, cancel)
 	r.work.Go(func() { l.read() })
@@ -261,8 +252,36 @@ func (r *Relay) dial(node cluster.Node) (*link, error) {
 	return l, nil
 }
 
-// connect is Options.Connect over gRPC.
-func (r *Relay) connect(ctx context.Context, node cluster.Node) (Stream, error) {
+// reach makes a stream of a name to a node, and says hello. soon bounds only
+// that; cancel ends the stream.
+func (r *Relay) reach(
+	soon context.Context, node cluster.Node, name string, connect func(context.Context, cluster.Node) (Stream, error),
+) (_ Stream, cancel func(), err error) {
+	if node.Relay == "" {
+		return nil, nil, fmt.Errorf("relay: node %s can't be reached by others", node.Boot)
+	}
+	ctx, cancel := context.WithCancel(r.ctx)
+	late := time.AfterFunc(helloWait, cancel)
+	given := context.AfterFunc(soon, cancel)
+	s, err := connect(ctx, node)
+	if err == nil {
+		err = r.greet(s, name, node.Boot)
+	}
+	if inTime, wanted := late.Stop(), given(); !(inTime && wanted) && err == nil {
+		err = context.DeadlineExceeded
+	}
+	if err != nil {
+		cancel()
+		if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, errOther) {
+			r.opt.Directory.Refused(node)
+		}
+		return nil, nil, fmt.Errorf("relay: to %s: %w", node.Relay, err)
+	}
+	return s, cancel, nil
+}
+
+// connect makes a stream over gRPC.
+func (r *Relay) connect(ctx context.Context, node cluster.Node, desc grpc.StreamDesc) (Stream, error) {
 	creds := insecure.NewCredentials()
 	if r.opt.TLS != nil {
 		creds = credentials.NewTLS(r.opt.TLS)
@@ -283,7 +302,7 @@ func (r *Relay) connect(ctx context.Context, node cluster.Node) (Stream, error) 
 		return nil, err
 	}
 	context.AfterFunc(ctx, func() { _ = conn.Close() })
-	s, err := conn.NewStream(ctx, &streamDesc, "/"+serviceName+"/"+streamName)
+	s, err := conn.NewStream(ctx, &desc, "/"+serviceName+"/"+desc.StreamName)
 	if err != nil {
 		if refused.Load() {
 			err = errors.Join(err, syscall.ECONNREFUSED)
@@ -296,7 +315,7 @@ func (r *Relay) connect(ctx context.Context, node cluster.Node) (Stream, error) 
 // Accept serves a stream that another node made, until it is of no use any more.
 // Its end is the caller's to close then.
 func (r *Relay) Accept(s Stream) error {
-	boot, err := r.welcome(s)
+	boot, err := r.welcome(s, streamName)
 	if err != nil {
 		r.opt.Logger.Warn("a link was turned away", zap.Error(err))
 		return status.Error(codes.Unauthenticated, err.Error())

@@ -130,3 +130,52 @@ func TestStaleRouteIsRefused(t *testing.T) {
 		t.Error("the node that is not the owner opened the document")
 	}
 }
+
+// Stock clients send back every presence that they are told. None of that
+// crosses, and everything else does: a goodbye, a client that comes back under
+// the clock that it had, and one that was removed.
+func TestReflectionsDoNotCross(t *testing.T) {
+	w := newWorld(t, 2)
+	w.own("d", w.nodes[0])
+	a, b, c := w.client(w.nodes[0], "d", 1), w.client(w.nodes[1], "d", 2), w.client(w.nodes[1], "d", 3)
+	all := []*client{a, b, c}
+	for _, p := range all {
+		p.show(`{"n":0}`)
+	}
+	w.until("all see all", func() bool { return a.sees(2) && a.sees(3) && b.sees(1) && b.sees(3) && c.sees(1) && c.sees(2) }, all...)
+	w.until("all were asked", func() bool { return b.asked > 0 && c.asked > 0 }, all...)
+	b.write("b")
+	c.write("c")
+	w.converge(2, all...) // so all that was sent before has arrived
+	came := w.nodes[0].value("relay_messages_total")
+	// What each is told goes back at once, several in one message and one by one.
+	for _, p := range []*client{b, c} {
+		p.reflect(1)
+		p.reflect(5-p.presence.ClientID(), 1)
+	}
+	if n := w.nodes[1].value("relay_reflections_total"); n != 4 {
+		t.Errorf("%v of 4 reflections were found", n)
+	}
+	b.show(`{"n":1}`)
+	w.until("a change arrives", func() bool { return a.state(2) == `{"n":1}` && c.state(2) == `{"n":1}` }, all...)
+	c.reflect(2)
+	b.write("x")
+	w.converge(3, all...)
+	if n := w.nodes[0].value("relay_messages_total") - came; n != 2 {
+		t.Errorf("%v messages crossed, want the change and the edit", n)
+	}
+	// The connection of b ends, and b comes back with the state that it had.
+	b.seat.Close()
+	again := w.client(w.nodes[1], "d", 2)
+	again.presence = b.presence
+	again.reflect(2)
+	w.until("b is there again for good", func() bool {
+		if again.sees(2) && again.state(2) == "" {
+			return false
+		}
+		again.show(`{"n":2}`)
+		return a.state(2) == `{"n":2}` && c.state(2) == `{"n":2}`
+	}, a, c, again)
+	again.leave()
+	w.until("b is gone", func() bool { return !a.sees(2) && !c.sees(2) }, a, c, again)
+}

@@ -437,11 +437,37 @@ func (c *client) show(state string) {
 	if _, err := c.presence.SetLocalState([]byte(state), c.now); err != nil {
 		c.t.Fatal(err)
 	}
-	u, err := c.presence.AppendUpdate(nil, c.presence.ClientID())
+	c.reflect(c.presence.ClientID())
+}
+
+// reflect sends what the client knows of clients. Stock clients do so with all
+// that they are told of others.
+func (c *client) reflect(ids ...uint64) {
+	c.t.Helper()
+	u, err := c.presence.AppendUpdate(nil, ids...)
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	c.send(syncproto.KindAwareness, u)
+}
+
+// leave takes the client's own presence away.
+func (c *client) leave() {
+	c.t.Helper()
+	if _, err := c.presence.SetLocalState(nil, c.now); err != nil {
+		c.t.Fatal(err)
+	}
+	c.reflect(c.presence.ClientID())
+}
+
+// state is what a client is shown as, empty when it is not there.
+func (c *client) state(id uint64) string {
+	for other, state := range c.presence.States() {
+		if other == id {
+			return string(state)
+		}
+	}
+	return ""
 }
 
 // sees tells whether a client is shown as being there.

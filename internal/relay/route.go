@@ -33,6 +33,8 @@ type route struct {
 	opened  bool // the owner has said that the document is there
 	// vector is what all have that hear updates.
 	vector []byte
+	// told is what the owner at the end of channel has told of presence.
+	told told
 	// running: a goroutine looks for the owner.
 	running bool
 	over    bool // taken off the relay's list
@@ -299,7 +301,7 @@ func (t *route) attachTo(owner cluster.Node, l *link) error {
 			return err
 		}
 		c.to = &far{t, c}
-		t.channel, t.owner, t.opened = c, owner, false
+		t.channel, t.owner, t.opened, t.told = c, owner, false, told{}
 		c.send(frame{kind: frameOpen, text: t.document, body: t.commonFloor()})
 	}
 	asked := t.witness()

@@ -14,13 +14,13 @@ import (
 type Seat struct {
 	// Static.
 	route *route
-	peer  hub.Peer
 	wake  func()
 
 	// Has a lock of its own: what was sent to the session from elsewhere.
 	out hub.Outbox
 
-	// Guarded by route.mu.
+	// Guarded by route.mu. Of peer nothing changes but CanWrite.
+	peer  hub.Peer
 	index int    // in route.seats
 	id    uint64 // on the channel; another one with each channel
 	leg   leg
@@ -118,12 +118,35 @@ func (s *Seat) note(m syncproto.Message) bool {
 			s.kept.add(m, s.leg >= legHere)
 		}
 	case syncproto.KindAwareness:
+		if s.leg == legElsewhere && s.route.told.reflects(m.Payload, s.presence.ids) {
+			s.route.relay.opt.Metrics.RelayReflectionsTotal.Inc()
+			return false
+		}
 		s.presence.note(m.Payload)
 	case syncproto.KindQueryAwareness:
 	default:
 		return false
 	}
 	return true
+}
+
+// kindRights is the kind of a message that is no client's: its body are the
+// rights of a session from there on. Nodes of releases that do not know it ignore
+// it; the gateway of the session has judged its messages before.
+const kindRights = 200
+
+// Allow is that of hub.Subscription.
+func (s *Seat) Allow(r hub.Rights) {
+	t := s.route
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s.peer.CanWrite = r&hub.RightWrite != 0
+	switch s.leg {
+	case legElsewhere:
+		t.channel.send(frame{kind: frameMessage, session: s.id, a: kindRights, body: []byte{byte(r)}})
+	case legHere, legJoining:
+		s.local.Allow(r)
+	}
 }
 
 // Next is that of hub.Subscription.

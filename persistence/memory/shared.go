@@ -2,6 +2,7 @@ package memory
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"ysync/persistence"
@@ -24,6 +25,24 @@ func (l *Log) Holdings(ctx context.Context, documents []string) ([]persistence.H
 		holdings[i] = persistence.Holding{Document: name, Epoch: r.Epoch, Owner: r.Owner}
 	}
 	return holdings, nil
+}
+
+// ClaimAll implements persistence.Shared.
+func (l *Log) ClaimAll(ctx context.Context, owner string, seen []persistence.Holding) ([]persistence.Record, error) {
+	if len(seen) > persistence.MaxHoldings {
+		return nil, &persistence.Error{Op: "claim all", Err: fmt.Errorf("%w: %d documents", persistence.ErrInvalid, len(seen))}
+	}
+	records := make([]persistence.Record, len(seen))
+	for i, h := range seen {
+		r, err := l.Claim(ctx, h.Document, owner, h.Epoch)
+		switch {
+		case err == nil:
+			records[i] = r
+		case !errors.Is(err, persistence.ErrFenced) && !errors.Is(err, persistence.ErrErased):
+			return nil, err
+		}
+	}
+	return records, nil
 }
 
 // Release implements persistence.Shared.

@@ -43,6 +43,41 @@ var releaseChecks = []check{
 		s.ok(log.Erase(ctx, "b", noon), "erase")
 		s.wantError(log.Release(ctx, "b", "n1", 0), persistence.ErrErased, "b")
 	}},
+	{"ClaimAllClaimsWhatIsAsSeen", func(s *store) {
+		log := s.log().(persistence.Shared)
+		old := s.claim("a", "n1")
+		s.put("a", "1")
+		s.claim("b", "n1")
+		s.claim("moved", "n1")
+		s.ok(log.Erase(ctx, "erased", noon), "erase")
+		seen := []persistence.Holding{
+			{Document: "moved", Epoch: 0, Owner: "n1"}, {Document: "b", Epoch: 1, Owner: "n1"}, {Document: "erased"}, {Document: "a", Epoch: 1, Owner: "n1"},
+		}
+		got, err := log.ClaimAll(ctx, "n2", seen)
+		s.ok(err, "claim all")
+		for i, h := range seen {
+			r := s.record(h.Document)
+			switch h.Document {
+			case "a", "b":
+				if got[i] != r || r.Owner != "n2" || r.Epoch != 2 {
+					s.Errorf("%s: got %+v, the record is %+v", h.Document, got[i], r)
+				}
+			default:
+				if got[i] != (persistence.Record{}) || r.Owner == "n2" {
+					s.Errorf("%s: got %+v, the record is %+v", h.Document, got[i], r)
+				}
+			}
+		}
+		s.wantError(log.Append(ctx, []persistence.Batch{batch(old, "x")})[0].Err, persistence.ErrFenced, "a")
+		s.wantUpdates("a", 0, "1")
+		s.ok(log.Append(ctx, []persistence.Batch{batch(got[3], "2")})[0].Err, "append")
+		s.wantUpdates("a", 0, "1", "2")
+		if again, err := log.ClaimAll(ctx, "n3", seen); err != nil || again[1] != (persistence.Record{}) {
+			s.Errorf("a claim by what is past: %+v, %v", again, err)
+		}
+		_, err = log.ClaimAll(ctx, "n2", make([]persistence.Holding, persistence.MaxHoldings+1))
+		s.wantError(err, persistence.ErrInvalid, "")
+	}},
 	{"HoldingsTellsOwners", func(s *store) {
 		log := s.log().(persistence.Shared)
 		s.claim("a", "n1")

@@ -293,10 +293,13 @@ func (l *Log) endStalled(pid uint32) {
 	}
 }
 
+// isText tells whether the database can hold s as a text.
+func isText(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
+
 // Claim implements persistence.Log.
 func (l *Log) Claim(ctx context.Context, name, owner string, seen persistence.Epoch) (persistence.Record, error) {
 	r, err := l.change(ctx, "claim", name, func(r persistence.Record) (persistence.Record, error) {
-		if !utf8.ValidString(owner) || strings.ContainsRune(owner, 0) {
+		if !isText(owner) {
 			return r, fmt.Errorf("%w: the owner's name is no text", persistence.ErrInvalid)
 		}
 		return r.Claimed(owner, seen)

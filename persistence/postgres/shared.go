@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -54,6 +55,49 @@ func (l *Log) Holdings(ctx context.Context, documents []string) ([]persistence.H
 		}
 	}
 	return holdings, nil
+}
+
+// claimRows claims what nobody else is at work on, and waits for nothing: a
+// statement of hundreds of rows must neither hang on one of them nor lock rows
+// in an order that another does not.
+const claimRows = `WITH free AS (
+		SELECT d.id AS chosen FROM ysync.documents d
+		JOIN unnest($3::bytea[], $4::bigint[]) AS seen (document, epoch) ON d.document = seen.document AND d.epoch = seen.epoch
+		WHERE d.tombstone_ms IS NULL FOR UPDATE OF d SKIP LOCKED)
+	UPDATE ysync.documents SET stamp = $1, owner = $2, epoch = epoch + 1, generation = greatest(generation, 1)
+	FROM free WHERE id = chosen RETURNING ` + columns
+
+// ClaimAll implements persistence.Shared.
+func (l *Log) ClaimAll(ctx context.Context, owner string, seen []persistence.Holding) ([]persistence.Record, error) {
+	if len(seen) > persistence.MaxHoldings || !isText(owner) {
+		return nil, callError("claim all", "", fmt.Errorf("%w: %d documents for %q", persistence.ErrInvalid, len(seen), owner))
+	}
+	records := make([]persistence.Record, len(seen))
+	names, epochs := make([][]byte, len(seen)), make([]int64, len(seen))
+	at := make(map[string]int, len(seen))
+	for i, h := range seen {
+		names[i], epochs[i], at[h.Document] = []byte(h.Document), number(h.Epoch), i
+	}
+	err := l.glance(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
+		rows, err := conn.Query(ctx, claimRows, rand.Int64(), owner, names, epochs)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			r, err := scanRow(rows)
+			if err != nil {
+				return err
+			}
+			l.writerOf(r.Document).claimed(r)
+			records[at[r.Document]] = r.Record
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		return nil, callError("claim all", "", err)
+	}
+	return records, nil
 }
 
 // beatKept is how long the row of a process that is gone stays.

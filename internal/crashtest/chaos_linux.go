@@ -178,12 +178,12 @@ func (r *rig) everybody() int {
 
 // goesOn waits until as many more edits are acknowledged.
 func (r *rig) goesOn(ctx context.Context, more int) error {
-	late := time.After(drainTimeout)
+	late := time.After(calmTimeout)
 	for want := r.ledger.report().acked + more; r.ledger.report().acked < want; {
 		select {
 		case <-time.After(20 * time.Millisecond):
 		case <-late:
-			return fmt.Errorf("%d more edits were not acknowledged within %v", more, drainTimeout)
+			return fmt.Errorf("%d more edits were not acknowledged within %v", more, calmTimeout)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -365,8 +365,8 @@ func (r *rig) settle(ctx context.Context, drain chan<- struct{}, done <-chan str
 			return ctx.Err()
 		}
 		left = r.ledger.outstanding(r.ledger.unacknowledged(r.everybody()))
-		if time.Since(start) > drainTimeout {
-			r.ledger.fault("%d edits are not acknowledged %v after the last fault", left, drainTimeout)
+		if time.Since(start) > calmTimeout {
+			r.ledger.fault("%d edits are not acknowledged %v after the last fault", left, calmTimeout)
 			return nil
 		}
 	}
@@ -386,11 +386,11 @@ func (r *rig) settle(ctx context.Context, drain chan<- struct{}, done <-chan str
 	case <-done:
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-time.After(drainTimeout):
+	case <-time.After(calmTimeout):
 		r.mu.Lock()
 		gone := len(r.gone)
 		r.mu.Unlock()
-		r.ledger.fault("of %d replicas only %d became as the database has it within %v", r.everybody(), gone, drainTimeout)
+		r.ledger.fault("of %d replicas only %d became as the database has it within %v", r.everybody(), gone, calmTimeout)
 		return nil
 	}
 	if err := r.compare(ctx, stored); err != nil {

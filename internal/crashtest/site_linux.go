@@ -355,7 +355,8 @@ const (
 )
 
 // anywhere connects to nodes at random, as a balancer that knows nothing would.
-func (s *site) anywhere(rng *rand.Rand, nodes ...*node) dialer {
+// A connection that is silent for too long is given up; 0 for never.
+func (s *site) anywhere(rng *rand.Rand, silence time.Duration, nodes ...*node) dialer {
 	var mu sync.Mutex
 	return func(ctx context.Context, document string) (*link, error) {
 		mu.Lock()

@@ -342,6 +342,23 @@ func (r *rig) dialled() int {
 	return r.report.dials
 }
 
+// quiet waits until nothing is acknowledged any more: what the database has
+// answered is still passed on.
+func (r *rig) quiet() (acked int, err error) {
+	acked = r.ledger.report().acked
+	since := time.Now()
+	for start := since; time.Since(since) < 3*time.Second; {
+		<-time.After(20 * time.Millisecond)
+		if now := r.ledger.report().acked; now != acked {
+			acked, since = now, time.Now()
+		}
+		if time.Since(start) > calmTimeout {
+			return acked, errors.New("acknowledgements go on without a database")
+		}
+	}
+	return acked, nil
+}
+
 // TestDatabaseGone has no database for CHAOS_TIME (60) seconds, killed once and
 // stalled once: nothing is acknowledged, nobody is sent away, and all is
 // committed soon after it is back.
@@ -367,9 +384,10 @@ func TestDatabaseGone(t *testing.T) {
 			if err := way.end(); err != nil {
 				return err
 			}
-			// What the database has answered is still passed on.
-			<-time.After(time.Second)
-			acked := r.ledger.report().acked
+			acked, err := r.quiet()
+			if err != nil {
+				return err
+			}
 			<-time.After(lasts)
 			falsely := r.ledger.report().acked - acked
 			waiting := r.ledger.unacknowledged(everybody)

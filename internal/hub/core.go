@@ -31,7 +31,7 @@ type counters struct {
 	deferred                                    prometheus.Counter
 	ackSeconds                                  prometheus.Observer
 	presence                                    prometheus.Gauge
-	presenceRefused                             *prometheus.CounterVec
+	presenceRefused, identity                   *prometheus.CounterVec
 }
 
 func newCounters(m *metrics.Metrics) *counters {
@@ -50,6 +50,7 @@ func newCounters(m *metrics.Metrics) *counters {
 
 		deferred:        m.DeferredSyncsTotal,
 		presenceRefused: m.PresenceRefusedTotal,
+		identity:        m.IdentityRefusedTotal,
 	}
 }
 
@@ -92,6 +93,9 @@ type core struct {
 	// seenPending are digests of logged updates that left something pending
 	// and changed nothing. It is only looked up in.
 	seenPending map[[sha256.Size]byte]struct{}
+
+	// owners are the subjects that client IDs belong to. It is only looked up in.
+	owners map[crdt.ClientID]string
 
 	changes []waitingChange // by the server, until they are committed; in order of version
 

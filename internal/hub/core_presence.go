@@ -49,6 +49,9 @@ func (c *core) awareness(s *Subscription, update []byte) {
 		c.garble(s)
 		return
 	}
+	if len(out.Refused) == 0 {
+		c.announce(s, update)
+	}
 	c.opt.count.presence.Add(float64(c.presence.Len() - before))
 	if out.Repair != nil {
 		frame := syncproto.AppendAwareness(nil, out.Repair)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"ysync/crdt"
 	"ysync/persistence"
 	"ysync/syncproto"
 )
@@ -210,6 +211,13 @@ type member struct {
 	// final: the next catch-up goes out as the SyncStep2 that ends a sync.
 	final bool
 
+	// own is the client ID of its client, if owns is set. announced: its first
+	// presence was looked at for it. foreign counts updates that were set aside
+	// since the last that was not, ghosts the units without content.
+	own             crdt.ClientID
+	owns, announced bool
+	foreign         uint8
+	ghosts          uint64
 	// writes: it may write.
 	writes bool
 

@@ -27,6 +27,16 @@ const (
 	Failed = "failed"
 )
 
+// Values of the label "reason" of IdentityRefusedTotal.
+const (
+	// IdentityFork is other content for units that the document has.
+	IdentityFork = "fork"
+	// IdentityForeign is content under the client ID of another one who is there.
+	IdentityForeign = "foreign"
+	// IdentityClock is a clock that advances without content.
+	IdentityClock = "clock"
+)
+
 // Values of the labels "to" and "what": what a node of a cluster works with.
 const (
 	Redis    = "redis"
@@ -78,6 +88,8 @@ type Metrics struct {
 	Subscriptions prometheus.Gauge
 	// PresenceStates is the number of presences held.
 	PresenceStates prometheus.Gauge
+	// IdentityRefusedTotal counts updates refused for the client IDs in them.
+	IdentityRefusedTotal *prometheus.CounterVec // reason
 	// PresenceRefusedTotal counts presences that broke a rule.
 	PresenceRefusedTotal *prometheus.CounterVec // reason
 	// LoadSeconds is the time from the first subscription to a live document.
@@ -248,6 +260,7 @@ func New(r prometheus.Registerer) *Metrics {
 		Documents:            f.gauge("hub_documents", "Documents held in memory."),
 		Subscriptions:        f.gauge("hub_subscriptions", "Subscriptions to documents."),
 		PresenceStates:       f.gauge("hub_presence_states", "Presences held."),
+		IdentityRefusedTotal: f.counters("hub_identity_refused_total", "Updates refused for the client IDs in them, by what is wrong.", "reason"),
 		PresenceRefusedTotal: f.counters("hub_presence_refused_total", "Presences that broke a rule, by rule.", "reason"),
 		LoadSeconds:          f.histograms("hub_load_seconds", "Time to load a document.", slow, "result"),
 		LoadsWaiting:         f.gauge("hub_loads_waiting", "Documents that wait until others are loaded."),

@@ -153,8 +153,11 @@ func (s *Session) Receive(frame []byte, into []syncproto.Message, now time.Time)
 	if s.state == closed {
 		return step
 	}
-	if s.state == locked {
+	switch {
+	case s.state == locked:
 		return s.receiveToken(step, frame, now)
+	case s.expires != 0 && s.at(now) >= s.expires:
+		return s.close(step, expired)
 	}
 	first := s.state == silent
 	if first && syncproto.Sniff(frame) == syncproto.Hocuspocus {
@@ -278,7 +281,7 @@ func (s *Session) Tick(now time.Time) Step {
 			return s.close(step, Closef(CloseUnauthorized, "no token came"))
 		}
 	case s.expires != 0 && at >= s.expires:
-		return s.close(step, Closef(CloseUnauthorized, "the token has expired"))
+		return s.close(step, expired)
 	case s.inBand && !s.asked && s.expires != 0 && s.expires.since(at) <= renewBefore && s.writing == 0:
 		s.asked = true
 		step.Frame = tokenWanted
@@ -298,6 +301,8 @@ func (s *Session) Tick(now time.Time) Step {
 	}
 	return step
 }
+
+var expired = Closef(CloseUnauthorized, "the token has expired")
 
 // renewBefore is how long before the end of a grant a fresh token is asked for.
 const renewBefore = time.Minute

@@ -13,7 +13,7 @@ import (
 // metric is what counts those who meet it, without the prefix.
 type limitFlags struct {
 	MaxConnections     int `metric:"connections_refused_total" help:"Open connections, if the process may open enough files. Beyond it new ones are answered 503." default:"50000"`
-	ConnectRate        int `metric:"connections_refused_total" help:"Connections let in for each second, after a burst of twice as many. Beyond it new ones are answered 503." default:"2000"`
+	ConnectRate        int `metric:"connections_refused_total" help:"Connections let in for each second, after a burst of twice as many. Beyond it new ones are answered 503." default:"10000"`
 	MaxRequests        int `metric:"connections_refused_total" help:"TCP connections that are no WebSockets yet. Beyond it the oldest is closed." default:"4096"`
 	SubjectConnections int `metric:"limited_messages_total" help:"Connections of one subject at this node; 0 for any number." default:"1000"`
 	TenantConnections  int `metric:"limited_messages_total" help:"Connections of one tenant at this node; 0 for any number." default:"0"`

@@ -52,7 +52,7 @@ type Options struct {
 	// Marks say when the node is loaded.
 	Marks Marks
 	// ConnectRate is how many connections a second are let in, beyond a burst of
-	// twice as many; requests beyond it are answered 503. Default 2000.
+	// twice as many; requests beyond it are answered 503. Default 10,000.
 	ConnectRate int
 	// MaxWaitingLoads is how many documents may wait to be loaded here before
 	// those who want one that is not open are answered 503. Default 512.
@@ -100,7 +100,7 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	o.Marks = o.Marks.withDefaults()
 	if o.ConnectRate <= 0 {
-		o.ConnectRate = 2000
+		o.ConnectRate = 10_000
 	}
 	if o.MaxWaitingLoads <= 0 {
 		o.MaxWaitingLoads = 512

@@ -89,6 +89,7 @@ var places = map[string]place{
 	"internal/e2e":       {6, nil},
 	"internal/crashtest": {7, nil},
 	"internal/bench":     {7, nil},
+	"internal/simtest":   {7, nil},
 
 	"internal/devcluster": {7, nil},
 	"deploy":              {7, nil},

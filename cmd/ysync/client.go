@@ -155,6 +155,7 @@ func (l *inProcess) Addr() net.Addr { return &net.UnixAddr{Name: "in process", N
 // request is one call of the API.
 type request struct {
 	method string
+	at     string   // the whole path; empty for one below /api/v1
 	path   []string // below /api/v1, not escaped
 	query  url.Values
 	header http.Header
@@ -169,7 +170,11 @@ func onDocument(method, document string, rest ...string) request {
 // do sends a request. Whatever is no success is an error with its exit code.
 func (c *client) do(ctx context.Context, r request) (*http.Response, error) {
 	var b strings.Builder
-	b.WriteString(c.base + "/api/v1")
+	b.WriteString(c.base)
+	if r.at == "" {
+		b.WriteString("/api/v1")
+	}
+	b.WriteString(r.at)
 	for _, segment := range r.path {
 		// A segment of dots would be taken for a way through the tree.
 		b.WriteString("/" + strings.ReplaceAll(url.PathEscape(segment), ".", "%2E"))

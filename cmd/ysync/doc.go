@@ -33,12 +33,13 @@ type docCmd struct {
 	Repair  docRepairCmd  `cmd:"" help:"Find out what is damaged of a document and put it right; damaged bytes are kept aside."`
 	Retry   docRetryCmd   `cmd:"" help:"End a document's quarantine at a running server, and load it."`
 	Refused docRefusedCmd `cmd:"" help:"List updates that were refused because they broke a limit, write one to a file, or remove it."`
+	Hot     docHotCmd     `cmd:"" help:"List the documents that cost a running server most of late."`
 	Explain docExplainCmd `cmd:"" help:"Tell the state of a document: log, snapshots, sessions, what waits, limits."`
 }
 
 // dataFlag is what all commands on stores have.
 type dataFlag struct {
-	Data string `help:"Data folder of a server. It must be stopped, unless its update log is in PostgreSQL." default:"./data"`
+	Data string `help:"Data folder of a server. It must be stopped, unless its update log is in PostgreSQL; with --log and --snapshots there need not be one." default:"./data"`
 	storeFlags
 }
 
@@ -46,7 +47,12 @@ type dataFlag struct {
 func (d dataFlag) open(ctx context.Context, s streams, what use) (*folder, error) {
 	logger, _ := newLoggers("warn", s.err)
 	if what == own {
-		if err := ownFolder(d.Data); err != nil {
+		prepare := ownFolder
+		if d.needNoFolder(d.Data) {
+			// What a repair puts aside needs a place.
+			prepare = prepareFolder
+		}
+		if err := prepare(d.Data); err != nil {
 			return nil, err
 		}
 	}

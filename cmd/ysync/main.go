@@ -42,6 +42,7 @@ type cli struct {
 	Serve    serveCmd    `cmd:"" help:"Serve documents until SIGTERM or SIGINT."`
 	Doc      docCmd      `cmd:"" help:"Look at documents and change them, at a running server (--server) or on the stores."`
 	Snapshot snapshotCmd `cmd:"" help:"The past of documents: stored states, restoring, differences, retention."`
+	Session  sessionCmd  `cmd:"" help:"The open sessions of a running server, and what one of them does."`
 	Doctor   doctorCmd   `cmd:"" help:"Check what a server with these flags would stand on: configuration, folder, database, bucket, limits, clock."`
 	Backup   backupCmd   `cmd:"" help:"Back the data folder up, while its server runs (--server) or not."`
 	Migrate  migrateCmd  `cmd:"" help:"Import the documents of another server (y-websocket, Hocuspocus, y-sweet), or move those of this one to other stores."`

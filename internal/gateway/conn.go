@@ -37,10 +37,13 @@ type conn struct {
 	// Owned by the registry's shard lock.
 	slot int
 
-	// Owned by the reader: the document's turn, if it has begun with a message;
+	// Owned by the reader: the document's turn, if it has begun with a message.
+	turn hub.Turn
+
 	// slowed: it was told of in the log that it sends too much.
-	turn   hub.Turn
-	slowed bool
+	slowed atomic.Bool
+	// watch is told what happens, while somebody watches; nil else.
+	watch atomic.Pointer[watch]
 
 	// writer tells whether a writer goroutine runs; see wake.
 	writer atomic.Uint32
@@ -213,6 +216,10 @@ func (c *conn) finish(why *session.Close) (first bool) {
 		sub.Close()
 	}
 	c.server.closed(c, why)
+	if w := c.watch.Load(); w != nil {
+		w.add(Event{Time: c.server.now(), Way: wayNote, Kind: "closed", Note: why.Error()})
+		w.end()
+	}
 	return true
 }
 

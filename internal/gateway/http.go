@@ -11,44 +11,52 @@ import (
 	"ysync/internal/session"
 )
 
+// serve answers a request that net/http has read.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	if c := s.route(w, r); c != nil {
+		go c.read()
+	}
+}
+
 // route tells upgrades from requests for the page. There is no multiplexer:
-// one would clean paths, and a document's name is taken as it stands.
-func (s *Server) route(w http.ResponseWriter, r *http.Request) {
+// one would clean paths, and a document's name is taken as it stands. It returns
+// the connection that was upgraded, which has to be read; nil for none.
+func (s *Server) route(w http.ResponseWriter, r *http.Request) *conn {
 	s.fromProxy(r)
 	if err := s.options.Sites.Check(r.Host, r.Header.Get("Origin")); err != nil {
 		s.metrics.RefusedTotal.WithLabelValues("origin").Inc()
 		s.log.Warn("request refused", zap.Error(err), zap.String("remote", r.RemoteAddr))
 		http.Error(w, err.Error(), http.StatusForbidden)
-		return
+		return nil
 	}
 	if isUpgrade(r) {
-		s.connect(w, r)
-		return
+		return s.connect(w, r)
 	}
 	if s.page.serve(w, r) {
-		return
+		return nil
 	}
 	w.Header().Set("Upgrade", "websocket")
 	w.Header().Set("Connection", "Upgrade")
 	http.Error(w, "This is the address of a document. Connect to it by WebSocket, with a Yjs provider such as y-websocket:\n\n"+
 		"    new WebsocketProvider('ws://"+r.Host+"', 'document name', doc)\n", http.StatusUpgradeRequired)
+	return nil
 }
 
 // connect answers a WebSocket handshake. Only overload is refused before the
 // upgrade: browsers hide the status of a refused one from the page, and the
 // provider would retry for ever without a reason to show.
-func (s *Server) connect(w http.ResponseWriter, r *http.Request) {
+func (s *Server) connect(w http.ResponseWriter, r *http.Request) *conn {
 	if s.draining.Load() {
 		s.overloaded(w, "draining", "the server is shutting down")
-		return
+		return nil
 	}
 	if shed := s.load.shed.Load(); shed != nil {
 		s.overloaded(w, shed.label, shed.why)
-		return
+		return nil
 	}
 	if !s.connections.reserve(s.options.MaxConnections) {
 		s.overloaded(w, "connections", "too many connections")
-		return
+		return nil
 	}
 	c := &conn{server: s, id: s.lastID.Add(1), remote: r.RemoteAddr}
 	refused := s.admit(c, r)
@@ -61,7 +69,7 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request) {
 		s.connections.release()
 		s.metrics.RefusedTotal.WithLabelValues("handshake").Inc()
 		s.log.Info("bad handshake", zap.Error(err), zap.String("remote", r.RemoteAddr))
-		return
+		return nil
 	}
 	s.metrics.Connections.Inc()
 	s.metrics.ConnectionsTotal.WithLabelValues("websocket").Inc()
@@ -71,11 +79,11 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request) {
 	} else {
 		c.rejudge() // of a ruling since it was let in nobody has told it
 	}
-	go c.read()
 	if s.draining.Load() {
 		// Shutdown may have passed over the connection before it was added.
 		c.end(closeRestart)
 	}
+	return c
 }
 
 // admit fills in the connection's document and rights, or says why there are

@@ -98,8 +98,8 @@ func hottest(h *hub.Hub) []HotDocument {
 
 // shedding is why new connections are refused, or "".
 func (s *Server) shedding() string {
-	if why := s.shedding(); why != "" {
-		return why
+	if shed := s.load.shed.Load(); shed != nil {
+		return shed.why
 	}
 	return ""
 }
@@ -158,8 +158,8 @@ func (s *Server) Status(version string) Status {
 
 // ready says why the server should get no new connections, or "".
 func (s *Server) ready() string {
-	if shed := s.load.shed.Load(); shed != nil {
-		return shed.why
+	if why := s.shedding(); why != "" {
+		return why
 	}
 	switch {
 	case s.draining.Load():
@@ -174,7 +174,7 @@ func (s *Server) ready() string {
 }
 
 // Operations serves what operators need and strangers must not see: /healthz,
-// /readyz, /metrics, /status, /debug/pprof/ and Options.API at /api/. It belongs on a listener of
+// /readyz, /metrics, /status, /sessions, /debug/pprof/ and Options.API at /api/. It belongs on a listener of
 // its own.
 func (s *Server) Operations(g prometheus.Gatherer, version string) http.Handler {
 	mux := http.NewServeMux()
@@ -193,6 +193,8 @@ func (s *Server) Operations(g prometheus.Gatherer, version string) http.Handler 
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(s.Status(version))
 	})
+	mux.HandleFunc("GET /sessions", s.sessions)
+	mux.HandleFunc("GET /sessions/{session}/trace", s.trace)
 	if s.options.API != nil {
 		mux.Handle("/api/", s.options.API)
 	}
@@ -208,7 +210,7 @@ func (s *Server) Operations(g prometheus.Gatherer, version string) http.Handler 
 			http.Error(w, err.Error(), http.StatusForbidden)
 			return
 		}
-		if path := r.URL.Path; path == "/status" || strings.HasPrefix(path, "/debug/") {
+		if path := r.URL.Path; path == "/status" || strings.HasPrefix(path, "/debug/") || strings.HasPrefix(path, "/sessions") {
 			if !s.mayOperate(r) {
 				http.Error(w, "a token with scope admin for * is needed from other machines", http.StatusUnauthorized)
 				return

@@ -129,8 +129,8 @@ func (c *conn) pay(bytes int, now time.Time, wait time.Duration, over session.Ov
 	}
 	c.run()
 	c.server.metrics.LimitedTotal.WithLabelValues(which).Inc()
-	if !c.slowed {
-		c.slowed = true
+	c.watch.Load().add(Event{Time: now, Way: wayNote, Kind: "slowed", Note: "for " + wait.String() + " by the limit " + which})
+	if c.slowed.CompareAndSwap(false, true) {
 		c.server.log.Info("a session sends too much and is read more slowly", c.fields(
 			zap.String("limit", which), zap.Duration("wait", wait))...)
 	}

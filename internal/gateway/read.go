@@ -75,6 +75,7 @@ func (c *conn) message(frame []byte) {
 	step := c.session.Receive(frame, space[:0], now)
 	wait, over := c.session.Spend(len(frame), c.server.load.session(), now)
 	c.mu.Unlock()
+	c.watch.Load().received(frame, &step, now)
 	if step.Malformed != nil {
 		m.MalformedTotal.Inc()
 		c.server.log.Warn("malformed frame set aside", c.fields(

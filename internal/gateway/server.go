@@ -49,6 +49,7 @@ type Server struct {
 	cancel context.CancelFunc
 
 	connections registry
+	entrances   entrances
 	subjects    *shares
 	tenants     *shares
 	load        load
@@ -85,7 +86,7 @@ func New(o Options) (*Server, error) {
 	s.flusher.limit = runtime.GOMAXPROCS(0)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.http = &http.Server{
-		Handler:           http.HandlerFunc(s.route),
+		Handler:           http.HandlerFunc(s.serve),
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       headerTimeout,
 		IdleTimeout:       idleTimeout,
@@ -108,7 +109,9 @@ func (s *Server) Serve(l net.Listener) error {
 			go s.obey()
 		}
 	})
-	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	d := newDoor(s, l)
+	go d.run()
+	if err := s.http.Serve(d); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
@@ -165,6 +168,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if err := s.http.Shutdown(ctx); err != nil {
 		_ = s.http.Close()
 	}
+	s.entrances.close(ctx.Done())
 	err := s.hub.Close(ctx)
 	s.cancel()
 	s.sweeping.Wait()

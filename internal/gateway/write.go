@@ -95,6 +95,9 @@ type batch struct {
 	frames int
 	bytes  int
 	all    bool // it holds all that was queued
+	// watch is told what is written; nil for nobody.
+	watch *watch
+	now   func() time.Time
 }
 
 var batches = sync.Pool{New: func() any { return &batch{small: make([]byte, 0, batchBytes)} }}
@@ -113,6 +116,7 @@ const (
 func (c *conn) gather(b *batch) bool {
 	b.small, b.parts, b.vector, b.frames, b.bytes = b.small[:0], nil, [2][]byte{}, 0, 0
 	b.all = true
+	b.watch, b.now = c.watch.Load(), c.server.now
 	c.mu.Lock()
 	if c.ending != nil {
 		c.mu.Unlock()
@@ -163,6 +167,9 @@ func (b *batch) fill(sub Subscription) {
 
 // add puts a frame at the end. A large one goes without a copy, as the last.
 func (b *batch) add(payload []byte) {
+	if b.watch != nil {
+		b.watch.sent(payload, b.now())
+	}
 	b.frames++
 	b.bytes += len(payload)
 	b.small = appendHeader(b.small, frameBinary, len(payload))

@@ -152,6 +152,8 @@ func (c *core) noteVector(now []byte, missed map[*Subscription]bool) {
 	for _, s := range c.subs {
 		switch m := s.at.lag; {
 		case !s.at.ready || missed[s] || s.relayed() && missed[&s.group.self]:
+		case s.peer.Echo && len(c.held) > 0:
+			// What waits for its commit was not sent.
 		case m != nil:
 			if encoded[m] == nil {
 				encoded[m] = crdt.AppendStateVector(nil, m.state)

@@ -30,7 +30,8 @@ type Seat struct {
 	closed bool
 
 	// synced: it has been sent a state; then floor is the vector of what it has
-	// at least, unless it hears updates and the route knows a newer one.
+	// at least, nil if that is not known, unless it hears updates and the route
+	// knows a newer one.
 	synced bool
 	floor  []byte
 	hears  hub.Audience
@@ -197,7 +198,7 @@ const ackType = 102
 // answered notes what an answer to the client settles. route.mu is held.
 func (s *Seat) answered(frame []byte) {
 	if isStep2(frame) {
-		s.want = nil
+		s.want, s.synced = nil, true
 		return
 	}
 	if len(frame) == 0 || frame[0] != ackType {

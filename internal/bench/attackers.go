@@ -373,4 +373,3 @@ func attackerMain(args []string) error {
 	}
 	return nil
 }
-

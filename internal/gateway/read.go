@@ -11,6 +11,7 @@ import (
 	"ysync/internal/hub"
 	"ysync/internal/metrics"
 	"ysync/internal/session"
+	"ysync/internal/tracing"
 	"ysync/syncproto"
 )
 
@@ -89,7 +90,7 @@ func (c *conn) message(frame []byte) {
 		m.LimitedTotal.WithLabelValues(metrics.LimitScope).Add(float64(step.Refused))
 	}
 	c.do(step)
-	c.send(step.Messages)
+	c.send(step.Messages, len(frame))
 	if wait > 0 || c.subject != nil || c.tenant != nil {
 		c.pay(len(frame), now, wait, over)
 	}
@@ -115,7 +116,7 @@ const quarantineHead = 64
 
 // send hands messages to the document's owner. It waits while the document
 // has too much to do, which is what slows a client down that sends too fast.
-func (c *conn) send(messages []syncproto.Message) {
+func (c *conn) send(messages []syncproto.Message, bytes int) {
 	if len(messages) == 0 {
 		return
 	}
@@ -123,8 +124,14 @@ func (c *conn) send(messages []syncproto.Message) {
 	if sub == nil {
 		return
 	}
+	ctx := c.server.ctx
+	if span := c.server.options.Tracer.Sampled(tracing.Message); span != nil {
+		span.Text("document", c.document).Int("session", int(c.id)).Int("bytes", bytes)
+		defer span.End()
+		ctx = tracing.With(ctx, span)
+	}
 	for _, message := range messages {
-		if err := sub.SendInTurn(c.server.ctx, message, &c.turn); err != nil {
+		if err := sub.SendInTurn(ctx, message, &c.turn); err != nil {
 			c.ended(sub, err)
 			return
 		}

@@ -74,5 +74,8 @@ stores: ## the stores of other servers, made anew by their own packages, one of 
 	@cd internal/migrate && npm ci --no-audit --no-fund --loglevel=error >/dev/null
 	@go test -count=1 -tags native -run 'Fresh|Stores' -v ./internal/migrate | grep -v '^=== '
 
+sim: ## clusters under virtual time, 20 faults for each of SEEDS seeds from FROM on (SEEDS=1000, FROM=1000, PROGRESS=file)
+	@go test -count=1 -timeout 0 -v -run 'TestSimulation$$' ./internal/simtest -seeds $(or $(SEEDS),1000) -from $(or $(FROM),1000) -progress "$(PROGRESS)" | grep -v '^=== '
+
 faults: ## power losses, failing disks and paused owners, with planted bugs that have to be caught
 	@go test -count=1 -tags faults ./internal/crashtest ./persistence/... ./snapshots/... -run 'Power|Fault|Paused'

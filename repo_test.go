@@ -49,6 +49,8 @@ var places = map[string]place{
 	"internal/s3test":    {1, nil},
 	"internal/auth":      {0, nil},
 	"internal/tracing":   {0, nil},
+	"internal/audit":     {1, nil},
+	"internal/canary":    {0, nil},
 	"internal/limit":     {0, map[string]string{"net": noSockets}},
 	"internal/cluster":   {1, map[string]string{module + "/internal/hub": "where a document is must be known before one is opened", module + "/internal/gateway": noSockets}},
 	"persistence":        {0, map[string]string{"net": noSockets}},
@@ -88,6 +90,7 @@ var places = map[string]place{
 	"internal/e2e":       {6, nil},
 	"internal/crashtest": {7, nil},
 	"internal/bench":     {7, nil},
+	"internal/simtest":   {7, nil},
 
 	"internal/devcluster": {7, nil},
 	"deploy":              {7, nil},

@@ -3,8 +3,6 @@ package crdt
 import (
 	"math"
 	"slices"
-
-	"ysync/internal/invariant"
 )
 
 // Apply integrates an update of another replica, entirely or not at all: after
@@ -160,8 +158,8 @@ type applier struct {
 	d  *Doc
 	in *incoming
 
-	stack []waiting
-	top   waiting // the one taken off the stack last
+	// stack are the sections whose next block waits for one that comes first.
+	stack []int32
 
 	// mayStop says that the document can be emptied, or is of no further use,
 	// when it turns out to nest too deep.
@@ -172,12 +170,6 @@ type applier struct {
 	rest        leftover
 	restDeletes IDSet
 	leftDeletes bool
-}
-
-// waiting is a block whose dependency is integrated first.
-type waiting struct {
-	section int
-	block   rawBlock
 }
 
 // integrate integrates the blocks of the update, those of the highest client
@@ -220,8 +212,9 @@ func (ap *applier) step(b *rawBlock, at int) (*rawBlock, int) {
 			ap.giveUp(b, at)
 		} else if c, lacks := d.lacks(b); lacks {
 			if i := ap.find(c); i >= 0 {
+				in.unread(at, b)
 				in.sections[at].open = true
-				ap.stack = append(ap.stack, waiting{at, *b})
+				ap.stack = append(ap.stack, int32(at))
 				return in.next(i), i
 			}
 			ap.wait(c, uint64(d.state(c)))
@@ -238,10 +231,10 @@ func (ap *applier) step(b *rawBlock, at int) (*rawBlock, int) {
 	if n < 0 {
 		return nil, 0
 	}
-	ap.top, ap.stack[n] = ap.stack[n], waiting{}
+	at = int(ap.stack[n])
 	ap.stack = ap.stack[:n]
-	in.sections[ap.top.section].open = false
-	return &ap.top.block, ap.top.section
+	in.sections[at].open = false
+	return in.next(at), at
 }
 
 // waitingClients is about how many clients of the update have to wait.
@@ -266,23 +259,16 @@ func (ap *applier) find(c ClientID) int {
 	if !ok || in.sections[i].done || in.sections[i].open || in.sections[i].left == 0 {
 		return -1
 	}
-	if !in.ready(i) {
-		err := in.toV1()
-		invariant.Assert(err == nil, "an update that was read cannot be read again")
-	}
 	return i
 }
 
-// giveUp leaves b and all that waits for it, with what follows it in its section.
+// giveUp leaves b, what follows it in its section, and the sections that wait for it.
 func (ap *applier) giveUp(b *rawBlock, at int) {
 	ap.in.sections[at].done = true
 	ap.leave(b)
-	for i := range ap.stack {
-		w := &ap.stack[i]
-		s := &ap.in.sections[w.section]
+	for _, i := range ap.stack {
+		s := &ap.in.sections[i]
 		s.done, s.open = true, false
-		ap.leave(&w.block)
-		*w = waiting{}
 	}
 	ap.stack = ap.stack[:0]
 }
@@ -293,7 +279,7 @@ func (ap *applier) leave(b *rawBlock) {
 		return
 	}
 	if ap.rest == nil {
-		ap.rest = make(leftover, ap.waitingClients())
+		ap.rest = make(leftover, max(ap.waitingClients(), len(ap.stack)+1))
 	}
 	list := ap.rest[b.client]
 	if list == nil {

@@ -97,6 +97,10 @@ var shapes = map[string]func(n int) []byte{
 		}
 		return u.done()
 	},
+	"a client behind the other": func(n int) []byte { return oneBehindTheOther(n, false) },
+	"a client behind the other, in vain": func(n int) []byte {
+		return oneBehindTheOther(n, true)
+	},
 	"deletes that wait": func(n int) []byte {
 		out := lib0.AppendUvarint([]byte{0, 1, 5}, uint64(n))
 		for i := range uint64(n) {
@@ -113,8 +117,21 @@ var shapes = map[string]func(n int) []byte{
 	},
 }
 
+// oneBehindTheOther is an update of n clients, of which each needs the next one.
+func oneBehindTheOther(n int, missing bool) []byte {
+	u := newUpdateWriter()
+	for i := range n {
+		b := rawBlock{client: ClientID(n + 1 - i), length: 1, kind: kindDeleted, hasOrigin: true, origin: ID{ClientID(n - i), 0}}
+		if i == n-1 && !missing {
+			b = rawBlock{client: 2, length: 1, kind: kindDeleted, hasRoot: true, root: []byte("t")}
+		}
+		u.w.write(&b)
+	}
+	return u.done()
+}
+
 // Whatever the shape of an update, taking it in allocates at most 64 times its
-// bytes and 64 KiB, where V2 is held to a block for five bytes.
+// bytes and 64 KiB, where V2 is held to a block for six bytes.
 func TestIntegrationIsBounded(t *testing.T) {
 	const most = 64
 	for name, shape := range shapes {
@@ -127,7 +144,7 @@ func TestIntegrationIsBounded(t *testing.T) {
 			for v, u := range map[Version][]byte{V1: v1, V2: v2} {
 				limits := Limits{}
 				if v == V2 {
-					limits.BlocksPerUpdate = 100 + len(u)/5
+					limits.BlocksPerUpdate = 100 + len(u)/6
 				}
 				d := New(Options{NoFormatCleanup: true, Limits: limits})
 				got := allocated(func() { _, err = d.Apply(nil, v, u) })

@@ -9,6 +9,7 @@ import (
 // A copy of a type is equal to it and independent of it, whatever its kind.
 func TestClone(t *testing.T) {
 	d := crdt.New(crdt.Options{ClientID: 1})
+	crdt.CheckAtEnd(t, d)
 	m := d.Map("m")
 	bold := crdt.Field{Key: "bold", Value: crdt.Bool(true)}
 	originals := map[string]crdt.Value{
@@ -65,6 +66,7 @@ func edit(t *testing.T, d *crdt.Doc, fn func(*crdt.Txn)) {
 // Elements are found by their tag, at any depth, in document order.
 func TestQuery(t *testing.T) {
 	d := crdt.New(crdt.Options{ClientID: 1})
+	crdt.CheckAtEnd(t, d)
 	f := d.XMLFragment("x")
 	el := func(tag, id string, children ...crdt.Value) crdt.Value {
 		return crdt.NewXMLElement(tag, crdt.Attrs{{Key: "id", Value: crdt.String(id)}}, children...)

@@ -3,7 +3,7 @@ package crdt
 // Compact joins updates into one with the same effect, as Merge does, and joins
 // the blocks that continue one another: many single keystrokes become one
 // block. It needs no document, so what the updates depend on may be elsewhere.
-// The result may hold skips and then is not for clients.
+// The result may hold skips and then is not for clients. Errors are those of Merge.
 func Compact(v Version, updates ...[]byte) ([]byte, error) {
 	return mergeUpdates(v, updates, rawWriter{e: newEncoder(v, nil), joins: true})
 }

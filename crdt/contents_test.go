@@ -8,6 +8,7 @@ import (
 
 func TestContentsOf(t *testing.T) {
 	doc := crdt.New(crdt.Options{ClientID: 7})
+	crdt.CheckAtEnd(t, doc)
 	var updates [][]byte
 	for range 3 {
 		c, err := doc.Transact(nil, func(tx *crdt.Txn) { doc.Text("t").Insert(tx, 0, "abc") })

@@ -6,8 +6,8 @@ import (
 
 // Options configure a Doc. The zero value is valid.
 type Options struct {
-	// ClientID names this replica in the blocks it makes; at most MaxClientID.
-	// 0 draws a random one of 32 bits, as Yjs does.
+	// ClientID names this replica in the blocks it makes. 0, and what is beyond
+	// MaxClientID, draws a random one of 32 bits, as Yjs does.
 	ClientID ClientID
 	// GUID is the name under which a parent document knows this one.
 	GUID string

@@ -35,6 +35,7 @@ func pathString(e *Event) string {
 // meanwhile comes after.
 func TestObserverOrder(t *testing.T) {
 	d := New(Options{ClientID: 1})
+	CheckAtEnd(t, d)
 	m, list := d.Map("m"), d.Array("a")
 	transact(t, d, func(tx *Txn) {
 		m.Set(tx, "inner", NewMap(Field{"deeper", NewText("abc")}))
@@ -93,6 +94,7 @@ func TestObserverOrder(t *testing.T) {
 // A type that the transaction made or deleted gets no event.
 func TestNoEventForNewAndDeleted(t *testing.T) {
 	d := New(Options{ClientID: 1})
+	CheckAtEnd(t, d)
 	m := d.Map("m")
 	transact(t, d, func(tx *Txn) { m.Set(tx, "old", NewArray(NewText("abc"))) })
 	old := m.At("old").Array()
@@ -118,6 +120,7 @@ func TestNoEventForNewAndDeleted(t *testing.T) {
 // in Yjs; afterwards only those are called that were not stopped.
 func TestObserversDuringCall(t *testing.T) {
 	d := New(Options{ClientID: 1})
+	CheckAtEnd(t, d)
 	m := d.Map("m")
 	var log calls
 	var stopB func()
@@ -148,6 +151,7 @@ func TestObserversDuringCall(t *testing.T) {
 // An event gives what was asked for in the call, and nothing more.
 func TestEventIsFrozen(t *testing.T) {
 	d := New(Options{ClientID: 1})
+	CheckAtEnd(t, d)
 	text := d.Text("t")
 	var asked, unasked *Event
 	text.Observe(func(e *Event) { asked = e; e.Delta(); e.Keys() })
@@ -174,6 +178,7 @@ func TestEventIsFrozen(t *testing.T) {
 // What an event says of units and keys.
 func TestEventDetails(t *testing.T) {
 	d := New(Options{ClientID: 1})
+	CheckAtEnd(t, d)
 	e := d.XMLElement("e")
 	transact(t, d, func(tx *Txn) {
 		e.Push(tx, NewXMLElement("a", nil), NewXMLElement("b", nil))
@@ -259,6 +264,8 @@ func TestDeltaDeletesRedundantFormat(t *testing.T) {
 	bold := Field{"bold", Bool(true)}
 	for _, keep := range []bool{false, true} {
 		a, b := New(Options{ClientID: 1}), New(Options{ClientID: 2, NoFormatCleanup: keep})
+		CheckAtEnd(t, a)
+		CheckAtEnd(t, b)
 		edit := func(d *Doc, fn func(Text, *Txn)) []byte {
 			c, err := d.Transact(nil, func(tx *Txn) { fn(d.Text("t"), tx) })
 			if err != nil {
@@ -299,6 +306,8 @@ func TestDeltaDeletesRedundantFormat(t *testing.T) {
 // A commit keeps its bytes while observers go on editing.
 func TestCommitIsFrozenByEdits(t *testing.T) {
 	d, copied := New(Options{ClientID: 1}), New(Options{ClientID: 2})
+	CheckAtEnd(t, d)
+	CheckAtEnd(t, copied)
 	text := d.Text("t")
 	n := 0
 	stop := d.OnCommit(func(c *Commit) {
@@ -331,6 +340,7 @@ func TestCommitIsFrozenByEdits(t *testing.T) {
 // document they are in.
 func TestSubdocsLoadAndReset(t *testing.T) {
 	d := New(Options{ClientID: 1})
+	CheckAtEnd(t, d)
 	m := d.Map("m")
 	transact(t, d, func(tx *Txn) { m.Set(tx, "s", NewSubdoc(Subdoc{GUID: "g"})) })
 	var log calls
@@ -375,6 +385,7 @@ func TestSubdocsLoadAndReset(t *testing.T) {
 func TestEventOfDeepType(t *testing.T) {
 	const depth = 20000
 	d := New(Options{ClientID: 1, Limits: Limits{TypeDepth: 2 * depth}})
+	CheckAtEnd(t, d)
 	m := d.Map("m")
 	inner := m
 	transact(t, d, func(tx *Txn) {

@@ -37,6 +37,7 @@ func typeOn(tb testing.TB, d *Doc, n int) {
 func TestWatchingIsFree(t *testing.T) {
 	perEdit := func(watch func(*Doc)) float64 {
 		d := New(Options{ClientID: 1})
+		CheckAtEnd(t, d)
 		text := d.Text("t")
 		watch(d)
 		typeOn(t, d, 2000)
@@ -54,6 +55,7 @@ func TestWatchingIsFree(t *testing.T) {
 		}
 	}
 	d := New(Options{})
+	CheckAtEnd(t, d)
 	typeOn(t, d, 10)
 	if d.watch != nil {
 		t.Error("watchers of a document that nobody watches")

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"sync"
+
+	"ysync/internal/invariant"
 )
 
 // incoming is a validated update on its way into a document. A small one is
@@ -29,6 +31,7 @@ type incoming struct {
 	ranges  int // of the delete set
 	payload int // bytes of content
 	current int // large: the section that r stands in
+	last    int // large, V1: offset of the block read last
 	block   rawBlock
 }
 
@@ -46,7 +49,7 @@ type section struct {
 	// offset in V1, the number of the section in V2.
 	at   uint32
 	done bool // what is left waits, or is waited for in vain
-	open bool // its last block read is on the stack
+	open bool // its next block is on the stack
 	// first says that the section starts at clock 0.
 	first bool
 }
@@ -174,11 +177,21 @@ func (in *incoming) toV1() error {
 	if err := r.start(V2, in.update, in.total); err != nil {
 		return err
 	}
-	w := rawWriter{e: &encoderV1{own: true}}
+	n := len(in.sections)
+	w := rawWriter{
+		e: &encoderV1{own: true, buf: make([]byte, 0, 2*len(in.update))}, marks: make([]int, 0, n), counts: make([]uint64, 0, n),
+	}
 	if err := w.copy(&r); err != nil {
 		return err
 	}
-	was, last := slices.Clone(in.sections), in.block
+	type progress struct {
+		left       uint32
+		done, open bool
+	}
+	was := make([]progress, n)
+	for i, s := range in.sections {
+		was[i] = progress{s.left, s.done, s.open}
+	}
 	if err := in.readOwn(w.e.finish()); err != nil {
 		return err
 	}
@@ -189,7 +202,6 @@ func (in *incoming) toV1() error {
 		}
 		s.done, s.open = was[i].done, was[i].open
 	}
-	in.block = last
 	return nil
 }
 
@@ -215,8 +227,8 @@ func (in *incoming) readOwn(update []byte) error {
 	return in.arrange()
 }
 
-// next reads the next block of section i, which must have one left and be
-// ready. The block is valid until the next call.
+// next reads the next block of section i, which must have one left; in V2 it must
+// be the next of the update. The block is valid until the next call.
 func (in *incoming) next(i int) *rawBlock {
 	s := &in.sections[i]
 	s.left--
@@ -238,23 +250,26 @@ func (in *incoming) next(i int) *rawBlock {
 		r.client = s.client
 		r.v1.expect(s.client)
 	}
-	r.clock = uint64(s.clock)
+	r.clock, in.last = uint64(s.clock), r.v1.pos
 	r.read(b)
 	s.clock = uint32(b.end())
 	return b
 }
 
-// ready tells whether section i can be read now.
-func (in *incoming) ready(i int) bool {
-	if in.small || in.v == V1 {
-		return true
+// unread puts a block back, the one read last, which is of section i. What is in
+// columns cannot be read again, so V2 is turned into V1.
+func (in *incoming) unread(i int, b *rawBlock) {
+	s := &in.sections[i]
+	s.left++
+	switch {
+	case in.small:
+		s.at--
+	case in.v == V1:
+		s.at, s.clock, in.current = uint32(in.last), uint32(b.clock), -1
+	default:
+		err := in.toV1()
+		invariant.Assert(err == nil, "an update that was read cannot be read again")
 	}
-	for j := i + 1; j < len(in.sections); j++ {
-		if in.sections[j].left > 0 {
-			return false
-		}
-	}
-	return true
 }
 
 // starting is how many clients the update has from clock 0 on, and how many

@@ -44,6 +44,7 @@ func TestMergeGCBlockWithItem(t *testing.T) {
 // Merging many updates takes no time in proportion to their square.
 func TestMergeManyUpdates(t *testing.T) {
 	doc := crdt.New(crdt.Options{ClientID: 1})
+	crdt.CheckAtEnd(t, doc)
 	var updates [][]byte
 	for i := range 5000 {
 		c, err := doc.Transact(nil, func(tx *crdt.Txn) { doc.Text("t").Insert(tx, i/2, "x") })
@@ -57,6 +58,7 @@ func TestMergeManyUpdates(t *testing.T) {
 		t.Fatal(err)
 	}
 	again := crdt.New(crdt.Options{ClientID: 2})
+	crdt.CheckAtEnd(t, again)
 	if _, err := again.Apply(nil, crdt.V1, merged); err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +95,9 @@ func TestRestOfKnownBlockStaysWithIt(t *testing.T) {
 // sections are wanted in another order than they come in.
 func TestLargeUpdateOutOfOrder(t *testing.T) {
 	a := crdt.New(crdt.Options{ClientID: 10, KeepDeleted: true})
+	crdt.CheckAtEnd(t, a)
 	b := crdt.New(crdt.Options{ClientID: 20, KeepDeleted: true})
+	crdt.CheckAtEnd(t, b)
 	// The higher client comes first and builds on the lower one, unit by unit.
 	for i := range 200 {
 		from, to := a, b
@@ -116,6 +120,7 @@ func TestLargeUpdateOutOfOrder(t *testing.T) {
 		}
 	}
 	c := crdt.New(crdt.Options{ClientID: 30})
+	crdt.CheckAtEnd(t, c)
 	if _, err := c.Apply(nil, crdt.V2, a.AppendState(nil, crdt.V2)); err != nil {
 		t.Fatal(err)
 	}
@@ -133,6 +138,7 @@ func TestLargeUpdateOutOfOrder(t *testing.T) {
 // puts "xyz" into it; that comes first, with a later block of 5 behind a hole.
 func TestKnownBlockWaitsOn(t *testing.T) {
 	doc := crdt.New(crdt.Options{ClientID: 9})
+	crdt.CheckAtEnd(t, doc)
 	for _, u := range []string{"AgEHAMQFAQUCA3h5egEFBCgBAW0BaQF9AgA=", "AQIFACcBAW0BawIEAAUAAmFiAA==", "AQEHAMQFAQUCA3h5egA="} {
 		if _, err := doc.Apply(nil, crdt.V1, unbase64(t, u)); err != nil {
 			t.Fatal(err)
@@ -149,6 +155,7 @@ func TestKnownBlockWaitsOn(t *testing.T) {
 			t.Errorf("V%d: %s, want %s", v, got, want)
 		}
 		again := crdt.New(crdt.Options{})
+		crdt.CheckAtEnd(t, again)
 		if _, err := again.Apply(nil, v, doc.AppendStored(nil, v)); err != nil {
 			t.Fatal(err)
 		}
@@ -162,6 +169,7 @@ func TestKnownBlockWaitsOn(t *testing.T) {
 // order of a walk that goes down first. The bytes are from yjs 13.6.33.
 func TestDeletedBeforeItsParent(t *testing.T) {
 	doc := crdt.New(crdt.Options{ClientID: 7})
+	crdt.CheckAtEnd(t, doc)
 	m := doc.Map("m")
 	for i, edit := range []func(tx *crdt.Txn){
 		func(tx *crdt.Txn) {

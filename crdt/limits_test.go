@@ -184,6 +184,7 @@ func TestTypeDepth(t *testing.T) {
 
 func TestPendingBytes(t *testing.T) {
 	d := New(Options{NoFormatCleanup: true, Limits: Limits{PendingBytes: 10_000}})
+	CheckAtEnd(t, d)
 	var refused error
 	for i := uint64(1); i < 100 && refused == nil; i++ {
 		b := textBlock(7, 2*i, strings.Repeat("x", 400))

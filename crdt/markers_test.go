@@ -57,6 +57,7 @@ func TestMarkersStayRight(t *testing.T) {
 	for seed := range uint64(4) {
 		rng := rand.New(rand.NewPCG(seed, 4))
 		doc := New(Options{ClientID: 1, KeepDeleted: seed%2 == 0})
+		CheckAtEnd(t, doc)
 		text := doc.Text("t")
 		most := 0
 		for step := range 400 {

@@ -24,6 +24,7 @@ func mentions(t *testing.T, v crdt.Version, update []byte) []crdt.ClientID {
 // TestMentionsOf makes updates that mention a client in one way each.
 func TestMentionsOf(t *testing.T) {
 	base := crdt.New(crdt.Options{ClientID: 1})
+	crdt.CheckAtEnd(t, base)
 	if _, err := base.Transact(nil, func(tx *crdt.Txn) {
 		base.Text("t").Insert(tx, 0, "abc")
 		base.Map("m").Set(tx, "k", crdt.NewMap())
@@ -42,6 +43,7 @@ func TestMentionsOf(t *testing.T) {
 		"none of it": {func(d *crdt.Doc, tx *crdt.Txn) { d.Text("new").Insert(tx, 0, "x") }, []crdt.ClientID{2}},
 	} {
 		doc := crdt.New(crdt.Options{ClientID: 2})
+		crdt.CheckAtEnd(t, doc)
 		if _, err := doc.Apply(nil, crdt.V1, state); err != nil {
 			t.Fatal(err)
 		}

@@ -202,7 +202,9 @@ func (e *encoderV2) insertRest(marks []int, counts []uint64) {
 
 // Merge joins updates into one with the same effect, byte for byte as Yjs does
 // (mergeUpdates): blocks are not joined, holes become skips. A single update is
-// returned as it is. The result may hold skips and then is not for clients.
+// returned as it is; of none comes an empty one. The result may hold skips and
+// then is not for clients. The error is the *UpdateError of an update that cannot be
+// read; its offset counts from the start of that one.
 func Merge(v Version, updates ...[]byte) ([]byte, error) {
 	if len(updates) == 1 {
 		r, err := newUpdateReader(v, updates[0], 0)

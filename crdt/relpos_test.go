@@ -10,6 +10,7 @@ import (
 
 func TestRelativePositionEncodings(t *testing.T) {
 	d := New(Options{ClientID: 1<<53 - 1})
+	CheckAtEnd(t, d)
 	text := d.Text(`a "root"`)
 	transact(t, d, func(tx *Txn) {
 		text.Insert(tx, 0, "hello")
@@ -87,6 +88,7 @@ func TestRelativePositionEncodings(t *testing.T) {
 
 func TestResolveWhatIsGone(t *testing.T) {
 	d := New(Options{ClientID: 1})
+	CheckAtEnd(t, d)
 	text, m := d.Text("t"), d.Map("m")
 	transact(t, d, func(tx *Txn) {
 		text.Insert(tx, 0, "hello world")
@@ -129,6 +131,7 @@ func TestResolveWhatIsGone(t *testing.T) {
 		t.Errorf("the position is in %v, %v", holder, ok)
 	}
 	other := New(Options{ClientID: 2})
+	CheckAtEnd(t, other)
 	if at, ok := other.Resolve(marks[0]); ok {
 		t.Errorf("unknown: %v", at)
 	}
@@ -137,6 +140,7 @@ func TestResolveWhatIsGone(t *testing.T) {
 	}
 
 	keeping := New(Options{ClientID: 1, KeepDeleted: true})
+	CheckAtEnd(t, keeping)
 	transact(t, keeping, func(tx *Txn) { keeping.Map("m").Set(tx, "in", NewText("inner")) })
 	kept := keeping.Map("m").At("in").Text()
 	p := kept.RelativePosition(2, 0)
@@ -149,6 +153,7 @@ func TestResolveWhatIsGone(t *testing.T) {
 // TestResolveRedone leads a position from copy to copy of what it belongs to.
 func TestResolveRedone(t *testing.T) {
 	d := New(Options{ClientID: 1, KeepDeleted: true})
+	CheckAtEnd(t, d)
 	text := d.Text("t")
 	transact(t, d, func(tx *Txn) { text.Insert(tx, 0, "abcdef") })
 	p, end := text.RelativePosition(3, AssocAfter), text.RelativePosition(3, AssocBefore)
@@ -161,6 +166,7 @@ func TestResolveRedone(t *testing.T) {
 			next := d.StateVector().Get(1)
 			text.Insert(tx, text.Len(), "cde")
 			d.setRedone(gone, ID{1, next})
+			d.item(d.blockAt(unitID{1, uint32(next)})).flags |= flagCopy
 		})
 	}
 	bringBack(2)

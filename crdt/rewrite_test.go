@@ -55,6 +55,7 @@ func TestRewriteRandomHistories(t *testing.T) {
 
 func TestRewriteOptions(t *testing.T) {
 	d := New(Options{ClientID: 1})
+	CheckAtEnd(t, d)
 	text := d.Text("empty")
 	transact(t, d, func(tx *Txn) {
 		text.Insert(tx, 0, "x")
@@ -75,6 +76,7 @@ func TestRewriteOptions(t *testing.T) {
 		t.Errorf("client %d, limits %+v", fresh.ClientID(), fresh.limits)
 	}
 	empty, err := New(Options{}).Rewrite(Options{})
+	CheckAtEnd(t, empty)
 	if err != nil || empty.StateVector().Len() != 0 {
 		t.Errorf("an empty document: %v, %v", empty.StateVector(), err)
 	}

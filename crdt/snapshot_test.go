@@ -10,6 +10,7 @@ import (
 
 func TestSnapshotErrors(t *testing.T) {
 	d := New(Options{ClientID: 1 << 40, KeepDeleted: true})
+	CheckAtEnd(t, d)
 	text := d.Text("t")
 	transact(t, d, func(tx *Txn) { text.Insert(tx, 0, "hello"); text.Delete(tx, 1, 2) })
 	s := d.Snapshot()
@@ -48,6 +49,7 @@ func TestSnapshotErrors(t *testing.T) {
 	}
 
 	collecting := New(Options{})
+	CheckAtEnd(t, collecting)
 	if _, err := collecting.Apply(nil, V1, d.AppendState(nil, V1)); err != nil {
 		t.Fatal(err)
 	}
@@ -74,6 +76,7 @@ func allocated(fn func()) uint64 {
 
 func TestSnapshotContainsUpdate(t *testing.T) {
 	d := New(Options{ClientID: 7, KeepDeleted: true})
+	CheckAtEnd(t, d)
 	text := d.Text("t")
 	edit := func(fn func(tx *Txn)) []byte {
 		c, err := d.Transact(nil, fn)
@@ -117,6 +120,7 @@ func TestSnapshotContainsUpdate(t *testing.T) {
 // Iteration stops when it is told to.
 func TestViewsStop(t *testing.T) {
 	d := New(Options{ClientID: 7, KeepDeleted: true})
+	CheckAtEnd(t, d)
 	text, array, m := d.Text("t"), d.Array("a"), d.Map("m")
 	transact(t, d, func(tx *Txn) {
 		text.Insert(tx, 0, "ab")
@@ -196,6 +200,7 @@ func TestViewCutsSurrogatePair(t *testing.T) {
 // Old values of a key that one client set one after the other are one item once they are deleted.
 func TestMergedOldValues(t *testing.T) {
 	d := New(Options{ClientID: 7, KeepDeleted: true})
+	CheckAtEnd(t, d)
 	m := d.Map("m")
 	var at []Snapshot
 	for i := range 5 {
@@ -221,6 +226,7 @@ func TestMergedOldValues(t *testing.T) {
 
 func TestDeltaBetweenMarks(t *testing.T) {
 	d := New(Options{ClientID: 7, KeepDeleted: true})
+	CheckAtEnd(t, d)
 	text := d.Text("t")
 	transact(t, d, func(tx *Txn) { text.Insert(tx, 0, "one two") })
 	prev := d.Snapshot()
@@ -265,6 +271,8 @@ func TestDeltaBetweenMarks(t *testing.T) {
 
 func TestAuthors(t *testing.T) {
 	a, b := New(Options{ClientID: 1}), New(Options{ClientID: 2})
+	CheckAtEnd(t, a)
+	CheckAtEnd(t, b)
 	text := a.Text("t")
 	transact(t, a, func(tx *Txn) {
 		text.Insert(tx, 0, "hello world")
@@ -307,6 +315,7 @@ func TestAuthors(t *testing.T) {
 
 func TestPastOfXML(t *testing.T) {
 	d := New(Options{ClientID: 7, KeepDeleted: true})
+	CheckAtEnd(t, d)
 	page := d.XMLFragment("page")
 	transact(t, d, func(tx *Txn) {
 		page.Push(tx, NewXMLElement("p", Attrs{{"align", String("left")}, {"id", Int(1)}}, NewXMLText(Delta{InsertText("old", Field{"b", Bool(true)})})))

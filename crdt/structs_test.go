@@ -11,6 +11,7 @@ import (
 // The listing names everything that a block can hold.
 func TestWalkStructs(t *testing.T) {
 	d := New(Options{ClientID: 7})
+	CheckAtEnd(t, d)
 	m := d.Map("m")
 	transact(t, d, func(tx *Txn) {
 		m.Set(tx, "doc", NewSubdoc(Subdoc{GUID: "g", AutoLoad: true}))
@@ -49,6 +50,7 @@ func TestWalkStructs(t *testing.T) {
 // A listing calls nobody for an update that is broken at its end.
 func TestWalkStructsChecksFirst(t *testing.T) {
 	d := New(Options{ClientID: 7})
+	CheckAtEnd(t, d)
 	transact(t, d, func(tx *Txn) { d.Text("t").Insert(tx, 0, "abc") })
 	u := d.AppendState(nil, V1)
 	calls := 0

@@ -134,6 +134,7 @@ func TestCutNextToLoneSurrogate(t *testing.T) {
 		{[]uint16{0xDE00, 0xD83D}, []uint16{0xDE00}, []uint16{0xD83D}, 1},
 	} {
 		d := New(Options{ClientID: 1})
+		CheckAtEnd(t, d)
 		text := d.Text("t")
 		_, err := d.Transact(nil, func(tx *Txn) {
 			text.Insert(tx, 0, lib0.FromUTF16(c.in))

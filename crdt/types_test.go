@@ -16,6 +16,7 @@ func transact(t *testing.T, d *Doc, fn func(tx *Txn)) {
 // The first failing operation is remembered; those after it do nothing, those before it stay.
 func TestFirstErrorSticks(t *testing.T) {
 	d := New(Options{ClientID: 1})
+	CheckAtEnd(t, d)
 	a, m := d.Array("a"), d.Map("m")
 	_, err := d.Transact(nil, func(tx *Txn) {
 		a.Push(tx, Int(1))
@@ -33,6 +34,8 @@ func TestFirstErrorSticks(t *testing.T) {
 
 func TestRefusedOperations(t *testing.T) {
 	d, other := New(Options{ClientID: 1}), New(Options{ClientID: 2})
+	CheckAtEnd(t, d)
+	CheckAtEnd(t, other)
 	text, a, m, x := d.Text("t"), d.Array("a"), d.Map("m"), d.XMLFragment("x")
 	transact(t, d, func(tx *Txn) {
 		m.Set(tx, "gone", NewMap())
@@ -101,6 +104,7 @@ func TestReadingNothing(t *testing.T) {
 
 func TestXMLTree(t *testing.T) {
 	d := New(Options{ClientID: 1})
+	CheckAtEnd(t, d)
 	x := d.XMLFragment("x")
 	transact(t, d, func(tx *Txn) {
 		x.Insert(tx, 0,
@@ -133,6 +137,7 @@ func TestXMLTree(t *testing.T) {
 // Roots that arrive from elsewhere have no kind until someone asks for them by kind.
 func TestRootKinds(t *testing.T) {
 	src := New(Options{ClientID: 1})
+	CheckAtEnd(t, src)
 	transact(t, src, func(tx *Txn) {
 		src.Text("text").Insert(tx, 0, "hi")
 		src.Array("list").Push(tx, Int(1), NewMap(Field{"a", NewText("b")}))
@@ -142,6 +147,7 @@ func TestRootKinds(t *testing.T) {
 		src.Map("both").Set(tx, "k", BigInt(5))
 	})
 	d := New(Options{ClientID: 2})
+	CheckAtEnd(t, d)
 	if _, err := d.Apply(nil, V1, src.AppendState(nil, V1)); err != nil {
 		t.Fatal(err)
 	}
@@ -171,12 +177,14 @@ func TestRootKinds(t *testing.T) {
 
 func TestSubdocs(t *testing.T) {
 	d := New(Options{ClientID: 1})
+	CheckAtEnd(t, d)
 	m := d.Map("m")
 	transact(t, d, func(tx *Txn) {
 		m.Set(tx, "a", NewSubdoc(Subdoc{GUID: "g1", ShouldLoad: true, Meta: Object(Field{"x", Int(1)})}))
 		m.Set(tx, "b", NewSubdoc(Subdoc{GUID: "g2", AutoLoad: true, KeepDeleted: true}))
 	})
 	peer := New(Options{ClientID: 2})
+	CheckAtEnd(t, peer)
 	if _, err := peer.Apply(nil, V2, d.AppendState(nil, V2)); err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,7 @@
 package crdt
 
 // Diff cuts from an update what sv knows, byte for byte as Yjs does
-// (diffUpdate). The delete set stays whole.
+// (diffUpdate). The delete set stays whole. Errors are those of Merge.
 func Diff(v Version, update []byte, sv StateVector) ([]byte, error) {
 	r, err := newUpdateReader(v, update, 0)
 	if err != nil {
@@ -38,7 +38,9 @@ func Diff(v Version, update []byte, sv StateVector) ([]byte, error) {
 	return w.e.finish(), nil
 }
 
-// Convert writes an update in another encoding (Yjs: convertUpdateFormat).
+// Convert writes an update in another encoding (Yjs: convertUpdateFormat). What V2
+// says by reference V1 says in full: the result may take 64 times the bytes. Errors
+// are those of Merge.
 func Convert(from, to Version, update []byte) ([]byte, error) {
 	r, err := newUpdateReader(from, update, 0)
 	if err != nil {
@@ -82,8 +84,8 @@ func (w *rawWriter) finishFrom(r *updateReader) error {
 }
 
 // StateVectorOf is the state that an update alone gives: for each client whose
-// blocks start at clock 0, the clock up to the first hole
-// (Yjs: encodeStateVectorFromUpdate).
+// blocks start at clock 0, the clock up to the first hole. Errors are those of Merge.
+// (Yjs: encodeStateVectorFromUpdate.)
 func StateVectorOf(v Version, update []byte) (StateVector, error) {
 	r, err := newUpdateReader(v, update, 0)
 	if err != nil {

@@ -2,7 +2,9 @@ package crdt
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"math/rand/v2"
 	"testing"
 )
@@ -45,6 +47,8 @@ func TestCompactParts(t *testing.T) {
 		}
 		for _, v := range []Version{V1, V2} {
 			d, plain := New(Options{NoFormatCleanup: true, KeepDeleted: true}), New(Options{NoFormatCleanup: true, KeepDeleted: true})
+			CheckAtEnd(t, d)
+			CheckAtEnd(t, plain)
 			for i := 0; i < len(c.Updates); {
 				n := min(1+r.IntN(12), len(c.Updates)-i)
 				var parts [][]byte
@@ -161,6 +165,55 @@ func TestAppendUpdateCatchesUp(t *testing.T) {
 		t.Fatal(err, c.LeftPending())
 	}
 	if err := sameDocument(d, late); err != nil {
+		t.Error(err)
+	}
+}
+
+// Of no updates comes an empty one, and an error says where in its update reading stopped.
+func TestMergeOfNoneAndOfABadOne(t *testing.T) {
+	for v, empty := range map[Version][]byte{V1: {0, 0}, V2: New(Options{}).AppendState(nil, V2)} {
+		if got, err := Merge(v); err != nil || !bytes.Equal(got, empty) {
+			t.Errorf("V%d: %x, %v, want %x", v, got, err, empty)
+		}
+	}
+	good := oneBlock(textBlock(5, 0, "text"))
+	bad := good[:len(good)-3]
+	var at *UpdateError
+	if _, err := Merge(V1, good, good, bad); !errors.As(err, &at) || at.Offset <= 0 || at.Offset > len(bad) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// Half a character in a value stays in the document, and is U+FFFD in all bytes, but for formats and
+// embeds in V1, which are JSON text there. The bytes are those of Yjs 13.6.33.
+func TestHalfCharactersInValues(t *testing.T) {
+	d := New(Options{ClientID: 1})
+	half := "\xed\xa0\x80"
+	v := Object(Field{"x" + half, String(half + "y")})
+	c, err := d.Transact(nil, func(tx *Txn) {
+		d.Map("m").Set(tx, "k", v)
+		d.Array("a").Insert(tx, 0, v, String(half))
+		d.Text("t").InsertEmbed(tx, 0, v, nil)
+		d.Text("t").Insert(tx, 1, half)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for version, want := range map[Version]string{
+		V1: "010401002801016d016b0176010478efbfbd7704efbfbd79080101610276010478efbfbd7704efbfbd797703efbfbd05010174157b22785c7564383030223a225c756438303079227d84010303efbfbd00",
+		V2: "000002410001060007280008000500840a076d6b6174efbfbd410301010002010201040076010478efbfbd7704efbfbd7976010478efbfbd7704efbfbd797703efbfbd76010478efbfbd7704efbfbd7900",
+	} {
+		if got := hex.EncodeToString(c.AppendUpdate(nil, version)); got != want {
+			t.Errorf("update V%d %s, want %s", version, got, want)
+		}
+		if got := hex.EncodeToString(d.AppendState(nil, version)); got != want {
+			t.Errorf("state V%d %s, want %s", version, got, want)
+		}
+	}
+	if got := d.Map("m").At("k"); !got.Equal(v) {
+		t.Errorf("the document holds %s", got.AppendJSON(nil))
+	}
+	if err := d.Check(); err != nil {
 		t.Error(err)
 	}
 }

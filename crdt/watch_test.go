@@ -61,6 +61,7 @@ func TestWatchFromWithin(t *testing.T) {
 // A change below a type is one within it, and one beside it is not.
 func TestChangedWithin(t *testing.T) {
 	d := New(Options{ClientID: 1})
+	CheckAtEnd(t, d)
 	m := d.Map("m")
 	transact(t, d, func(tx *Txn) { m.Set(tx, "a", NewArray(NewMap())) })
 	a := m.At("a").Array()

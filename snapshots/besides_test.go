@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -225,5 +226,46 @@ func TestRefusedBytesAreBounded(t *testing.T) {
 	}
 	if !slices.Equal(kept, []time.Duration{4 * time.Minute}) {
 		t.Errorf("kept are those of %v", kept)
+	}
+}
+
+// TestFormatsBesides pins the files of authors and of refused updates.
+func TestFormatsBesides(t *testing.T) {
+	h := newHospital(t)
+	key, authors := snapshots.AuthorsFile("d", 2, 7, map[crdt.ClientID]string{1: "ann", 300: "bob", 1<<53 - 1: ""})
+	update := []byte{1, 1, 7, 0, 4, 1, 1, 't', 2, 'h', 'e', 0}
+	if err := h.keeper.Refuse(t.Context(), "d", start, "mallory", "too large", update); err != nil {
+		t.Fatal(err)
+	}
+	refusedKey := h.keys(".refused")[0]
+	refused, err := h.store.Get(t.Context(), refusedKey, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, made := range map[string][]byte{"testdata/v1.authors": authors, "testdata/v1.refused": refused} {
+		if *snapshots.Update {
+			if err := os.WriteFile(name, made, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	pinned, err := os.ReadFile("testdata/v1.refused")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.rewrite(refusedKey, func([]byte) []byte { return pinned })
+	if got, err := h.keeper.RefusedUpdate(t.Context(), "d", snapshots.RefusedID(update)); err != nil || !bytes.Equal(got, update) {
+		t.Errorf("the refused update: % x, %v", got, err)
+	}
+	if pinned, err = os.ReadFile("testdata/v1.authors"); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.store.Put(t.Context(), key, pinned); err != nil {
+		t.Fatal(err)
+	}
+	for f, err := range h.keeper.Check(t.Context(), "d") {
+		if err != nil || f.Err != nil {
+			t.Errorf("%s: %v", f.Key, errors.Join(err, f.Err))
+		}
 	}
 }

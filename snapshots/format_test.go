@@ -199,6 +199,10 @@ func TestNewerFormatIsRefusedByName(t *testing.T) {
 	if _, err := decodeRetired(newer, "doc", retiredPlace{}); !errors.Is(err, ErrNewerFormat) {
 		t.Errorf("retired: %v", err)
 	}
+	newer = reseal(refusedMagic, []byte("fields of a later day"), []byte("body"), formatVersion+1)
+	if _, err := decodeRefused(newer, "doc"); !errors.Is(err, ErrNewerFormat) {
+		t.Errorf("refused: %v", err)
+	}
 	if _, _, err := DecodeSnapshot(reseal(snapshotMagic, nil, nil, 0)); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("version 0: %v", err)
 	}

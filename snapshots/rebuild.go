@@ -22,6 +22,9 @@ type RebuildOptions struct {
 	Progress func(RebuildProgress)
 	// Workers is how many documents are worked on at a time; 0 means 16.
 	Workers int
+	// DryRun reads everything that a run would read of the store, and writes
+	// nothing. The log may then be nil, and counts as empty.
+	DryRun bool
 }
 
 // RebuildProgress is how far a Rebuild has come.
@@ -149,6 +152,9 @@ func (r *rebuilder) document(ctx context.Context, files *Keeper, name string) (r
 		// entries the same positions.
 		return rebuilt{}, fmt.Errorf("%w: only position %d of %d can be reached: %w", ErrCorrupt, point.Position, t.reach(), point.Short)
 	}
+	if r.log == nil && r.opts.DryRun {
+		return rebuilt{entries: int(point.Position - point.Base)}, nil
+	}
 	had, err := r.log.Open(ctx, name)
 	switch {
 	case err != nil:
@@ -159,6 +165,9 @@ func (r *rebuilder) document(ctx context.Context, files *Keeper, name string) (r
 		return rebuilt{present: true}, nil
 	case had.Exists() && !persistence.Receiving(had.Owner):
 		return rebuilt{}, fmt.Errorf("the log has it up to position %d of generation %d only", had.Head, had.Generation)
+	}
+	if r.opts.DryRun {
+		return rebuilt{entries: int(point.Position - max(point.Base, had.Head))}, nil
 	}
 	rec, err := t.recordAt(ctx, point)
 	if err != nil {

@@ -9,6 +9,15 @@ func AppendPermissionDenied(dst []byte, reason string) []byte {
 	return lib0.AppendString(append(dst, typeAuth, authDenied), reason)
 }
 
+// AppendAuthGranted appends a message that tells a client that its token was
+// taken. Stock clients ignore it.
+func AppendAuthGranted(dst []byte) []byte { return append(dst, typeAuth, authGranted) }
+
+// AppendTokenWanted appends a message that asks for a fresh token. Stock clients
+// ignore it (y-protocols auth.js readAuthMessage knows inner type 0 alone); it is
+// for those that have sent a token in a message.
+func AppendTokenWanted(dst []byte) []byte { return append(dst, typeAuth, authWanted) }
+
 // decodeAuth follows y-protocols auth.js readAuthMessage, which reads the text
 // of inner type 0 and takes any other for a message without a body. Of those
 // only the one in use is known here.

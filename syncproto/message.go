@@ -60,6 +60,7 @@ const (
 const (
 	authDenied  = 0
 	authGranted = 1
+	authWanted  = 2
 )
 
 // Message is one message of a frame.

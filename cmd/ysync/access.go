@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
 
+	"ysync/internal/audit"
 	"ysync/internal/auth"
 )
 
@@ -21,6 +23,7 @@ type accessFlags struct {
 	Webhook       string        `help:"In place of --keys: https URL of a program of yours that is asked who may do what." placeholder:"URL"`
 	WebhookSecret string        `help:"File with the secret, 32 bytes at least, by which questions to --webhook are signed." placeholder:"FILE"`
 	Origins       []string      `help:"Web sites whose pages may connect, beside the server's own, as https://app.example; * for all." placeholder:"ORIGIN" sep:","`
+	Audit         string        `help:"File for the audit log: who opened, changed, restored, erased, exported what, a line of JSON each." placeholder:"FILE"`
 	Insecure      bool          `help:"Without keys, listen on other addresses than loopback all the same: whoever reaches them may read, write and erase everything."`
 }
 
@@ -100,6 +103,52 @@ func (a *accessFlags) open(ctx context.Context, logger *zap.Logger) (auth.Author
 		return nil, sites, &exitError{exitUsage, fmt.Errorf("--keys: %w", err)}
 	}
 	return &auth.Tokens{Keys: keys, Issuer: a.TokenIssuer, Audience: a.TokenAudience, MaxLife: a.TokenLife}, sites, nil
+}
+
+// access is who may do what, and who hears of it.
+type access struct {
+	auth    auth.Authorizer
+	sites   auth.Sites
+	rulings *auth.Rulings // nil where nobody asks for tokens
+	life    time.Duration // the longest of a token
+	audit   *audit.Log    // nil for none
+}
+
+// defaultTokenLife is the default of --token-life.
+const defaultTokenLife = 8760 * time.Hour
+
+// prepare opens all that stands between a client and the documents.
+func (a *accessFlags) prepare(ctx context.Context, data *folder, node string, logger, announce *zap.Logger) (by access, err error) {
+	by.life = a.TokenLife
+	if by.auth, by.sites, err = a.open(ctx, announce); err != nil {
+		return by, err
+	}
+	if _, open := by.auth.(auth.Open); !open {
+		if by.rulings, err = data.rulings(ctx, announce); err != nil {
+			return by, err
+		}
+		by.auth = auth.Ruled{Authorizer: by.auth, Rulings: by.rulings}
+	}
+	if a.Audit != "" {
+		if by.audit, err = audit.Open(a.Audit, node, func(err error) {
+			logger.Error("a line of the audit log was lost", zap.Error(err))
+		}); err != nil {
+			return by, &exitError{exitUsage, fmt.Errorf("--audit: %w", err)}
+		}
+	}
+	return by, nil
+}
+
+// run keeps up with other nodes and syncs the audit log, until ctx ends.
+func (by access) run(ctx context.Context) {
+	var both sync.WaitGroup
+	if by.rulings != nil {
+		both.Go(func() { by.rulings.Run(ctx) })
+	}
+	if by.audit != nil {
+		both.Go(func() { by.audit.Run(ctx) })
+	}
+	both.Wait()
 }
 
 // readSecret reads the secret in the file that a flag names.

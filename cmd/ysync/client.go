@@ -86,7 +86,11 @@ func newInner(data *folder, logger *zap.Logger) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	handler, err := newAPI(h, data, nil, auth.Open{}, snapshots.DefaultPolicy(), logger)
+	rulings, err := data.rulings(context.Background(), logger)
+	if err != nil {
+		return nil, errors.Join(err, h.Close(context.Background()))
+	}
+	handler, err := newAPI(h, data, nil, access{auth: auth.Open{}, rulings: rulings, life: defaultTokenLife}, snapshots.DefaultPolicy(), logger)
 	if err != nil {
 		return nil, errors.Join(err, h.Close(context.Background()))
 	}
@@ -107,9 +111,9 @@ func newInner(data *folder, logger *zap.Logger) (*client, error) {
 }
 
 // newAPI is the API on a hub and the stores below it.
-func newAPI(h *hub.Hub, data *folder, owners api.Owners, access auth.Authorizer, policy snapshots.Policy, logger *zap.Logger) (*api.API, error) {
+func newAPI(h *hub.Hub, data *folder, owners api.Owners, by access, policy snapshots.Policy, logger *zap.Logger) (*api.API, error) {
 	return api.New(api.Options{
-		Hub: h, Log: data.log, Keeper: data.keeper, Files: data.store, Owners: owners, Auth: access, CheckName: session.CheckName,
+		Hub: h, Log: data.log, Keeper: data.keeper, Files: data.store, Owners: owners, Auth: by.auth, Rulings: by.rulings, TokenLife: by.life, Audit: by.audit, CheckName: session.CheckName,
 		Policy: policy, Backup: backupOf(data), Logger: logger, Aside: data.aside.keep,
 	})
 }

@@ -39,7 +39,7 @@ type docCmd struct {
 
 // dataFlag is what all commands on stores have.
 type dataFlag struct {
-	Data string `help:"Data folder of a server. It must be stopped, unless its update log is in PostgreSQL." default:"./data"`
+	Data string `help:"Data folder of a server. It must be stopped, unless its update log is in PostgreSQL; with --log and --snapshots there need not be one." default:"./data"`
 	storeFlags
 }
 
@@ -47,7 +47,12 @@ type dataFlag struct {
 func (d dataFlag) open(ctx context.Context, s streams, what use) (*folder, error) {
 	logger, _ := newLoggers("warn", s.err)
 	if what == own {
-		if err := ownFolder(d.Data); err != nil {
+		prepare := ownFolder
+		if d.needNoFolder(d.Data) {
+			// What a repair puts aside needs a place.
+			prepare = prepareFolder
+		}
+		if err := prepare(d.Data); err != nil {
 			return nil, err
 		}
 	}

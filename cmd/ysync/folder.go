@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"ysync/internal/auth"
 	"ysync/persistence"
 	"ysync/persistence/pebble"
 	"ysync/snapshots"
@@ -25,6 +27,7 @@ import (
 //	SNAPSHOTS   names the bucket that the snapshots are in, when they are
 //	snapshots/  stored states and history segments, when they are not
 //	SCRUB       how far the scrub is
+//	RULINGS     what was taken back of rights, when the log is embedded
 //	aside/      damaged bytes that repairs have replaced
 //	BACKUP      says that it is a backup, and when it was made
 //	MOVED       says that the documents were handed over to other stores
@@ -36,6 +39,7 @@ const (
 	logFolder      = "log"
 	snapshotFolder = "snapshots"
 	scrubName      = "SCRUB"
+	rulingsFile    = "RULINGS"
 	asideFolder    = "aside"
 )
 
@@ -87,6 +91,26 @@ func openFolder(path string, logger *zap.Logger) (*folder, error) {
 		return nil, errors.Join(err, log.Close())
 	}
 	return &folder{log: log}, nil
+}
+
+// rulings are what was taken back of rights: in the database that the log is in,
+// or else in the folder.
+func (f *folder) rulings(ctx context.Context, logger *zap.Logger) (*auth.Rulings, error) {
+	store, ok := f.log.(auth.RulingStore)
+	if !ok {
+		file, err := auth.OpenRulingFile(filepath.Join(f.path, rulingsFile))
+		if err != nil {
+			return nil, &exitError{exitData, err}
+		}
+		store = file
+	}
+	return auth.NewRulings(ctx, store, func(err error) {
+		if err != nil {
+			logger.Error("what other nodes take back of rights can't be read; what is known stays in force", zap.Error(err))
+			return
+		}
+		logger.Info("what other nodes take back of rights can be read again")
+	})
 }
 
 func (f *folder) close() error {

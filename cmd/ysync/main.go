@@ -47,6 +47,7 @@ type cli struct {
 	Backup   backupCmd   `cmd:"" help:"Back the data folder up, while its server runs (--server) or not."`
 	Migrate  migrateCmd  `cmd:"" help:"Import the documents of another server (y-websocket, Hocuspocus, y-sweet), or move those of this one to other stores."`
 	Token    tokenCmd    `cmd:"" help:"Tokens and keys for development; in production your own service makes the tokens."`
+	Access   accessCmd   `cmd:"" help:"Take back what tokens grant: end sessions, change roles."`
 	Version  versionCmd  `cmd:"" help:"Print the version of this program."`
 }
 

@@ -33,8 +33,8 @@ func openLog(ctx context.Context, path, url string, what use, logger *zap.Logger
 	if url == "" {
 		return openFolder(path, logger)
 	}
-	if !strings.HasPrefix(url, "postgres://") && !strings.HasPrefix(url, "postgresql://") {
-		return nil, &exitError{exitUsage, errors.New("--log: want a URL such as postgres://user:password@host/database")}
+	if err := checkURL(url); err != nil {
+		return nil, err
 	}
 	if err := checkFormat(path); err != nil {
 		return nil, err
@@ -61,6 +61,21 @@ func openLog(ctx context.Context, path, url string, what use, logger *zap.Logger
 		}
 	}
 	return f, nil
+}
+
+// openElsewhere opens the update log at a URL for who has no data folder.
+func openElsewhere(ctx context.Context, _, url string, what use, logger *zap.Logger) (*folder, error) {
+	if err := checkURL(url); err != nil {
+		return nil, err
+	}
+	return openPostgres(ctx, url, what, logger)
+}
+
+func checkURL(url string) error {
+	if strings.HasPrefix(url, "postgres://") || strings.HasPrefix(url, "postgresql://") {
+		return nil
+	}
+	return &exitError{exitUsage, errors.New("--log: want a URL such as postgres://user:password@host/database")}
 }
 
 func openPostgres(ctx context.Context, url string, what use, logger *zap.Logger) (*folder, error) {

@@ -165,10 +165,11 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 		return err
 	}
 	policy := snapshots.Policy{Full: c.RetainFull, Hourly: c.RetainHourly, Daily: c.RetainDaily}
-	access, sites, err := c.accessFlags.open(ctx, announce)
+	by, err := c.prepare(ctx, data, c.name(), logger, announce)
 	if err != nil {
 		return errors.Join(err, h.Close(ctx))
 	}
+	defer func() { _ = by.audit.Close() }()
 	failed := make(chan error, 4)
 	documents, links, err := ports.relay.link(h, nodes, m, tracer, logger, failed)
 	if err != nil {
@@ -184,7 +185,7 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 		owners = others
 		nodes.Announce(others.ahead)
 	}
-	operations, err := newAPI(h, data, owners, access, policy, logger)
+	operations, err := newAPI(h, data, owners, by, policy, logger)
 	if err != nil {
 		return errors.Join(err, h.Close(ctx))
 	}
@@ -200,8 +201,10 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 		API:            operations,
 		Hub:            h,
 		Documents:      documents,
-		Auth:           access,
-		Sites:          sites,
+		Auth:           by.auth,
+		Rulings:        by.rulings,
+		Audit:          by.audit,
+		Sites:          by.sites,
 		Metrics:        m,
 		Logger:         logger,
 		Page:           editor.Files(),
@@ -231,6 +234,7 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 	}
 	go func() { failed <- server.Serve(clients) }()
 	var care sync.WaitGroup
+	care.Go(func() { by.run(ctx) })
 	care.Go(func() {
 		retainer := snapshots.Retainer{Keeper: data.keeper, Metrics: m, Policy: policy, Logger: logger}
 		_ = retainer.Run(ctx) // it ends with ctx

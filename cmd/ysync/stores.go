@@ -28,7 +28,11 @@ type storeFlags struct {
 
 // open opens the update log and the snapshots.
 func (f storeFlags) open(ctx context.Context, path string, what use, logger *zap.Logger) (*folder, error) {
-	data, err := openLog(ctx, path, f.Log, what, logger)
+	open := openLog
+	if what == look && f.needNoFolder(path) {
+		open = openElsewhere
+	}
+	data, err := open(ctx, path, f.Log, what, logger)
 	if err != nil {
 		return nil, err
 	}
@@ -40,6 +44,13 @@ func (f storeFlags) open(ctx context.Context, path string, what use, logger *zap
 	data.aside = aside(filepath.Join(path, asideFolder))
 	data.keeper = snapshots.New(store, data.log, snapshots.Options{Logger: logger})
 	return data, nil
+}
+
+// needNoFolder tells whether everything is kept elsewhere and there is no data
+// folder at the path: an operator's machine is not the server's.
+func (f storeFlags) needNoFolder(path string) bool {
+	_, err := os.Stat(path)
+	return f.Log != "" && f.Snapshots != "" && errors.Is(err, fs.ErrNotExist)
 }
 
 func (f storeFlags) openSnapshots(ctx context.Context, data *folder, path string, what use, logger *zap.Logger) (snapshots.Store, error) {

@@ -6,10 +6,12 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 
+	"ysync/internal/audit"
 	"ysync/internal/auth"
 	"ysync/internal/hub"
 	"ysync/persistence"
@@ -28,6 +30,13 @@ type Options struct {
 	Owners Owners
 	// Auth grants the requests. Every route asks for the scope admin.
 	Auth auth.Authorizer
+	// Rulings take rights back; nil where there are none to take.
+	Rulings *auth.Rulings
+	// TokenLife is the longest life of a token: how long a ruling holds unless it
+	// says.
+	TokenLife time.Duration
+	// Audit hears of what is done; nil for nobody.
+	Audit *audit.Log
 	// CheckName refuses what clients can't open as a document; nil for none.
 	CheckName func(document string) error
 	// Aside keeps damaged bytes when a document is repaired; nil refuses repairs.
@@ -54,6 +63,8 @@ const maxOrder = 64 << 10
 type API struct {
 	opt Options
 	mux *http.ServeMux
+	// requests numbers those that are answered, for the log.
+	requests atomic.Uint64
 }
 
 var _ http.Handler = (*API)(nil)
@@ -81,7 +92,7 @@ func New(opt Options) (*API, error) {
 	}
 	a := &API{opt: opt, mux: http.NewServeMux()}
 	for _, r := range a.routes() {
-		a.mux.Handle(r.method+" "+prefix+r.path, a.serve(r.serve))
+		a.mux.Handle(r.method+" "+prefix+r.path, a.serve(r.serve, r.audit))
 	}
 	a.mux.HandleFunc("/api/", func(w http.ResponseWriter, _ *http.Request) {
 		writeProblem(w, problem(http.StatusNotFound, CodeNotFound, "there is no such route"))
@@ -99,14 +110,17 @@ type call struct {
 	// document is the one that the path names, empty for none.
 	document string
 	grant    auth.Grant
+	// detail is what the audit log tells of it beside.
+	detail any
 }
 
 // handler answers a call. An error that it returns is written as a problem, so
 // it must not have written anything itself.
 type handler func(w http.ResponseWriter, c *call) error
 
-// serve lets a request in or refuses it, and writes what goes wrong.
-func (a *API) serve(h handler) http.Handler {
+// serve lets a request in or refuses it, and writes what goes wrong. What it did
+// is noted as event, unless that is empty or another node did it.
+func (a *API) serve(h handler, event string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := a.opt.Now()
 		c := &call{Request: r, ctx: r.Context(), document: r.PathValue("document")}
@@ -118,9 +132,12 @@ func (a *API) serve(h handler) http.Handler {
 		if err == nil && !answered {
 			err = h(w, c)
 		}
+		if event != "" && !answered {
+			a.audit(c, event, err)
+		}
 		fields := []zap.Field{
 			zap.String("method", r.Method), zap.String("route", r.Pattern), zap.String("document", c.document),
-			zap.String("subject", c.grant.Subject), zap.Duration("took", a.opt.Now().Sub(start)),
+			zap.Uint64("request", a.requests.Add(1)), zap.String("subject", c.grant.Subject), zap.Duration("took", a.opt.Now().Sub(start)),
 		}
 		if err == nil {
 			if r.Method != http.MethodGet {
@@ -133,6 +150,18 @@ func (a *API) serve(h handler) http.Handler {
 			a.opt.Logger.Error("operation failed", append(fields, zap.Error(err))...)
 		}
 		writeProblem(w, p)
+	})
+}
+
+// audit notes what a call did, or tried to.
+func (a *API) audit(c *call, event string, err error) {
+	status := http.StatusOK
+	if err != nil {
+		status = problemOf(err).Status
+	}
+	a.opt.Audit.Write(audit.Event{
+		Event: event, Document: c.document, Subject: c.grant.Subject, Tenant: c.grant.Tenant, Token: c.grant.Token,
+		Remote: c.RemoteAddr, Status: status, Detail: c.detail,
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"ysync/crdt"
+	"ysync/internal/auth"
 	"ysync/internal/hub"
 	"ysync/snapshots"
 )
@@ -361,7 +362,11 @@ func (a *API) checkTarget(c *call, into string) error {
 	if err := a.checkName(into); err != nil {
 		return err
 	}
-	if !c.grant.Covers(into) {
+	grant, now := c.grant, a.opt.Now()
+	if a.opt.Rulings != nil {
+		grant.Scope = a.opt.Rulings.Left(grant, into, now)
+	}
+	if grant.Check(auth.Operate, into, now) != nil {
 		return problem(http.StatusForbidden, CodeDenied, "the token does not grant admin on the new document")
 	}
 	return nil

@@ -37,6 +37,8 @@
 //	GET    /stores/entries                   its entries, ?document, ?after, ?to
 //	GET    /stores/objects                   the stored files, ?prefix
 //	GET    /stores/object                    the bytes of one, ?key, ?first
+//	GET    /rulings                          what was taken back of rights
+//	POST   /rulings                          {"subject": …, "scope": "none"}: revoke, or change a role
 //	GET    /openapi.json                     the description of all this
 //
 // What changes something takes ?dry_run=true where a rehearsal tells more than
@@ -54,7 +56,7 @@
 //
 // Lists and long work are lines of JSON (application/x-ndjson), each an object
 // with one member that says what it is: "document", "stint", "snapshot",
-// "file", "entry", "unreadable", "refused", "plan", "record", "object", "progress". The last one is "end" or "error"; without it the
+// "file", "entry", "unreadable", "refused", "ruling", "plan", "record", "object", "progress". The last one is "end" or "error"; without it the
 // answer was cut off. All other answers are one JSON value, content and updates
 // excepted.
 //

@@ -188,6 +188,8 @@ func TestOpenAPI(t *testing.T) {
 		{"GET", "/stores/object", "?key=none", "", nil, 404},
 		{"DELETE", doc, "", "", nil, 200},
 		{"DELETE", doc, "?dry_run=perhaps", "", nil, 400},
+		{"GET", "/rulings", "", "", nil, 200},
+		{"POST", "/rulings", "", `{"subject": "ann", "scope": "none"}`, nil, 501},
 		{"GET", "/openapi.json", "", "", nil, 200},
 	} {
 		path := c.path

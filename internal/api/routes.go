@@ -11,9 +11,12 @@ import (
 type route struct {
 	method, path string
 	serve        handler
-	summary      string
-	query        []parameter
-	header       []parameter
+	// audit is what the audit log calls it; empty for what only tells how things
+	// stand.
+	audit   string
+	summary string
+	query   []parameter
+	header  []parameter
 	// body is a value of the JSON that is wanted, or rawBody; nil for none.
 	body any
 	// status is that of success, 200 for 0; also is a second one.
@@ -81,33 +84,33 @@ func (a *API) routes() []route {
 		},
 		{method: "GET", path: document, serve: a.explain, summary: "Explain the state of a document.", answer: Explanation{}},
 		{
-			method: "PUT", path: document, serve: a.create, summary: "Create a document that does not exist yet.",
+			method: "PUT", path: document, serve: a.create, audit: "created", summary: "Create a document that does not exist yet.",
 			body: EditOrder{}, status: http.StatusCreated, answer: Applied{},
 		},
 		{
-			method: "DELETE", path: document, serve: a.erase, summary: "Erase a document for good.",
+			method: "DELETE", path: document, serve: a.erase, audit: "erased", summary: "Erase a document for good.",
 			query: []parameter{dryRun}, answer: Erased{},
 		},
 		{
-			method: "GET", path: document + "/content", serve: a.content, summary: "What a document holds, now or at a moment.",
+			method: "GET", path: document + "/content", serve: a.content, audit: "exported", summary: "What a document holds, now or at a moment.",
 			query:  []parameter{atParameter, text("format", "json, text, v1 or v2"), text("root", "root to give as text")},
 			answer: rawBody{},
 		},
 		{
-			method: "POST", path: document + "/updates", serve: a.apply, summary: "Apply an update.",
+			method: "POST", path: document + "/updates", serve: a.apply, audit: "changed", summary: "Apply an update.",
 			query: []parameter{updateFormat}, header: []parameter{ifMatch, ifNoneMatch}, body: rawBody{}, answer: Applied{},
 		},
 		{
-			method: "POST", path: document + "/edit", serve: a.edit, summary: "Edit a document in one transaction.",
+			method: "POST", path: document + "/edit", serve: a.edit, audit: "changed", summary: "Edit a document in one transaction.",
 			header: []parameter{ifMatch, ifNoneMatch}, body: EditOrder{}, answer: Applied{},
 		},
 		{
-			method: "PUT", path: document + "/seed", serve: a.seed, summary: "Initial content, once per key.",
+			method: "PUT", path: document + "/seed", serve: a.seed, audit: "seeded", summary: "Initial content, once per key.",
 			query: []parameter{updateFormat}, header: []parameter{needed(text("Idempotency-Key", "1 to 256 bytes"))},
 			body: rawBody{}, status: http.StatusCreated, also: http.StatusOK, answer: Applied{},
 		},
 		{
-			method: "POST", path: document + "/copy", serve: a.copy, summary: "Copy a document into a new one.",
+			method: "POST", path: document + "/copy", serve: a.copy, audit: "copied", summary: "Copy a document into a new one.",
 			body: CopyOrder{}, status: http.StatusCreated, answer: Restored{},
 		},
 		{
@@ -119,11 +122,11 @@ func (a *API) routes() []route {
 			answer: lineSet{"stint": snapshots.Stint{}, "end": count{}, "error": Problem{}},
 		},
 		{
-			method: "GET", path: document + "/diff", serve: a.diff, summary: "What changed between two moments, by whom.",
+			method: "GET", path: document + "/diff", serve: a.diff, audit: "exported", summary: "What changed between two moments, by whom.",
 			query: []parameter{needed(text("from", "earlier moment")), text("to", "later moment"), anonymous}, answer: snapshots.Diff{},
 		},
 		{
-			method: "GET", path: document + "/authors", serve: a.authors, summary: "Who wrote what is there.",
+			method: "GET", path: document + "/authors", serve: a.authors, audit: "exported", summary: "Who wrote what is there.",
 			query: []parameter{atParameter, anonymous}, answer: snapshots.Diff{},
 		},
 		{
@@ -131,23 +134,23 @@ func (a *API) routes() []route {
 			answer: lineSet{"snapshot": Snapshot{}, "end": count{}, "error": Problem{}},
 		},
 		{
-			method: "POST", path: document + "/snapshots", serve: a.snapshot, summary: "Store a state now.",
+			method: "POST", path: document + "/snapshots", serve: a.snapshot, audit: "stored", summary: "Store a state now.",
 			body: SnapshotOrder{}, status: http.StatusCreated, answer: Stored{},
 		},
 		{
-			method: "POST", path: document + "/restore", serve: a.restore, summary: "Bring a moment back, in place or into a new document.",
+			method: "POST", path: document + "/restore", serve: a.restore, audit: "restored", summary: "Bring a moment back, in place or into a new document.",
 			query: []parameter{dryRun}, header: []parameter{ifMatch}, body: RestoreOrder{}, answer: Restored{},
 		},
 		{
-			method: "POST", path: document + "/reset", serve: a.reset, summary: "Begin anew, with clients of before refused.",
+			method: "POST", path: document + "/reset", serve: a.reset, audit: "reset", summary: "Begin anew, with clients of before refused.",
 			query: []parameter{dryRun}, body: ResetOrder{}, answer: ResetReport{},
 		},
 		{
-			method: "POST", path: document + "/retry", serve: a.retry, summary: "End the quarantine of a document and load it.",
+			method: "POST", path: document + "/retry", serve: a.retry, audit: "retried", summary: "End the quarantine of a document and load it.",
 			answer: Retried{},
 		},
 		{
-			method: "POST", path: document + "/repair", serve: a.repair, summary: "Find out what is damaged of a document and put it right.",
+			method: "POST", path: document + "/repair", serve: a.repair, audit: "repaired", summary: "Find out what is damaged of a document and put it right.",
 			query: []parameter{dryRun}, answer: snapshots.Repair{},
 		},
 		{
@@ -155,7 +158,7 @@ func (a *API) routes() []route {
 			query: []parameter{onlyDocument}, answer: lineSet{"refused": Refused{}, "end": count{}, "error": Problem{}},
 		},
 		{
-			method: "GET", path: document + "/refused/{id}", serve: a.refusedUpdate, summary: "The bytes of a refused update.",
+			method: "GET", path: document + "/refused/{id}", serve: a.refusedUpdate, audit: "exported", summary: "The bytes of a refused update.",
 			answer: rawBody{},
 		},
 		{
@@ -168,12 +171,12 @@ func (a *API) routes() []route {
 			answer: lineSet{"file": File{}, "entry": Entry{}, "unreadable": Unreadable{}, "end": Verified{}}.with(progressAndError),
 		},
 		{
-			method: "POST", path: "/prune", serve: a.prune, summary: "Thin the history out.",
+			method: "POST", path: "/prune", serve: a.prune, audit: "pruned", summary: "Thin the history out.",
 			query: []parameter{onlyDocument, onlyPrefix, dryRun}, body: PruneOrder{},
 			answer: lineSet{"plan": snapshots.Plan{}, "end": Pruned{}}.with(progressAndError),
 		},
 		{
-			method: "POST", path: "/backup", serve: a.backup, summary: "Back the data folder up.",
+			method: "POST", path: "/backup", serve: a.backup, audit: "backed up", summary: "Back the data folder up.",
 			body: BackupOrder{}, answer: lineSet{"end": BackedUp{}}.with(progressAndError),
 		},
 		{
@@ -181,7 +184,7 @@ func (a *API) routes() []route {
 			query: []parameter{onlyDocument, text("after", "only names greater than this")}, answer: lineSet{"record": StoredRecord{}, "end": count{}, "error": Problem{}},
 		},
 		{
-			method: "GET", path: "/stores/entries", serve: a.storedEntries, summary: "Entries of the log, as they are.",
+			method: "GET", path: "/stores/entries", serve: a.storedEntries, audit: "exported", summary: "Entries of the log, as they are.",
 			query:  []parameter{needed(text("document", "of this document")), integer("after", "position"), integer("to", "position")},
 			answer: lineSet{"entry": StoredEntry{}, "end": count{}, "error": Problem{}},
 		},
@@ -190,8 +193,13 @@ func (a *API) routes() []route {
 			query: []parameter{text("prefix", "of their keys")}, answer: lineSet{"object": StoredObject{}, "end": count{}, "error": Problem{}},
 		},
 		{
-			method: "GET", path: "/stores/object", serve: a.storedObject, summary: "The bytes of a stored file.",
+			method: "GET", path: "/stores/object", serve: a.storedObject, audit: "exported", summary: "The bytes of a stored file.",
 			query: []parameter{needed(text("key", "of the file")), integer("first", "so many bytes from its front")}, answer: rawBody{},
+		},
+		{method: "GET", path: "/rulings", serve: a.rulings, summary: "List what was taken back of rights.", answer: lineSet{"ruling": Ruling{}, "end": count{}}},
+		{
+			method: "POST", path: "/rulings", serve: a.rule, audit: "rights", summary: "Take rights back, or lift what was taken.",
+			body: RulingOrder{}, status: http.StatusCreated, answer: Ruling{},
 		},
 		{method: "GET", path: "/openapi.json", serve: a.openAPI, summary: "This description.", answer: map[string]any{}},
 	}

@@ -70,6 +70,8 @@ type Grant struct {
 	Generation uint64
 	// Expiry ends the grant; the zero time means that it does not end.
 	Expiry time.Time
+	// Tenant is what the token is confined to; empty for nothing.
+	Tenant string
 	// Token is the ID of the token (jti), by which it alone can be revoked; empty
 	// for none.
 	Token string

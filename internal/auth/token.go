@@ -66,7 +66,7 @@ func (t *Tokens) Authorize(ctx context.Context, r Request) (Grant, error) {
 
 // grant is what the claims say of a document.
 func (c *Claims) grant(document string) (Grant, error) {
-	best := Grant{Subject: c.Subject, Expiry: c.ExpiresAt.Add(leeway), Generation: c.Generation, Token: c.ID}
+	best := Grant{Subject: c.Subject, Expiry: c.ExpiresAt.Add(leeway), Generation: c.Generation, Tenant: c.Tenant, Token: c.ID}
 	if c.IssuedAt != nil {
 		best.Issued = c.IssuedAt.Time
 	}

@@ -26,4 +26,9 @@
 // writers work on a hub in the test's process, with its log and snapshots on a
 // file system in memory that forgets what was not synced. At every sync the
 // power fails in a copy of it, and the copy is audited in the same way.
+//
+// A cluster suffers more than kills. Its servers and their stores stand on
+// machines of their own, which are cut off from each other, and the writers are
+// at all of them (chaos). There what is acknowledged is looked up in the
+// database at any moment, and a witness in the database tells who wrote what.
 package crashtest

@@ -102,7 +102,13 @@ func (s *stopwatch) gaps(documents map[string]bool, but int) (all []time.Duratio
 
 // documentsOf are the documents of a node.
 func (s *site) documentsOf(ctx context.Context, n *node) (map[string]bool, error) {
-	st, err := n.status(ctx)
+	var boot string
+	soon, cancel := context.WithTimeout(ctx, drainTimeout)
+	defer cancel()
+	err := n.until(soon, func(st nodeStatus) bool {
+		boot = st.Cluster.Self.Boot
+		return true
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +116,7 @@ func (s *site) documentsOf(ctx context.Context, n *node) (map[string]bool, error
 	if err != nil {
 		return nil, err
 	}
-	rows, err := conn.Query(ctx, "SELECT convert_from(document, 'UTF8') FROM ysync.documents WHERE owner = $1", st.Cluster.Self.Boot)
+	rows, err := conn.Query(ctx, "SELECT convert_from(document, 'UTF8') FROM ysync.documents WHERE owner = $1", boot)
 	if err != nil {
 		return nil, errors.Join(err, conn.Close(ctx))
 	}
@@ -254,6 +260,11 @@ func mustNet(t *testing.T) *testnet.Net {
 		t.Fatal(err)
 	}
 	return net
+}
+
+// knows waits until the node knows as many nodes.
+func (n *node) knows(ctx context.Context, members int) error {
+	return n.until(ctx, func(st nodeStatus) bool { return len(st.Cluster.Members) == members })
 }
 
 // lose loses a node in a way, and waits until the others miss it.

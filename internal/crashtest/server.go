@@ -18,7 +18,7 @@ import (
 )
 
 // startTimeout is how long a server may take until it serves.
-const startTimeout = 20 * time.Second
+const startTimeout = time.Minute
 
 // server is one run of the binary.
 type server struct {

@@ -340,17 +340,12 @@ func (n *node) until(ctx context.Context, want func(nodeStatus) bool) error {
 	}
 }
 
-// knows waits until the node knows as many nodes.
-func (n *node) knows(ctx context.Context, members int) error {
-	return n.until(ctx, func(st nodeStatus) bool { return len(st.Cluster.Members) == members })
-}
-
 const (
 	// dialPatience is how long a client waits for a connection.
-	dialPatience = 2 * time.Second
+	dialPatience = 5 * time.Second
 	// silence is after how long without a message a client connects anew, as
 	// y-websocket does after 30 s.
-	silence = 6 * time.Second
+	silence = 8 * time.Second
 )
 
 // anywhere connects to nodes at random, as a balancer that knows nothing would.

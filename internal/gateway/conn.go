@@ -12,6 +12,7 @@ import (
 	"github.com/coder/websocket"
 	"go.uber.org/zap"
 
+	"ysync/internal/auth"
 	"ysync/internal/hub"
 	"ysync/internal/session"
 )
@@ -28,7 +29,7 @@ type conn struct {
 	socket   socket
 	id       uint64
 	document string
-	peer     hub.Peer
+	peer     hub.Peer // complete before it attaches
 	remote   string
 	// Whom it shares bounds with; nil for nobody.
 	subject, tenant *share
@@ -52,6 +53,7 @@ type conn struct {
 	mu sync.Mutex
 	// Guarded by mu.
 	session session.Session
+	grant   *auth.Grant    // by which it was let in; nil if none is ever taken back
 	sub     Subscription   // nil until attached
 	frame   []byte         // a frame of the session's own, to be written
 	pong    []byte         // the answer to the newest ping, nil for none
@@ -133,12 +135,18 @@ func (c *conn) attach() error {
 	if err != nil {
 		return err
 	}
+	c.server.rescoping.Lock()
 	c.mu.Lock()
 	over := c.ending != nil
 	if !over {
 		c.sub = sub
 	}
+	rights := rightsOf(c.session.Scope())
 	c.mu.Unlock()
+	if !over && rights != c.peer.Rights() {
+		sub.Allow(rights)
+	}
+	c.server.rescoping.Unlock()
 	if over {
 		sub.Close()
 		return nil

@@ -19,6 +19,7 @@ type Subscription interface {
 	SendInTurn(ctx context.Context, m syncproto.Message, t *hub.Turn) error
 	Next() ([]byte, bool)
 	Progress(bytes int)
+	Allow(r hub.Rights)
 	End() error
 	Close()
 }

@@ -1,57 +1,62 @@
 package gateway
 
 import (
-	"errors"
 	"math/rand/v2"
 	"net/http"
-	"net/netip"
 	"strconv"
 
 	"go.uber.org/zap"
 
 	"ysync/internal/auth"
-	"ysync/internal/hub"
 	"ysync/internal/session"
 )
 
+// serve answers a request that net/http has read.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	if c := s.route(w, r); c != nil {
+		go c.read()
+	}
+}
+
 // route tells upgrades from requests for the page. There is no multiplexer:
-// one would clean paths, and a document's name is taken as it stands.
-func (s *Server) route(w http.ResponseWriter, r *http.Request) {
+// one would clean paths, and a document's name is taken as it stands. It returns
+// the connection that was upgraded, which has to be read; nil for none.
+func (s *Server) route(w http.ResponseWriter, r *http.Request) *conn {
 	s.fromProxy(r)
 	if err := s.options.Sites.Check(r.Host, r.Header.Get("Origin")); err != nil {
 		s.metrics.RefusedTotal.WithLabelValues("origin").Inc()
 		s.log.Warn("request refused", zap.Error(err), zap.String("remote", r.RemoteAddr))
 		http.Error(w, err.Error(), http.StatusForbidden)
-		return
+		return nil
 	}
 	if isUpgrade(r) {
-		s.connect(w, r)
-		return
+		return s.connect(w, r)
 	}
 	if s.page.serve(w, r) {
-		return
+		return nil
 	}
 	w.Header().Set("Upgrade", "websocket")
 	w.Header().Set("Connection", "Upgrade")
 	http.Error(w, "This is the address of a document. Connect to it by WebSocket, with a Yjs provider such as y-websocket:\n\n"+
 		"    new WebsocketProvider('ws://"+r.Host+"', 'document name', doc)\n", http.StatusUpgradeRequired)
+	return nil
 }
 
 // connect answers a WebSocket handshake. Only overload is refused before the
 // upgrade: browsers hide the status of a refused one from the page, and the
 // provider would retry for ever without a reason to show.
-func (s *Server) connect(w http.ResponseWriter, r *http.Request) {
+func (s *Server) connect(w http.ResponseWriter, r *http.Request) *conn {
 	if s.draining.Load() {
 		s.overloaded(w, "draining", "the server is shutting down")
-		return
+		return nil
 	}
 	if shed := s.load.shed.Load(); shed != nil {
 		s.overloaded(w, shed.label, shed.why)
-		return
+		return nil
 	}
 	if !s.connections.reserve(s.options.MaxConnections) {
 		s.overloaded(w, "connections", "too many connections")
-		return
+		return nil
 	}
 	c := &conn{server: s, id: s.lastID.Add(1), remote: r.RemoteAddr}
 	refused := s.admit(c, r)
@@ -64,19 +69,21 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request) {
 		s.connections.release()
 		s.metrics.RefusedTotal.WithLabelValues("handshake").Inc()
 		s.log.Info("bad handshake", zap.Error(err), zap.String("remote", r.RemoteAddr))
-		return
+		return nil
 	}
 	s.metrics.Connections.Inc()
 	s.metrics.ConnectionsTotal.WithLabelValues("websocket").Inc()
 	s.connections.add(c)
 	if refused != nil {
 		c.refuse(refused)
+	} else {
+		c.rejudge() // of a ruling since it was let in nobody has told it
 	}
-	go c.read()
 	if s.draining.Load() {
 		// Shutdown may have passed over the connection before it was added.
 		c.end(closeRestart)
 	}
+	return c
 }
 
 // admit fills in the connection's document and rights, or says why there are
@@ -89,33 +96,19 @@ func (s *Server) admit(c *conn, r *http.Request) *session.Close {
 		return session.Closef(session.CloseName, "%v", err)
 	}
 	c.document = name
-	remote, _ := netip.ParseAddrPort(r.RemoteAddr)
-	grant, err := s.options.Auth.Authorize(r.Context(), auth.Request{Document: name, Token: tokenOf(r), Remote: remote, Now: now})
-	if err == nil {
-		err = grant.Check(auth.Look, name, now)
+	query := r.URL.Query()
+	c.peer.Echo = query.Get("ack") == "echo"
+	token := tokenOf(r)
+	if token == "" && query.Get("auth") == "message" {
+		c.session = session.NewLocked(&s.options.Session, now)
+		return nil
 	}
+	grant, err := c.judge(r.Context(), token)
 	c.session = session.New(&s.options.Session, grant, now)
-	switch {
-	case errors.Is(err, auth.ErrToken):
-		return session.Closef(session.CloseUnauthorized, "%v", err)
-	case errors.Is(err, auth.ErrDenied):
-		return session.Closef(session.CloseForbidden, "%v", err)
-	case err != nil:
-		s.log.Error("no client can be authorised", c.fields(zap.Error(err))...)
-		return session.Closef(session.CloseUnavailable, "nobody can be let in now, try again later")
+	if err != nil {
+		return c.closeFor(err)
 	}
-	if crowded := c.join(grant.Subject, ""); crowded != nil {
-		return crowded
-	}
-	c.peer = hub.Peer{
-		Session:     c.id,
-		Subject:     grant.Subject,
-		CanWrite:    grant.Scope.Allows(auth.Edit),
-		CanPresence: grant.Scope.Allows(auth.Show),
-		Echo:        r.URL.Query().Get("ack") == "echo",
-		Generation:  grant.Generation,
-	}
-	return nil
+	return c.welcome(grant)
 }
 
 // overloaded answers 503 and spreads the retries.

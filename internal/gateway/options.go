@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"ysync/internal/audit"
 	"ysync/internal/auth"
 	"ysync/internal/hub"
 	"ysync/internal/metrics"
@@ -24,6 +25,10 @@ type Options struct {
 	Documents Documents
 	// Auth grants access. Required.
 	Auth auth.Authorizer
+	// Rulings take rights back from sessions that live. Nil for never.
+	Rulings *auth.Rulings
+	// Audit hears who opened what; nil for nobody.
+	Audit *audit.Log
 	// Sites are the web sites whose pages may connect. The zero value is
 	// those of this machine.
 	Sites auth.Sites

@@ -90,6 +90,10 @@ func (c *conn) message(frame []byte) {
 		m.LimitedTotal.WithLabelValues(metrics.LimitScope).Add(float64(step.Refused))
 	}
 	c.do(step)
+	if step.Token != "" {
+		c.run() // the document does not wait for the token to be judged
+		c.present(step.Token)
+	}
 	c.send(step.Messages, len(frame))
 	if wait > 0 || c.subject != nil || c.tenant != nil {
 		c.pay(len(frame), now, wait, over)

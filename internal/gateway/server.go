@@ -49,14 +49,17 @@ type Server struct {
 	cancel context.CancelFunc
 
 	connections registry
+	entrances   entrances
 	subjects    *shares
 	tenants     *shares
 	load        load
 	unready     unready
 	flusher     flusher
 	holds       holds
-	lastID      atomic.Uint64
-	draining    atomic.Bool
+	// rescoping is held while a session's rights change, here and at the document.
+	rescoping sync.Mutex
+	lastID    atomic.Uint64
+	draining  atomic.Bool
 
 	// wait counts the readers of open connections.
 	wait     sync.WaitGroup
@@ -83,7 +86,7 @@ func New(o Options) (*Server, error) {
 	s.flusher.limit = runtime.GOMAXPROCS(0)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.http = &http.Server{
-		Handler:           http.HandlerFunc(s.route),
+		Handler:           http.HandlerFunc(s.serve),
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       headerTimeout,
 		IdleTimeout:       idleTimeout,
@@ -101,8 +104,14 @@ func (s *Server) Serve(l net.Listener) error {
 	s.sweeper.Do(func() {
 		s.sweeping.Add(1)
 		go s.sweep()
+		if s.options.Rulings != nil {
+			s.sweeping.Add(1)
+			go s.obey()
+		}
 	})
-	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	d := newDoor(s, l)
+	go d.run()
+	if err := s.http.Serve(d); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
@@ -159,6 +168,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if err := s.http.Shutdown(ctx); err != nil {
 		_ = s.http.Close()
 	}
+	s.entrances.close(ctx.Done())
 	err := s.hub.Close(ctx)
 	s.cancel()
 	s.sweeping.Wait()

@@ -46,21 +46,27 @@ func (u *unready) oldest() net.Conn {
 	return nil
 }
 
-// track keeps the TCP connections that are not upgraded, and closes the oldest
-// if there are too many: the file descriptors are needed for other things too.
+// arrived keeps a TCP connection that is not upgraded, and closes the oldest of
+// them if there are too many: the file descriptors are needed for other things too.
 // Who holds many open by sending a byte now and then loses them to those who
 // come with a whole request.
+func (s *Server) arrived(nc net.Conn) {
+	n := s.unready.add(nc)
+	if n <= s.options.MaxRequests && int64(n)+s.connections.count.Load() <= int64(s.options.MaxConnections)+RequestConnections {
+		return
+	}
+	if oldest := s.unready.oldest(); oldest != nil {
+		s.metrics.RefusedTotal.WithLabelValues("sockets").Inc()
+		s.unready.remove(oldest)
+		_ = oldest.Close()
+	}
+}
+
+// track keeps the connections of net/http that are not upgraded.
 func (s *Server) track(nc net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
-		n := s.unready.add(nc)
-		if n > s.options.MaxRequests || int64(n)+s.connections.count.Load() > int64(s.options.MaxConnections)+RequestConnections {
-			if oldest := s.unready.oldest(); oldest != nil {
-				s.metrics.RefusedTotal.WithLabelValues("sockets").Inc()
-				s.unready.remove(oldest)
-				_ = oldest.Close()
-			}
-		}
+		s.arrived(nc)
 	case http.StateHijacked, http.StateClosed:
 		s.unready.remove(nc)
 	}

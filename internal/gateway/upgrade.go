@@ -29,6 +29,9 @@ func (h *smallHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	s := h.socket
+	if r, ok := nc.(*replayed); ok && len(r.head) == 0 {
+		nc = r.Conn
+	}
 	s.Conn = nc
 	s.turn = make(chan struct{}, 1)
 	s.in = bufio.NewReaderSize(s, ioBuffer)

@@ -26,6 +26,9 @@ const (
 	cmdLag
 	// cmdSlow: sub's client takes nothing.
 	cmdSlow
+	// cmdAllow and cmdForbid: sub may write, or may not any more.
+	cmdAllow
+	cmdForbid
 	// cmdCommitted: the log holds everything up to record.Head, under the
 	// epoch of record.
 	cmdCommitted

@@ -31,7 +31,7 @@ type counters struct {
 	deferred                                    prometheus.Counter
 	ackSeconds                                  prometheus.Observer
 	presence                                    prometheus.Gauge
-	presenceRefused                             *prometheus.CounterVec
+	presenceRefused, identity                   *prometheus.CounterVec
 }
 
 func newCounters(m *metrics.Metrics) *counters {
@@ -50,6 +50,7 @@ func newCounters(m *metrics.Metrics) *counters {
 
 		deferred:        m.DeferredSyncsTotal,
 		presenceRefused: m.PresenceRefusedTotal,
+		identity:        m.IdentityRefusedTotal,
 	}
 }
 
@@ -92,6 +93,9 @@ type core struct {
 	// seenPending are digests of logged updates that left something pending
 	// and changed nothing. It is only looked up in.
 	seenPending map[[sha256.Size]byte]struct{}
+
+	// owners are the subjects that client IDs belong to. It is only looked up in.
+	owners map[crdt.ClientID]string
 
 	changes []waitingChange // by the server, until they are committed; in order of version
 
@@ -217,6 +221,10 @@ func (c *core) handle(cmd *command) {
 		c.drained(s)
 	case cmdLag:
 		c.lagLater(s)
+	case cmdAllow:
+		c.allowWrites(s)
+	case cmdForbid:
+		s.at.writes = false
 	case cmdSlow:
 		c.end(s, endSlow)
 	case cmdCommitted:
@@ -276,6 +284,7 @@ func (c *core) subscribe(s *Subscription, vector []byte) {
 		return
 	}
 	s.at.index = int32(len(c.subs))
+	s.at.writes = s.peer.CanWrite
 	c.subs = append(c.subs, s)
 	if s.peer.Echo {
 		c.echoes++
@@ -291,16 +300,27 @@ func (c *core) subscribe(s *Subscription, vector []byte) {
 		return
 	}
 	c.hears(s)
-	if s.peer.CanWrite {
+	if s.at.writes {
 		if s.peer.Join&JoinOwes != 0 {
 			s.at.owes = true
 			c.chaseLater(s)
 		}
 		c.ask(s)
 	}
-	if c.presence.Len() > 0 {
+	if c.presence.Len() > 0 && s.peer.CanPresence {
 		c.showPresence(s)
 	}
+}
+
+// allowWrites lets a reader write. Its client may have edits that were refused,
+// so it is asked what it has, and nothing is acknowledged before.
+func (c *core) allowWrites(s *Subscription) {
+	if s.at.writes {
+		return
+	}
+	s.at.writes, s.at.refused = true, false
+	s.at.owes, s.at.tries = true, 0
+	c.chaseLater(s)
 }
 
 // leave takes s out. Its presence stays for the grace period.

@@ -324,3 +324,23 @@ func TestEchoComesAfterTheCommit(t *testing.T) {
 		t.Errorf("after both commits: %q and %q", a.text(), a2.text())
 	}
 }
+
+// A session that takes updates after the commit and fell behind gets what waited
+// for its commit then as well as what came after.
+func TestAnEchoSessionThatLaggedMissesNothing(t *testing.T) {
+	r := newRig(t, Limits{})
+	a, e := r.join(1), r.joinAs(Peer{Session: 2, CanWrite: true, Echo: true})
+	a.update(a.write("first "))
+	r.core.lagging(e.sub)
+	a.update(a.write("second "))
+	r.do(command{kind: cmdDrained, sub: e.sub})
+	a.update(a.write("third"))
+	r.read(a, e)
+	if got := e.text(); got != "" {
+		t.Errorf("before the commit it has %q", got)
+	}
+	r.commit(1)
+	r.commit(0)
+	r.read(a, e)
+	r.converged()
+}

@@ -164,7 +164,7 @@ func (c *core) inspect(r *request) {
 		Storing:          c.stored.running != nil || c.stored.frozen != nil,
 	}
 	for _, s := range c.subs {
-		if s.peer.CanWrite {
+		if s.at.writes {
 			r.stats.Writers++
 		}
 	}

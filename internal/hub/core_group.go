@@ -63,7 +63,7 @@ func (c *core) resume(s *Subscription) {
 		s.at.ready, s.at.from, s.at.judged = true, c.version, true
 	}
 	c.hears(s)
-	if !s.peer.CanWrite {
+	if !s.at.writes {
 		return
 	}
 	switch {
@@ -152,6 +152,8 @@ func (c *core) noteVector(now []byte, missed map[*Subscription]bool) {
 	for _, s := range c.subs {
 		switch m := s.at.lag; {
 		case !s.at.ready || missed[s] || s.relayed() && missed[&s.group.self]:
+		case s.peer.Echo && len(c.held) > 0:
+			// What waits for its commit was not sent.
 		case m != nil:
 			if encoded[m] == nil {
 				encoded[m] = crdt.AppendStateVector(nil, m.state)

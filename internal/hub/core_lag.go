@@ -155,6 +155,7 @@ func (c *core) catchUp(s *Subscription) {
 		c.unlag(s)
 		return
 	}
+	c.carryHeld(s, m)
 	diff := c.diffFrom(m)
 	if len(diff) > c.limits.ChunkBytes {
 		if c.diffs+len(diff) > c.limits.SyncDiffBytes {
@@ -189,6 +190,20 @@ func (c *core) catchUp(s *Subscription) {
 	s.at.final = false
 	c.unlag(s)
 	c.put(s, item{frame: frame}, c.version)
+}
+
+// carryHeld keeps for a session that takes updates after the commit what waits
+// for it of before the mark: it is about to be taken for one that has all until
+// now, and what follows is only what came after the mark.
+func (c *core) carryHeld(s *Subscription, m *mark) {
+	if !s.peer.Echo {
+		return
+	}
+	for i := range c.held {
+		if h := &c.held[i]; h.sub == nil && h.version > s.at.from && h.version <= m.version {
+			c.held = append(c.held, heldFrame{c.version, s, h.item})
+		}
+	}
 }
 
 // diffFrom encodes what changed since m. It is kept for others who lag from m.

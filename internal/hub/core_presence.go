@@ -49,6 +49,9 @@ func (c *core) awareness(s *Subscription, update []byte) {
 		c.garble(s)
 		return
 	}
+	if len(out.Refused) == 0 {
+		c.announce(s, update)
+	}
 	c.opt.count.presence.Add(float64(c.presence.Len() - before))
 	if out.Repair != nil {
 		frame := syncproto.AppendAwareness(nil, out.Repair)
@@ -111,9 +114,13 @@ func (c *core) relayPresence() {
 	*b = said{ids: b.ids[:0], known: b.known, due: c.now.Add(c.presenceRest())}
 }
 
+// deaf tells whether s may not see presence. What stands for a group passes it on
+// to those of it that may.
+func (s *Subscription) deaf() bool { return !s.peer.CanPresence && !s.isGroup() }
+
 func (c *core) tellPresence(frame []byte, but *Subscription) {
 	for _, s := range c.subs {
-		if s == but || s.at.lag != nil || s.relayed() {
+		if s == but || s.at.lag != nil || s.relayed() || s.deaf() {
 			continue
 		}
 		if s.group != nil {
@@ -126,6 +133,9 @@ func (c *core) tellPresence(frame []byte, but *Subscription) {
 
 // showPresence sends s everybody's state, or does so when s has caught up.
 func (c *core) showPresence(s *Subscription) {
+	if s.deaf() {
+		return
+	}
 	if s.at.lag != nil {
 		s.at.presenceLag = 0
 		return
@@ -173,6 +183,9 @@ func (c *core) notePresence(clients ...uint64) {
 // showMissedPresence sends a reader that lagged the newest state of those whose
 // presence changed meanwhile.
 func (c *core) showMissedPresence(s *Subscription) {
+	if s.deaf() {
+		return
+	}
 	l := &c.lag
 	var update []byte
 	if s.at.presenceLag == 0 {

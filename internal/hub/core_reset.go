@@ -143,7 +143,7 @@ func (c *core) admits(s *Subscription, update []byte) bool {
 	}
 	if !s.at.judged {
 		c.opt.count.discarded.Inc()
-		if s.peer.CanWrite {
+		if s.at.writes {
 			s.at.owes, s.at.tries = true, 0
 			c.chaseLater(s)
 		}

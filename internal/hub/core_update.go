@@ -19,7 +19,7 @@ func (c *core) windowClosed() bool {
 		c.now.Sub(c.open[0].at) >= c.limits.UncommittedTime)
 }
 
-// update takes in an update. Its fate is one of five:
+// update takes in an update. Its fate is one of six:
 //
 //   - it changes the document and leaves nothing pending: logged and relayed;
 //   - it leaves something pending: logged, not acknowledged, and what it lacks
@@ -27,6 +27,7 @@ func (c *core) windowClosed() bool {
 //   - it holds nothing new: neither logged nor relayed, or every joiner's delete
 //     set would grow the log;
 //   - it is refused;
+//   - it is set aside, as it may not be its sender's to bring (core_identity.go);
 //   - it is discarded unread because the log does not commit.
 func (c *core) update(s *Subscription, kind syncproto.Kind, update []byte) {
 	c.opt.count.updateBytes.Add(float64(len(update)))
@@ -37,7 +38,7 @@ func (c *core) update(s *Subscription, kind syncproto.Kind, update []byte) {
 		return
 	case !c.admits(s, update):
 		return
-	case !s.peer.CanWrite:
+	case !s.at.writes:
 		c.readerUpdate(s, update)
 		return
 	case c.discarding || c.openBytes >= c.limits.DocumentUncommittedBytes:
@@ -48,6 +49,17 @@ func (c *core) update(s *Subscription, kind syncproto.Kind, update []byte) {
 		return
 	case c.tooLarge(update):
 		c.refuse(s, update, endLarge)
+		return
+	}
+	switch c.identify(s, kind, update) {
+	case refused:
+		return
+	case setAside:
+		c.opt.count.discarded.Inc()
+		if !s.at.owes {
+			s.at.owes, s.at.tries = true, 0
+			c.chaseLater(s)
+		}
 		return
 	}
 	waited := !c.doc.Pending().Empty()
@@ -277,7 +289,7 @@ func (c *core) garble(s *Subscription) {
 		c.end(s, endGarbled)
 		return
 	}
-	if s.peer.CanWrite && !s.at.owes {
+	if s.at.writes && !s.at.owes {
 		s.at.owes = true
 		c.chaseLater(s)
 	}

@@ -20,6 +20,9 @@ const (
 	CodeTooLarge = 4413
 	// CodeRefused: the update is valid but breaks a limit other than size.
 	CodeRefused = 4422
+	// CodeIdentity: the client writes under an ID that is not its own, or writes
+	// again what it has written, otherwise.
+	CodeIdentity = 4423
 	// CodeInternal: a fault of the server.
 	CodeInternal = 4500
 	// CodeUnavailable: the document could not be loaded, or is quarantined.
@@ -96,5 +99,8 @@ var (
 	endGarbled     = &EndError{Code: CodeMalformed, Reason: "malformed updates"}
 	endLarge       = &EndError{Code: CodeTooLarge, Reason: "the document is at its size limit"}
 	endRefused     = &EndError{Code: CodeRefused, Reason: "the update breaks a limit"}
+	endForked      = &EndError{Code: CodeIdentity, Reason: "this client ID has written something else there: begin with an empty document and a new client ID"}
+	endForeign     = &EndError{Code: CodeIdentity, Reason: "edits under a client ID of somebody else who is here and has not made them"}
+	endClock       = &EndError{Code: CodeIdentity, Reason: "the clock of a client ID advances out of proportion"}
 	endPending     = &EndError{Code: CodeRefused, Reason: "too much waits for what is missing"}
 )

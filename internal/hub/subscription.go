@@ -4,12 +4,13 @@ import (
 	"context"
 	"time"
 
+	"ysync/crdt"
 	"ysync/internal/tracing"
 	"ysync/persistence"
 	"ysync/syncproto"
 )
 
-// Peer is who subscribes. Its rights hold for the life of the subscription.
+// Peer is who subscribes. Its rights hold until Subscription.Allow.
 type Peer struct {
 	// Session names the session in logs and in presence. Two subscriptions of
 	// one document never share it.
@@ -141,6 +142,36 @@ func (s *Subscription) Close() {
 	}
 }
 
+// Rights are what a session may do beside reading, as bits.
+type Rights uint8
+
+// The rights.
+const (
+	RightWrite Rights = 1 << iota
+	RightPresence
+)
+
+// Rights are those of the peer when it subscribed.
+func (p *Peer) Rights() (r Rights) {
+	if p.CanWrite {
+		r |= RightWrite
+	}
+	if p.CanPresence {
+		r |= RightPresence
+	}
+	return r
+}
+
+// Allow changes whether the session may write, from here on. What it sent before
+// counts as before. Presence does not change.
+func (s *Subscription) Allow(r Rights) {
+	kind := cmdForbid
+	if r&RightWrite != 0 {
+		kind = cmdAllow
+	}
+	s.doc.post(command{kind: kind, sub: s})
+}
+
 // Known returns, after an end because the document goes elsewhere, the state
 // vector of what the client has been sent; nil if it has not been sent a state.
 // What Next still returns is part of it.
@@ -184,6 +215,16 @@ type member struct {
 	audience Audience
 	// final: the next catch-up goes out as the SyncStep2 that ends a sync.
 	final bool
+
+	// own is the client ID of its client, if owns is set. announced: its first
+	// presence was looked at for it. foreign counts updates that were set aside
+	// since the last that was not, ghosts the units without content.
+	own             crdt.ClientID
+	owns, announced bool
+	foreign         uint8
+	ghosts          uint64
+	// writes: it may write.
+	writes bool
 
 	garbled uint8 // malformed messages
 	tries   uint8 // of asking for what is missing

@@ -27,6 +27,16 @@ const (
 	Failed = "failed"
 )
 
+// Values of the label "reason" of IdentityRefusedTotal.
+const (
+	// IdentityFork is other content for units that the document has.
+	IdentityFork = "fork"
+	// IdentityForeign is content under the client ID of another one who is there.
+	IdentityForeign = "foreign"
+	// IdentityClock is a clock that advances without content.
+	IdentityClock = "clock"
+)
+
 // Values of the labels "to" and "what": what a node of a cluster works with.
 const (
 	Redis    = "redis"
@@ -78,6 +88,8 @@ type Metrics struct {
 	Subscriptions prometheus.Gauge
 	// PresenceStates is the number of presences held.
 	PresenceStates prometheus.Gauge
+	// IdentityRefusedTotal counts updates refused for the client IDs in them.
+	IdentityRefusedTotal *prometheus.CounterVec // reason
 	// PresenceRefusedTotal counts presences that broke a rule.
 	PresenceRefusedTotal *prometheus.CounterVec // reason
 	// LoadSeconds is the time from the first subscription to a live document.
@@ -214,6 +226,8 @@ type Metrics struct {
 	ClosesTotal *prometheus.CounterVec // code
 	// MalformedTotal counts messages that could not be decoded.
 	MalformedTotal prometheus.Counter
+	// RightsChangedTotal counts living sessions whose rights were changed or taken.
+	RightsChangedTotal prometheus.Counter
 	// LimitedTotal counts messages refused or delayed by a limit.
 	LimitedTotal *prometheus.CounterVec // limit
 
@@ -246,6 +260,7 @@ func New(r prometheus.Registerer) *Metrics {
 		Documents:            f.gauge("hub_documents", "Documents held in memory."),
 		Subscriptions:        f.gauge("hub_subscriptions", "Subscriptions to documents."),
 		PresenceStates:       f.gauge("hub_presence_states", "Presences held."),
+		IdentityRefusedTotal: f.counters("hub_identity_refused_total", "Updates refused for the client IDs in them, by what is wrong.", "reason"),
 		PresenceRefusedTotal: f.counters("hub_presence_refused_total", "Presences that broke a rule, by rule.", "reason"),
 		LoadSeconds:          f.histograms("hub_load_seconds", "Time to load a document.", slow, "result"),
 		LoadsWaiting:         f.gauge("hub_loads_waiting", "Documents that wait until others are loaded."),
@@ -310,17 +325,18 @@ func New(r prometheus.Registerer) *Metrics {
 		ScrubDamagedDocuments: f.gauge("scrub_damaged_documents", "Documents that the newest full pass of the scrub found damaged."),
 		ScrubDoneSeconds:      f.gauge("scrub_done_timestamp_seconds", "When the newest full pass of the scrub ended."),
 
-		Connections:      f.gauge("connections", "Open connections."),
-		ConnectionsTotal: f.counters("connections_total", "Connections accepted.", "transport"),
-		RefusedTotal:     f.counters("connections_refused_total", "Requests turned away before the upgrade.", "reason"),
-		HandshakeSeconds: f.histogram("handshake_seconds", "Time from the upgrade to the first answered message.", slow),
-		FramesIn:         f.counter("frames_in_total", "Frames received."),
-		FramesOut:        f.counter("frames_out_total", "Frames sent."),
-		BytesIn:          f.counter("bytes_in_total", "Payload bytes received."),
-		BytesOut:         f.counter("bytes_out_total", "Payload bytes sent."),
-		ClosesTotal:      f.counters("closes_total", "Connections closed, by code.", "code"),
-		MalformedTotal:   f.counter("malformed_messages_total", "Messages that could not be decoded."),
-		LimitedTotal:     f.counters("limited_messages_total", "Messages refused or delayed by a limit.", "limit"),
+		Connections:        f.gauge("connections", "Open connections."),
+		ConnectionsTotal:   f.counters("connections_total", "Connections accepted.", "transport"),
+		RefusedTotal:       f.counters("connections_refused_total", "Requests turned away before the upgrade.", "reason"),
+		HandshakeSeconds:   f.histogram("handshake_seconds", "Time from the upgrade to the first answered message.", slow),
+		FramesIn:           f.counter("frames_in_total", "Frames received."),
+		FramesOut:          f.counter("frames_out_total", "Frames sent."),
+		BytesIn:            f.counter("bytes_in_total", "Payload bytes received."),
+		BytesOut:           f.counter("bytes_out_total", "Payload bytes sent."),
+		ClosesTotal:        f.counters("closes_total", "Connections closed, by code.", "code"),
+		MalformedTotal:     f.counter("malformed_messages_total", "Messages that could not be decoded."),
+		RightsChangedTotal: f.counter("rights_changed_total", "Living sessions whose rights were changed or taken."),
+		LimitedTotal:       f.counters("limited_messages_total", "Messages refused or delayed by a limit.", "limit"),
 
 		CertificateExpiry:     f.gauge("certificate_expiry_timestamp_seconds", "When the certificate in use expires; 0 without TLS."),
 		CertificateLoadsTotal: f.counters("certificate_loads_total", "Times that the certificate was read.", "result"),

@@ -117,6 +117,9 @@ func (t *route) cast(f *frame) {
 	case hub.CastUpdate:
 		n := 0
 		for _, s := range t.seats {
+			if kind == hub.CastPresence && !s.peer.CanPresence {
+				continue
+			}
 			if s.hears&need != 0 && s.leg == legElsewhere && (len(f.list) == 0 || !slices.Contains(f.list, s.id)) {
 				t.push(s, kind, f.body)
 				n++
@@ -154,8 +157,9 @@ func (t *route) forOne(s *Seat, f *frame) {
 		t.hear(s, hub.Audience(f.a))
 	case frameSingle:
 		s.answered(f.body)
-		if s.want == nil && !s.synced && isStep2(f.body) {
-			s.synced, s.floor = true, t.vector
+		// What goes to an echo session waited for its commit: the vector is ahead.
+		if s.want == nil && s.floor == nil && !s.peer.Echo && isStep2(f.body) {
+			s.floor = t.vector
 		}
 		if hub.CastKind(f.a) == hub.CastPresence {
 			t.told.note(f.body)

@@ -206,6 +206,12 @@ func (h *host) message(f *frame) {
 	if s == nil {
 		return
 	}
+	if f.a == kindRights {
+		if len(f.body) == 1 {
+			s.Allow(hub.Rights(f.body[0]))
+		}
+		return
+	}
 	h.relay.opt.Metrics.RelayMessagesTotal.Inc()
 	span := h.relay.opt.Tracer.Remote(f.text, tracing.Message)
 	err := s.Send(tracing.With(h.ctx, span), syncproto.Message{Kind: syncproto.Kind(f.a), Payload: f.body})

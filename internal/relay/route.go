@@ -161,7 +161,7 @@ func (t *route) leaveLocked(s *Seat) {
 	from := s.local
 	s.local, s.old = nil, from
 	if known := from.Known(); known != nil {
-		s.synced, s.floor = true, known
+		s.floor = known
 	}
 	t.unseat(s)
 }

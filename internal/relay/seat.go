@@ -15,13 +15,13 @@ import (
 type Seat struct {
 	// Static.
 	route *route
-	peer  hub.Peer
 	wake  func()
 
 	// Has a lock of its own: what was sent to the session from elsewhere.
 	out hub.Outbox
 
-	// Guarded by route.mu.
+	// Guarded by route.mu. Of peer nothing changes but CanWrite.
+	peer  hub.Peer
 	index int    // in route.seats
 	id    uint64 // on the channel; another one with each channel
 	leg   leg
@@ -31,7 +31,8 @@ type Seat struct {
 	closed bool
 
 	// synced: it has been sent a state; then floor is the vector of what it has
-	// at least, unless it hears updates and the route knows a newer one.
+	// at least, nil if that is not known, unless it hears updates and the route
+	// knows a newer one.
 	synced bool
 	floor  []byte
 	hears  hub.Audience
@@ -132,6 +133,25 @@ func (s *Seat) note(m syncproto.Message) bool {
 	return true
 }
 
+// kindRights is the kind of a message that is no client's: its body are the
+// rights of a session from there on. Nodes of releases that do not know it ignore
+// it; the gateway of the session has judged its messages before.
+const kindRights = 200
+
+// Allow is that of hub.Subscription.
+func (s *Seat) Allow(r hub.Rights) {
+	t := s.route
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s.peer.CanWrite = r&hub.RightWrite != 0
+	switch s.leg {
+	case legElsewhere:
+		t.channel.send(frame{kind: frameMessage, session: s.id, a: kindRights, body: []byte{byte(r)}})
+	case legHere, legJoining:
+		s.local.Allow(r)
+	}
+}
+
 // Next is that of hub.Subscription.
 func (s *Seat) Next() ([]byte, bool) {
 	r := s.route
@@ -181,7 +201,7 @@ const ackType = 102
 // answered notes what an answer to the client settles. route.mu is held.
 func (s *Seat) answered(frame []byte) {
 	if isStep2(frame) {
-		s.want = nil
+		s.want, s.synced = nil, true
 		return
 	}
 	if len(frame) == 0 || frame[0] != ackType {

@@ -15,6 +15,9 @@ type Limits struct {
 	// SilentFor is how long the server waits for the first frame before it
 	// speaks. Default 5 s.
 	SilentFor time.Duration
+	// TokenFor is how long a client may take that has promised to send its token
+	// in a message. Default 10 s.
+	TokenFor time.Duration
 	// KeepaliveAfter is how long the server may send nothing. Default 20 s:
 	// stock clients drop a connection on which no data message came for 30 s,
 	// and look every 3 s.
@@ -44,6 +47,7 @@ type Limits struct {
 func (l Limits) WithDefaults() Limits {
 	fill(&l.MessageBytes, 32<<20)
 	fill(&l.SilentFor, 5*time.Second)
+	fill(&l.TokenFor, 10*time.Second)
 	fill(&l.KeepaliveAfter, 20*time.Second)
 	fill(&l.StallFor, 30*time.Second)
 	fill(&l.LargeBytesPerSecond, 16<<10)

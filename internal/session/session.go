@@ -14,9 +14,12 @@ import (
 type Session struct {
 	// Static.
 	limits *Limits // shared by all sessions of a server, never written
-	scope  auth.Scope
 
+	scope auth.Scope
 	state state
+	// inBand: the client sends tokens in messages, and is asked for a fresh one
+	// before the grant ends. asked: it was.
+	inBand, asked bool
 	// unsaved: a write was refused for lack of the right. No acknowledgement
 	// may follow, as it would say that the write is durable.
 	unsaved bool
@@ -51,7 +54,9 @@ func (i instant) since(then instant) time.Duration { return time.Duration(i - th
 type state uint8
 
 const (
-	silent state = iota
+	// locked: nothing counts but a token.
+	locked state = iota
+	silent
 	attached
 	closed
 )
@@ -59,11 +64,61 @@ const (
 // New starts a session at now. limits has its defaults filled in and is
 // retained.
 func New(limits *Limits, grant auth.Grant, now time.Time) Session {
-	s := Session{limits: limits, scope: grant.Scope, opened: now, sent: 1}
-	if !grant.Expiry.IsZero() {
-		s.expires = s.at(grant.Expiry)
-	}
+	s := Session{limits: limits, state: silent, scope: grant.Scope, opened: now, sent: 1}
+	s.until(grant.Expiry)
 	return s
+}
+
+// NewLocked starts a session of a client that has promised to send its token in
+// a message. Until Unlock nothing else of it is looked at.
+func NewLocked(limits *Limits, now time.Time) Session {
+	return Session{limits: limits, opened: now, sent: 1, inBand: true}
+}
+
+func (s *Session) until(expiry time.Time) {
+	s.expires, s.asked = 0, false
+	if !expiry.IsZero() {
+		s.expires = s.at(expiry)
+	}
+}
+
+// Unlock lets a locked session begin, by a grant.
+func (s *Session) Unlock(grant auth.Grant) {
+	if s.state == locked {
+		s.state, s.scope = silent, grant.Scope
+		s.until(grant.Expiry)
+	}
+}
+
+// Locked reports whether the session waits for a token.
+func (s *Session) Locked() bool { return s.state == locked }
+
+// Scope is what the session may do now.
+func (s *Session) Scope() auth.Scope { return s.scope }
+
+// Renew lets the session go on until expiry.
+func (s *Session) Renew(expiry time.Time) { s.until(expiry) }
+
+// Rescope changes what the session may do from here on. What was passed on
+// before stays. A session that loses everything is closed, and one whose part in
+// presence changes has to begin again, as others know of it.
+func (s *Session) Rescope(scope auth.Scope) (step Step, changed bool) {
+	if s.state == closed || s.state == locked || scope == s.scope {
+		return step, false
+	}
+	before := s.scope
+	s.scope = scope
+	switch {
+	case !scope.Allows(auth.Look):
+		return s.close(step, Closef(CloseUnauthorized, "the access was revoked")), true
+	case scope.Allows(auth.Show) != before.Allows(auth.Show):
+		return s.close(step, Closef(CloseRestart, "the rights have changed: connect again")), true
+	}
+	if scope.Allows(auth.Edit) {
+		// Its owner acknowledges nothing before it knows what was refused.
+		s.unsaved = false
+	}
+	return step, true
 }
 
 // Step is what the driver has to do after a call, in the order of the fields.
@@ -72,6 +127,9 @@ type Step struct {
 	Attach bool
 	// Messages go to the document's owner, in order. Payloads alias the frame.
 	Messages []syncproto.Message
+	// Token was sent by the client; empty for none. Whether it is good is for the
+	// driver to find out.
+	Token string
 	// Frame is to be written to the client, nil for none. It is shared and
 	// must not be modified.
 	Frame []byte
@@ -95,6 +153,12 @@ func (s *Session) Receive(frame []byte, into []syncproto.Message, now time.Time)
 	if s.state == closed {
 		return step
 	}
+	switch {
+	case s.state == locked:
+		return s.receiveToken(step, frame, now)
+	case s.expires != 0 && s.at(now) >= s.expires:
+		return s.close(step, expired)
+	}
 	first := s.state == silent
 	if first && syncproto.Sniff(frame) == syncproto.Hocuspocus {
 		return s.close(step, Closef(CloseDialect,
@@ -112,6 +176,11 @@ func (s *Session) Receive(frame []byte, into []syncproto.Message, now time.Time)
 		switch s.judge(m) {
 		case pass:
 			step.Messages = append(step.Messages, m)
+		case token:
+			if s.unknown.strike(s.at(now), unknownAllowed, unknownForgive) {
+				return s.close(step, Closef(CloseMalformed, "too many tokens"))
+			}
+			s.inBand, step.Token = true, string(m.Payload)
 		case unknown:
 			step.Unknown++
 			if s.unknown.strike(s.at(now), unknownAllowed, unknownForgive) {
@@ -133,6 +202,20 @@ func (s *Session) Receive(frame []byte, into []syncproto.Message, now time.Time)
 	return step
 }
 
+// receiveToken takes the first frame of a locked session.
+func (s *Session) receiveToken(step Step, frame []byte, now time.Time) Step {
+	if s.unknown.strike(s.at(now), unknownAllowed, unknownForgive) {
+		return s.close(step, Closef(CloseMalformed, "too many messages before the token"))
+	}
+	messages := syncproto.NewDecoder(frame)
+	if m, ok := messages.Next(); ok && m.Kind == syncproto.KindAuth && len(m.Payload) > 0 {
+		step.Token = string(m.Payload)
+	} else {
+		step.Refused++
+	}
+	return step
+}
+
 // check decodes the whole frame, so that a malformed one has no effect at all.
 // A message of unknown type is no fault: it takes the rest of its frame.
 func check(frame []byte) error {
@@ -149,10 +232,10 @@ type judgement uint8
 
 const (
 	pass judgement = iota
-	ignore
 	unknown
 	refuse
 	unconfirmed
+	token
 )
 
 // judge decides on one message by its kind and the scope. What is not listed
@@ -180,8 +263,8 @@ func (s *Session) judge(m syncproto.Message) judgement {
 		}
 		return pass
 	case syncproto.KindAuth:
-		// A fresh token; without keys there is nothing to renew.
-		return ignore
+		// A fresh token.
+		return token
 	default:
 		return unknown
 	}
@@ -193,8 +276,15 @@ func (s *Session) Tick(now time.Time) Step {
 	at := s.at(now)
 	switch {
 	case s.state == closed:
+	case s.state == locked:
+		if now.Sub(s.opened) >= s.limits.TokenFor {
+			return s.close(step, Closef(CloseUnauthorized, "no token came"))
+		}
 	case s.expires != 0 && at >= s.expires:
-		return s.close(step, Closef(CloseUnauthorized, "the token has expired"))
+		return s.close(step, expired)
+	case s.inBand && !s.asked && s.expires != 0 && s.expires.since(at) <= renewBefore && s.writing == 0:
+		s.asked = true
+		step.Frame = tokenWanted
 	case s.tooSlow(at):
 		return s.close(step, Closef(CloseSlowSender, "a large message came too slowly"))
 	case s.writing != 0:
@@ -211,6 +301,13 @@ func (s *Session) Tick(now time.Time) Step {
 	}
 	return step
 }
+
+var expired = Closef(CloseUnauthorized, "the token has expired")
+
+// renewBefore is how long before the end of a grant a fresh token is asked for.
+const renewBefore = time.Minute
+
+var tokenWanted = syncproto.AppendTokenWanted(nil)
 
 func (s *Session) close(step Step, reason *Close) Step {
 	s.state = closed

@@ -210,7 +210,7 @@ func (c *client) send(frame []byte) {
 	if c.conn == nil {
 		return
 	}
-	if c.w.config.Trace {
+	if c.w.tracing {
 		d := syncproto.NewDecoder(frame)
 		m, _ := d.Next()
 		c.traceMessage("sends", m)
@@ -220,7 +220,7 @@ func (c *client) send(frame []byte) {
 
 // traceMessage notes what goes in or out.
 func (c *client) traceMessage(does string, m syncproto.Message) {
-	if !c.w.config.Trace {
+	if !c.w.tracing {
 		return
 	}
 	what := fmt.Sprint(len(m.Payload), " bytes")

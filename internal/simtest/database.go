@@ -254,6 +254,27 @@ func (s *dbSession) Holdings(ctx context.Context, documents []string) (h []persi
 	return h, failed("holdings", "", err)
 }
 
+// ClaimAll implements persistence.Shared.
+func (s *dbSession) ClaimAll(ctx context.Context, owner string, seen []persistence.Holding) (records []persistence.Record, err error) {
+	err = s.call(ctx, change, func() (err error) {
+		if records, err = s.db.log.ClaimAll(context.Background(), owner, seen); err != nil {
+			return err
+		}
+		for _, r := range records {
+			if r.Epoch > 0 {
+				s.db.shadow.claimed(r.Document, owner, r)
+				s.db.w.count("claims")
+				s.db.w.tracef("%s claims %s with others, epoch %d, head %d", owner, r.Document, r.Epoch, r.Head)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, failed("claim all", "", err)
+	}
+	return records, nil
+}
+
 // Release implements persistence.Shared.
 func (s *dbSession) Release(ctx context.Context, document, owner string, epoch persistence.Epoch) error {
 	return failed("release", document, s.call(ctx, change, func() error {

@@ -2,31 +2,115 @@ package simtest
 
 import (
 	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
 	"os"
+	"runtime"
+	"slices"
 	"testing"
 	"time"
 )
 
 var (
-	fromFlag  = flag.Uint64("from", 1, "the first seed")
-	seedsFlag = flag.Int("seeds", 0, "how many seeds")
-	liveFlag  = flag.Bool("live", false, "print the trace as it comes")
-	traceFlag = flag.Bool("trace", false, "print the trace")
+	seedsFlag    = flag.Int("seeds", 60, "how many seeds to run, beside as many random ones as a sixth of it")
+	fromFlag     = flag.Uint64("from", 1, "the first seed; with another one than 1 there are no random ones")
+	traceFlag    = flag.Bool("trace", false, "print what happens, as it happens")
+	progressFlag = flag.String("progress", "", "file that gets a line of progress about every minute")
 )
 
-func TestOne(t *testing.T) {
-	if *liveFlag {
-		live = os.Stderr
+// faults is how many faults a run has.
+const faults = 20
+
+// One event at a time: then a seed has, but for a few, one outcome.
+func TestMain(m *testing.M) {
+	runtime.GOMAXPROCS(1)
+	flag.Parse()
+	os.Exit(m.Run())
+}
+
+// simulate runs a seed. When an invariant does not hold, it fails with the trace
+// of a second run.
+func simulate(t *testing.T, seed uint64) Result {
+	t.Helper()
+	config := Config{Seed: seed, Faults: faults}
+	if *traceFlag {
+		config.Live = os.Stdout
 	}
-	for i := range max(*seedsFlag, 1) {
-		start := time.Now()
-		r := Run(t, Config{Seed: *fromFlag + uint64(i), Faults: 20, Trace: *traceFlag})
-		t.Logf("seed %d: %v, virtual %v, healed %v, %v", r.Seed, time.Since(start), r.Virtual, r.Healed, r.Counts)
-		for _, v := range r.Violations {
-			t.Error(v)
+	r := Run(t, config)
+	if len(r.Violations) == 0 {
+		return r
+	}
+	for _, v := range r.Violations {
+		t.Error(v)
+	}
+	config.Trace = true
+	again := Run(t, config)
+	t.Logf("seed %d again: %d of %d violations", seed, len(again.Violations), len(r.Violations))
+	for _, line := range again.Trace[max(0, len(again.Trace)-traceLines):] {
+		t.Log(line)
+	}
+	return r
+}
+
+// traceLines is how much of a trace is printed; -trace prints all of it.
+const traceLines = 3000
+
+// Twenty faults, and every invariant holds.
+func TestSimulation(t *testing.T) {
+	progress := io.Discard
+	if *progressFlag != "" {
+		f, err := os.OpenFile(*progressFlag, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
+			t.Fatal(err)
 		}
-		for _, l := range r.Trace {
-			t.Log(l)
+		defer func() { _ = f.Close() }()
+		progress = f
+	}
+	var seeds []uint64
+	for i := range *seedsFlag {
+		seeds = append(seeds, *fromFlag+uint64(i))
+	}
+	if *fromFlag == 1 && *seedsFlag >= 6 {
+		for range *seedsFlag / 6 {
+			seeds = append(seeds, rand.Uint64()>>16)
+		}
+	}
+	t.Logf("seeds from %d on: %d, and %d", *fromFlag, *seedsFlag, seeds[min(*seedsFlag, len(seeds)):])
+	counts := map[string]int{}
+	failed, healed, reported := 0, time.Duration(0), time.Now()
+	report := func(done int, seed uint64) {
+		_, _ = fmt.Fprintf(progress, "%s seeds %d to %d: %d run, %d with violations, %d faults, slowest to heal %v\n",
+			time.Now().UTC().Format(time.RFC3339), *fromFlag, seed, done, failed, done*faults, healed)
+	}
+	for i, seed := range seeds {
+		r := simulate(t, seed)
+		total(counts, r.Counts)
+		healed = max(healed, r.Healed)
+		if len(r.Violations) > 0 {
+			failed++
+			_, _ = fmt.Fprintln(progress, r.Violations[0])
+		}
+		if time.Since(reported) > time.Minute || i+1 == len(seeds) {
+			reported = time.Now()
+			report(i+1, seed)
+		}
+	}
+	for _, what := range slices.Sorted(maps.Keys(counts)) {
+		_, _ = fmt.Fprintf(progress, "  %-50s %d\n", what, counts[what])
+		t.Logf("%-50s %d", what, counts[what])
+	}
+	if len(seeds) >= 60 {
+		for _, k := range allKinds {
+			if counts["fault "+k.name] == 0 {
+				t.Errorf("in no run: %s", k.name)
+			}
+		}
+		for _, what := range []string{"acks", "echoes", "claims", "releases", "snapshots", "trims", "resets", "answer lost", "upload cut short"} {
+			if counts[what] == 0 {
+				t.Errorf("in no run: %s", what)
+			}
 		}
 	}
 }

@@ -29,6 +29,8 @@ type Config struct {
 	Faults int
 	// Trace has every event kept.
 	Trace bool
+	// Live gets every event as it comes; nil for nobody.
+	Live io.Writer
 	// Dump has the final histories kept.
 	Dump bool
 }
@@ -50,10 +52,12 @@ type Result struct {
 // world is one run.
 type world struct {
 	config Config
-	began  time.Time
-	ctx    context.Context
-	cancel context.CancelFunc
-	work   sync.WaitGroup
+	// tracing: somebody wants to know what happens.
+	tracing bool
+	began   time.Time
+	ctx     context.Context
+	cancel  context.CancelFunc
+	work    sync.WaitGroup
 
 	network  *network
 	redis    *redis
@@ -84,7 +88,7 @@ var shared = sync.OnceValue(func() *metrics.Metrics { return metrics.New(prometh
 // Run simulates a cluster.
 func Run(t *testing.T, config Config) Result {
 	t.Helper()
-	w := &world{config: config, metrics: shared(), counted: map[string]int{}, clocks: map[crdt.ClientID]crdt.Clock{}}
+	w := &world{config: config, tracing: config.Trace || config.Live != nil, metrics: shared(), counted: map[string]int{}, clocks: map[crdt.ClientID]crdt.Clock{}}
 	var r Result
 	synctest.Test(t, func(*testing.T) { r = w.run() })
 	// Compressors that are kept for reuse hold channels of this bubble, which no
@@ -150,7 +154,7 @@ func (w *world) count(what string) {
 }
 
 func (w *world) tracef(format string, args ...any) {
-	if !w.config.Trace {
+	if !w.tracing {
 		return
 	}
 	w.mu.Lock()
@@ -160,17 +164,21 @@ func (w *world) tracef(format string, args ...any) {
 
 // note keeps a line of the trace. mu is held.
 func (w *world) note(text string) {
+	if !w.tracing {
+		return
+	}
+	text = fmt.Sprintf("%13v  %s", time.Since(w.began), text)
 	if w.config.Trace {
-		w.trace = append(w.trace, fmt.Sprintf("%13v  %s", time.Since(w.began), text))
-		if live != nil {
-			fmt.Fprintln(live, w.trace[len(w.trace)-1])
-		}
+		w.trace = append(w.trace, text)
+	}
+	if w.config.Live != nil {
+		_, _ = fmt.Fprintln(w.config.Live, text)
 	}
 }
 
 // logger is that of a process.
 func (w *world) logger(boot string) *zap.Logger {
-	if !w.config.Trace {
+	if !w.tracing {
 		return zap.NewNop()
 	}
 	return zap.New(&tracer{w: w, boot: boot, LevelEnabler: zapcore.DebugLevel})
@@ -250,6 +258,3 @@ func total(into, counts map[string]int) {
 		into[what] += counts[what]
 	}
 }
-
-// live gets the trace as it comes, for a run that does not end.
-var live io.Writer

@@ -65,9 +65,8 @@ func (f *queueFile) SyncData() error {
 // syncRequest is a struct iocb and syncAnswer a struct io_event of
 // linux/aio_abi.h.
 type syncRequest struct {
-	data      uint64
-	key       uint32
-	_         int32
+	_         uint64
+	_         [2]uint32
 	operation uint16
 	_         int16
 	fd        uint32
@@ -78,8 +77,9 @@ type syncRequest struct {
 }
 
 type syncAnswer struct {
-	data, request uint64
-	result, _     int64
+	_      [2]uint64
+	result int64
+	_      int64
 }
 
 const (

@@ -1,0 +1,210 @@
+package hub
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"ysync/crdt"
+	"ysync/internal/lib0"
+	"ysync/syncproto"
+)
+
+// madeByYjs are the updates that testdata/identity.mjs makes.
+func madeByYjs(t *testing.T) func(name string) []byte {
+	t.Helper()
+	data, err := os.ReadFile("testdata/identity.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all map[string]string
+	if err := json.Unmarshal(data, &all); err != nil {
+		t.Fatal(err)
+	}
+	return func(name string) []byte {
+		t.Helper()
+		update, err := hex.DecodeString(all[name])
+		if err != nil || len(update) == 0 {
+			t.Fatalf("%s: %v", name, err)
+		}
+		return update
+	}
+}
+
+// as joins a session of a subject whose client has an ID, and announces it.
+func (r *rig) as(session uint64, subject string, client uint64) *peer {
+	r.t.Helper()
+	p := r.joinAs(Peer{Session: session, Subject: subject, CanWrite: true, CanPresence: true})
+	r.do(p.message(syncproto.KindAwareness, presence(client, 0, "{}")))
+	return p
+}
+
+func (r *rig) holds(want string) {
+	r.t.Helper()
+	if got := r.core.doc.Text("t").String(); got != want {
+		r.t.Errorf("the document holds %q, want %q", got, want)
+	}
+}
+
+func (r *rig) endedWith(p *peer, want *EndError) {
+	r.t.Helper()
+	if got := r.ended[p.sub]; got != want {
+		r.t.Errorf("ended with %v, want %v", got, want)
+	}
+}
+
+func TestForksAreRefused(t *testing.T) {
+	yjs := madeByYjs(t)
+	for name, c := range map[string]struct {
+		before, then string
+		refused      bool
+	}{
+		"other text":                {"hello world", "fork", true},
+		"other text, as an answer":  {"hello world", "fork", true},
+		"another kind of content":   {"map", "hello", true},
+		"the same again":            {"hello world", "world", false},
+		"all of it again":           {"hello world", "hello", false},
+		"a cut surrogate pair":      {"pair", "cut", false},
+		"the whole of a cut pair":   {"cut", "pair", false},
+		"formats, types and embeds": {"rich", "rich", false},
+		"what was deleted since":    {"rich", "again", false},
+		"what was deleted before":   {"again", "rich", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, Limits{})
+			a := r.as(1, "ann", 11)
+			for part := range strings.FieldsSeq(c.before) {
+				a.update(yjs(part))
+			}
+			before := string(r.core.doc.AppendDiff(nil, crdt.V1, crdt.StateVector{}))
+			twin := r.as(2, "ann", 11)
+			kind := syncproto.KindUpdate
+			if strings.Contains(name, "answer") {
+				kind = syncproto.KindSyncStep2
+			}
+			r.do(twin.message(kind, yjs(c.then)))
+			if !c.refused {
+				r.endedWith(twin, nil)
+				return
+			}
+			r.endedWith(twin, endForked)
+			if string(r.core.doc.AppendDiff(nil, crdt.V1, crdt.StateVector{})) != before || len(r.refused) != 1 {
+				t.Errorf("something of it is there; %d are kept", len(r.refused))
+			}
+		})
+	}
+}
+
+// Who was offline with somebody passes on what that one made, and both go on.
+func TestCarriedEditsAreTaken(t *testing.T) {
+	yjs := madeByYjs(t)
+	for name, ann := range map[string]string{"another subject": "ann", "the same subject": "bob", "nobody": ""} {
+		for _, kind := range []syncproto.Kind{syncproto.KindUpdate, syncproto.KindSyncStep2} {
+			t.Run(name+" "+kind.String(), func(t *testing.T) {
+				r := newRig(t, Limits{})
+				b := r.as(1, "bob", 12)
+				r.do(b.message(kind, yjs("mesh")))
+				a := r.as(2, ann, 11)
+				a.update(yjs("hello")) // it comes itself, with what is known
+				b.update(yjs("own"))
+				r.holds("> Bob: hello world 😀")
+				r.endedWith(a, nil)
+				r.endedWith(b, nil)
+			})
+		}
+	}
+}
+
+// While the one who made it is here, what others bring of it waits until it came
+// from there.
+func TestCarriedEditsOfSomebodyPresent(t *testing.T) {
+	yjs := madeByYjs(t)
+	r := newRig(t, Limits{})
+	a, b := r.as(1, "ann", 11), r.as(2, "bob", 12)
+	a.update(yjs("hello"))
+	r.pass(2 * time.Second)
+	r.read(a, b)
+	asked := a.asked
+	b.update(yjs("mesh")) // faster than ann's own
+	r.holds("hello")
+	r.read(a, b)
+	if a.asked != asked+1 {
+		t.Errorf("ann was asked %d times", a.asked-asked)
+	}
+	a.update(yjs("world"))
+	r.pass(2 * time.Second)
+	r.read(a, b)
+	if b.asked == 0 {
+		t.Error("bob was not asked again")
+	}
+	r.do(b.message(syncproto.KindSyncStep2, yjs("mesh")))
+	r.holds("Bob: hello world 😀")
+	r.endedWith(b, nil)
+}
+
+// Who writes as somebody who is here, and has not written it, is sent away.
+func TestForeignClientIDsAreRefused(t *testing.T) {
+	yjs := madeByYjs(t)
+	r := newRig(t, Limits{})
+	a, m := r.as(1, "ann", 11), r.as(2, "mallory", 99)
+	a.update(yjs("hello"))
+	for range foreignTries {
+		m.update(yjs("fork"))
+		r.endedWith(m, nil)
+		r.pass(10 * time.Second)
+	}
+	m.update(yjs("fork"))
+	r.endedWith(m, endForeign)
+	a.update(yjs("world"))
+	r.holds("hello world 😀")
+	// To announce the ID of somebody who is here gives no right to it.
+	m = r.as(3, "mallory", 11)
+	for range foreignTries + 1 {
+		m.update(squat(11, 14, 1))
+	}
+	r.endedWith(m, endForeign)
+	r.endedWith(a, nil)
+}
+
+// squat is an update of deleted units and nothing else.
+func squat(client, clock, units uint64) []byte {
+	u := []byte{1, 1}
+	for _, n := range []uint64{client, clock} {
+		u = lib0.AppendUvarint(u, n)
+	}
+	u = append(u, byte(crdt.ContentGC))
+	return append(lib0.AppendUvarint(u, units), 0)
+}
+
+func TestClocksOutOfProportion(t *testing.T) {
+	yjs := madeByYjs(t)
+	r := newRig(t, Limits{})
+	c := r.as(1, "carol", 13)
+	c.update(yjs("typed")) // ten million units, honestly
+	r.endedWith(c, nil)
+	m := r.as(2, "mallory", 99)
+	m.update(squat(99, 0, ghostUnits-100))
+	r.endedWith(m, nil)
+	m.update(squat(99, ghostUnits-100, 200))
+	r.endedWith(m, endClock)
+	if got := r.core.doc.StateVector().Get(99); got != ghostUnits-100 {
+		t.Errorf("the clock is at %d", got)
+	}
+}
+
+// Typing is judged by its first bytes.
+func BenchmarkIdentify(b *testing.B) {
+	r := newRig(b, Limits{})
+	p := r.joinAs(Peer{Session: 1, Subject: "ann", CanWrite: true, CanPresence: true})
+	p.update(p.write("x"))
+	next := p.write("y")
+	b.ReportAllocs()
+	for b.Loop() {
+		if r.core.identify(p.sub, syncproto.KindUpdate, next) != take {
+			b.Fatal("not taken")
+		}
+	}
+}

@@ -55,7 +55,7 @@ web: ## rebuild the start page's bundle (needs Node)
 	@cd examples/editor && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build
 
 bench: ## the server against @y/websocket-server and a bare echo, in one run (RUNS=3, JOBS=a,b)
-	@.ci/prepare && go build -trimpath -o bin/bench ./internal/bench && bin/bench -runs $(or $(RUNS),3) -only "$(JOBS)" -out "$(OUT)"
+	@.ci/prepare && go build -o bin/bench ./internal/bench && bin/bench -runs $(or $(RUNS),3) -only "$(JOBS)" -out "$(OUT)"
 
 hostile: ## 500 hostile clients beside 500 honest ones for T (T=10m), the server on one core
 	@.ci/prepare && go build -o bin/bench ./internal/bench && bin/bench -only hostile -for $(T) -out "$(OUT)"

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"ysync/internal/fault"
 	"ysync/persistence"
 )
 
@@ -27,7 +28,7 @@ func (m *Member) Owner(ctx context.Context, document string) (Node, error) {
 	switch {
 	case ctx.Err() != nil:
 		return Node{}, ctx.Err()
-	case err == nil:
+	case err == nil && !(fault.Active(fault.StaleRoute) && m.seen.get(document).Owner != ""):
 		m.seen.put(h)
 	default:
 		// The log does not answer: the document is where it was, or should be.
@@ -66,7 +67,9 @@ func (m *Member) placed(document string) (Node, error) {
 func (m *Member) Moved(document string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.seen.drop(document)
+	if !fault.Active(fault.StaleRoute) {
+		m.seen.drop(document)
+	}
 }
 
 // Open is to be called before a document is loaded. It fails with

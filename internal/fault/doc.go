@@ -30,6 +30,34 @@ const (
 	DropPending Name = "drop-pending"
 	// IgnoreEpoch lets the log take appends under any claim.
 	IgnoreEpoch Name = "ignore-epoch"
+	// NoAskOnPending asks nobody for what a pending update waits for.
+	NoAskOnPending Name = "no-ask-on-pending"
+	// SkipEqualVectors answers a client with the state vector of the document as
+	// if it had the same deletes.
+	SkipEqualVectors Name = "skip-equal-vectors"
+	// RelayRaw passes on updates as they came when not all of them was taken in.
+	RelayRaw Name = "relay-raw"
+	// ClearLate takes what came in during an append for appended.
+	ClearLate Name = "clear-late"
+	// SwallowErrors takes an append that failed for one that did not.
+	SwallowErrors Name = "swallow-errors"
+	// RetryBlind appends again without a look whether the first time took effect.
+	RetryBlind Name = "retry-blind"
+	// AdmitRetired takes updates of a generation that is over.
+	AdmitRetired Name = "admit-retired"
+	// SkipVerify trusts a snapshot that was not read back.
+	SkipVerify Name = "skip-verify"
+	// ReverseKept sends what was kept for the next owner in the wrong order.
+	ReverseKept Name = "reverse-kept"
+	// NoResync sends the next owner nothing of what was not acknowledged, and
+	// asks nobody.
+	NoResync Name = "no-resync"
+	// StaleRoute stays with the owner that a document once had.
+	StaleRoute Name = "stale-route"
+	// NoPresence does not show the next owner who is there.
+	NoPresence Name = "no-presence"
+	// WallClock gives a node the wall clock for its lease.
+	WallClock Name = "wall-clock"
 )
 
 // Variable is the environment variable that names the bug to plant.

@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"ysync/internal/fault"
 	"ysync/internal/invariant"
 	"ysync/internal/metrics"
 	"ysync/persistence"
@@ -407,7 +408,7 @@ func (c *committer) append() {
 	h := c.hub
 	n := 0
 	for i, g := range c.group {
-		if !g.unknown || c.readBack(g, &c.batches[i]) {
+		if !g.unknown || fault.Active(fault.RetryBlind) || c.readBack(g, &c.batches[i]) {
 			c.group[n], c.batches[n] = g, c.batches[i]
 			n++
 		}
@@ -438,6 +439,11 @@ func (c *committer) append() {
 
 // outcome handles the result of n entries of a document.
 func (c *committer) outcome(d *document, n int, r persistence.Result) {
+	if fault.Active(fault.SwallowErrors) && r.Err != nil && !errors.Is(r.Err, persistence.ErrFenced) {
+		c.mu.Lock()
+		r = persistence.Result{Last: d.log.record.Head + persistence.Position(n)}
+		c.mu.Unlock()
+	}
 	switch {
 	case r.Err == nil:
 		c.working()
@@ -464,6 +470,9 @@ func (c *committer) committed(d *document, n int, last persistence.Position) {
 	}
 	if invariant.Enabled {
 		invariant.Assert(last == l.record.Head+persistence.Position(n), "the log gave another position than the version")
+	}
+	if fault.Active(fault.ClearLate) {
+		n = len(l.entries)
 	}
 	bytes := 0
 	for i := range n {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"ysync/crdt"
+	"ysync/internal/fault"
 	"ysync/persistence"
 	"ysync/syncproto"
 )
@@ -115,6 +116,9 @@ func (c *core) answer(s *Subscription, sv crdt.StateVector) {
 		return
 	}
 	diff := c.doc.AppendDiff(nil, crdt.V1, sv)
+	if fault.Active(fault.SkipEqualVectors) && sv.Equal(c.doc.StateVector()) {
+		diff = []byte{0, 0}
+	}
 	if len(diff) <= c.limits.ChunkBytes {
 		s.at.credit -= int64(len(diff) + answerBytes)
 		s.at.ready, s.at.from = true, c.version

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"ysync/crdt"
+	"ysync/internal/fault"
 	"ysync/persistence"
 	"ysync/syncproto"
 )
@@ -112,7 +113,7 @@ func (c *core) publish(s *Subscription, author string, update []byte, commit *cr
 	if commit.Empty() {
 		return
 	}
-	if !commit.Local() && !commit.Relayable() {
+	if !commit.Local() && !commit.Relayable() && !fault.Active(fault.RelayRaw) {
 		update = nil
 	}
 	c.batch.add(c, s, commit, update)
@@ -154,7 +155,9 @@ func (c *core) leftPending(s *Subscription, update []byte) {
 		s.at.pending = true
 		s.at.tries = 0
 		c.pendings++
-		c.chaseLater(s)
+		if !fault.Active(fault.NoAskOnPending) {
+			c.chaseLater(s)
+		}
 	}
 	if c.doc.Pending().Bytes > c.limits.PendingBytes {
 		c.end(s, endPending)

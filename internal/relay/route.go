@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"ysync/internal/cluster"
+	"ysync/internal/fault"
 	"ysync/internal/hub"
 	"ysync/persistence"
 	"ysync/syncproto"
@@ -375,7 +376,7 @@ func (t *route) joinAs(s *Seat, how hub.Join) {
 		s.hears |= hub.HearsUpdates
 	}
 	s.lagging = false
-	join := frame{kind: frameJoin, session: s.id, a: rightsOf(s.peer), b: uint64(how), text: s.peer.Subject}
+	join := frame{kind: frameJoin, session: s.id, a: rightsOf(s.peer), b: uint64(how), text: s.peer.Subject, body: []byte(s.peer.User)}
 	if s.peer.Generation != 0 {
 		join.list = []uint64{s.peer.Generation}
 	}
@@ -385,7 +386,7 @@ func (t *route) joinAs(s *Seat, how hub.Join) {
 		behind = nil
 	}
 	s.lost = false
-	for _, m := range append(s.greeting(behind, s.presence.last), s.kept.messages...) {
+	for _, m := range append(s.greeting(behind, s.presence.last), s.again()...) {
 		c.send(frame{kind: frameMessage, session: s.id, a: uint64(m.Kind), body: m.Payload})
 	}
 	s.kept.sent = len(s.kept.messages)
@@ -397,6 +398,9 @@ func (t *route) joinAs(s *Seat, how hub.Join) {
 // with the owner before alone, which told the client that it has that; so the
 // client is asked what it has before anything is acknowledged. mu is held.
 func (s *Seat) join() (how hub.Join) {
+	if fault.Active(fault.NoResync) {
+		return hub.JoinKept
+	}
 	if s.synced {
 		how = hub.JoinKept
 	}
@@ -404,6 +408,20 @@ func (s *Seat) join() (how hub.Join) {
 		how |= hub.JoinOwes
 	}
 	return how
+}
+
+// again is what is sent again. mu is held.
+func (s *Seat) again() []syncproto.Message {
+	switch {
+	case fault.Active(fault.NoResync):
+		return nil
+	case fault.Active(fault.ReverseKept):
+		reversed := slices.Clone(s.kept.messages)
+		slices.Reverse(reversed)
+		return reversed
+	default:
+		return s.kept.messages
+	}
 }
 
 // behind is the vector by which the owner is to answer; nil if the client has
@@ -501,7 +519,7 @@ func (s *Seat) greeting(behind, presence []byte) []syncproto.Message {
 	if behind != nil {
 		m = append(m, syncproto.Message{Kind: syncproto.KindSyncStep1, Payload: behind})
 	}
-	if presence != nil {
+	if presence != nil && !fault.Active(fault.NoPresence) {
 		m = append(m, syncproto.Message{Kind: syncproto.KindAwareness, Payload: presence})
 	}
 	return m

@@ -335,14 +335,20 @@ func (c *client) finish(done func()) {
 		done()
 		return
 	}
-	c.final = done
-	c.edit()
-	switch {
-	case c.conn == nil || !c.answered:
-	case c.lossy:
-		c.conn.cancel() // only a new connection tells what is missing
-	default:
-		c.ask(done)
+	c.final = func() {
+		if c.lossy {
+			// Deletions that were lost leave no gap: only a new connection tells.
+			c.lossy = false
+			if c.conn != nil {
+				c.conn.cancel()
+			}
+			return
+		}
+		done()
+	}
+	c.typeOn()
+	if c.conn != nil && c.answered {
+		c.ask(c.final)
 	}
 }
 

@@ -28,14 +28,19 @@ func (c *client) act() {
 	}
 }
 
-// edit makes one change and sends it if there is a connection; if not, the next
+// edit makes some change and sends it if there is a connection; if not, the next
 // one asks for it.
-func (c *client) edit() {
+func (c *client) edit() { c.change(c.dice.n(10)) }
+
+// typeOn types: what is new shows what is missing before it.
+func (c *client) typeOn() { c.change(0) }
+
+func (c *client) change(kind int) {
 	text, list, fields := c.replica.Text(textRoot), c.replica.Array(arrayRoot), c.replica.Map(mapRoot)
 	before := c.clock()
 	token := fmt.Sprintf("%d.%d ", c.id, c.clock())
 	commit, err := c.replica.Transact(nil, func(tx *crdt.Txn) {
-		switch n := c.dice.n(10); {
+		switch n := kind; {
 		case n < 5:
 			text.Insert(tx, c.dice.n(text.Len()+1), token)
 		case n < 6 && text.Len() > 40:

@@ -24,6 +24,7 @@ var allKinds = []kind{
 	{"node stopped past its lease", 4, stop(3200*time.Millisecond, 8*time.Second)},
 	{"node stopped for a moment", 2, stop(100*time.Millisecond, 3*time.Second)},
 	{"node drained and started again", 3, drain},
+	{"wall clock set", 1, wallClock},
 	{"partition of two nodes", 3, partition(true)},
 	{"partition one way", 2, partition(false)},
 	{"links reset", 3, resetLinks},
@@ -145,6 +146,12 @@ func drain(w *world, d *dice) (func(), time.Duration, bool) {
 	w.tracef("%s drains", n.boot)
 	n.leaving.Store(true)
 	return func() { n.drain(); w.start(n.place) }, 0, true
+}
+
+func wallClock(w *world, d *dice) (func(), time.Duration, bool) {
+	place, off := d.n(places), d.between(-time.Hour, time.Hour)
+	w.with(func() { w.wall[place] = off })
+	return nothing, 0, true
 }
 
 func pair(d *dice) (a, b int) {

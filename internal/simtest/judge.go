@@ -417,31 +417,3 @@ func (w *world) ghost(c *client) (why string) {
 	})
 	return why
 }
-
-// History is what a document's log came to.
-type History struct {
-	Document string
-	// Updates are the entries (update V1) in order, after Base, the state with
-	// which the generation began (update V2), nil for none.
-	Base    []byte
-	Updates [][]byte
-	// Vector and JSON are what this engine makes of them.
-	Vector map[crdt.ClientID]crdt.Clock
-	JSON   string
-}
-
-// histories are those of all documents, as they are now.
-func (w *world) histories() []History {
-	w.database.effect.Lock()
-	defer w.database.effect.Unlock()
-	var all []History
-	for _, document := range w.names {
-		g := w.database.shadow.of(document).now()
-		h := History{Document: document, Base: g.base, Vector: clocks(g.replay.StateVector()), JSON: content(g.replay)}
-		for _, e := range g.entries {
-			h.Updates = append(h.Updates, e.update)
-		}
-		all = append(all, h)
-	}
-	return all
-}

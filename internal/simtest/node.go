@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"ysync/internal/cluster"
+	"ysync/internal/fault"
 	"ysync/internal/hub"
 	"ysync/internal/relay"
 	"ysync/snapshots"
@@ -35,6 +36,17 @@ type node struct {
 
 	// Guarded by world.mu.
 	conns map[*conn]struct{}
+}
+
+// bootTime is the clock that is never set.
+func (n *node) bootTime() time.Duration {
+	t := time.Since(n.w.began) + 2*time.Hour
+	if fault.Active(fault.WallClock) {
+		n.w.mu.Lock()
+		defer n.w.mu.Unlock()
+		t += n.w.wall[n.place]
+	}
+	return t
 }
 
 // trip is how long something takes to the next machine.
@@ -72,7 +84,7 @@ func (n *node) run() error {
 				Wire: cluster.Wire{Least: relay.LeastVersion, Newest: relay.NewestVersion},
 			},
 			Roll: &rolls{redis: w.redis, node: n, dice: w.dice(n.boot + " redis")}, Log: log,
-			BootTime: func() time.Duration { return time.Since(w.began) + time.Hour },
+			BootTime: n.bootTime,
 			Logger:   logger, Metrics: w.metrics,
 		})
 		if err == nil {

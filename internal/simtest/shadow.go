@@ -1,6 +1,7 @@
 package simtest
 
 import (
+	"bytes"
 	"hash/fnv"
 	"slices"
 
@@ -134,12 +135,22 @@ func (s *shadow) appended(boot string, b *persistence.Batch, r persistence.Resul
 	}
 }
 
+// recently is among how many entries nothing may be twice.
+const recently = 16
+
 // take judges one entry: who made what is in it, and that nobody ever made
 // anything else under the same name.
 func (g *generation) take(w *world, document string, e kept) {
 	e.update = append([]byte(nil), e.update...)
 	if n := len(g.entries); n > 0 && g.entries[n-1].epoch > e.epoch {
 		w.fault("I3", "%s: epoch %d after epoch %d", at(document, e.position), e.epoch, g.entries[n-1].epoch)
+	}
+	for _, before := range slices.Backward(g.entries[max(0, len(g.entries)-recently):]) {
+		// What waits may be there twice: at first it was logged for what came with it.
+		if g.replay.Pending().Empty() && before.epoch == e.epoch && bytes.Equal(before.update, e.update) {
+			w.fault("I4", "%s: what is at %d already, under the same claim", at(document, e.position), before.position)
+			break
+		}
 	}
 	g.entries = append(g.entries, e)
 	_, err := crdt.WalkStructs(crdt.V1, e.update, func(s *crdt.Struct) {

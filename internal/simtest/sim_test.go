@@ -1,12 +1,15 @@
 package simtest
 
 import (
+	"bytes"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
 	"maps"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"runtime"
 	"slices"
 	"testing"
@@ -34,7 +37,7 @@ func TestMain(m *testing.M) {
 // of a second run.
 func simulate(t *testing.T, seed uint64) Result {
 	t.Helper()
-	config := Config{Seed: seed, Faults: faults}
+	config := Config{Seed: seed, Faults: faults, Dump: seed%100 == dumped}
 	if *traceFlag {
 		config.Live = os.Stdout
 	}
@@ -52,6 +55,38 @@ func simulate(t *testing.T, seed uint64) Result {
 		t.Log(line)
 	}
 	return r
+}
+
+// Of every hundredth seed the logs are replayed in real Yjs.
+const dumped = 7
+
+// replay has real Yjs replay logs. Without it, which is a failure with CI=true,
+// they are not replayed.
+func replay(t *testing.T, histories []History) {
+	t.Helper()
+	node, err := exec.LookPath("node")
+	if err == nil {
+		_, err = os.Stat("../../crdt/differential/node_modules/yjs/package.json")
+	}
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Error(err)
+		}
+		t.Logf("not replayed in real Yjs: %v", err)
+		return
+	}
+	var in bytes.Buffer
+	for i := range histories {
+		if err := json.NewEncoder(&in).Encode(&histories[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), node, "replay.mjs")
+	cmd.Stdin, cmd.Stderr = &in, os.Stderr
+	out, err := cmd.Output()
+	if want := fmt.Sprintf("replayed %d\n", len(histories)); err != nil || string(out) != want {
+		t.Errorf("real Yjs says %.2000s, %v; want %s", out, err, want)
+	}
 }
 
 // traceLines is how much of a trace is printed; -trace prints all of it.
@@ -78,15 +113,19 @@ func TestSimulation(t *testing.T) {
 		}
 	}
 	t.Logf("seeds from %d on: %d, and %d", *fromFlag, *seedsFlag, seeds[min(*seedsFlag, len(seeds)):])
-	counts := map[string]int{}
+	counts, replayed := map[string]int{}, 0
 	failed, healed, reported := 0, time.Duration(0), time.Now()
 	report := func(done int, seed uint64) {
-		_, _ = fmt.Fprintf(progress, "%s seeds %d to %d: %d run, %d with violations, %d faults, slowest to heal %v\n",
-			time.Now().UTC().Format(time.RFC3339), *fromFlag, seed, done, failed, done*faults, healed)
+		_, _ = fmt.Fprintf(progress, "%s seeds %d to %d: %d run, %d with violations, %d faults, slowest to heal %v, %d logs replayed in Yjs\n",
+			time.Now().UTC().Format(time.RFC3339), *fromFlag, seed, done, failed, done*faults, healed, replayed)
 	}
 	for i, seed := range seeds {
 		r := simulate(t, seed)
 		total(counts, r.Counts)
+		if len(r.Histories) > 0 {
+			replay(t, r.Histories)
+			replayed += len(r.Histories)
+		}
 		healed = max(healed, r.Healed)
 		if len(r.Violations) > 0 {
 			failed++

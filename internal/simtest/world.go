@@ -72,7 +72,8 @@ type world struct {
 	mu sync.Mutex
 	// Guarded by mu.
 	nodes      [places]*node
-	silent     [places]bool // the machine of the node that died there is gone
+	wall       [places]time.Duration // by how much the wall clock is wrong
+	silent     [places]bool          // the machine of the node that died there is gone
 	boots      int
 	sessions   uint64
 	step       int // how many faults have begun

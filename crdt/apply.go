@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"maps"
 	"math"
 	"slices"
 )
@@ -520,57 +521,56 @@ func (ap *applier) due() bool {
 	return false
 }
 
-// retryBlocks integrates the pending blocks that now can be: of each client
-// from the first on, until one is held up, and again when that one's dependency
-// came. Yjs takes all of them into a new update whenever a client that is
-// waited for makes progress, which costs the square of their number.
+// retryBlocks integrates the pending blocks that now can be, in the order in which
+// Yjs does, which takes all of them as a new update whenever a client that is
+// waited for makes progress: those of the highest client first, and before a block
+// that needs another client that client's, up to what is needed.
 func (ap *applier) retryBlocks() {
-	p := ap.d.pending
-	work := make([]ClientID, 0, len(p.clients))
-	for c := range p.clients {
-		work = append(work, c)
-	}
-	slices.Sort(work)
-	holds := make(map[ClientID][]ClientID) // who waits for a client
-	for len(work) > 0 {
-		c := work[len(work)-1]
-		work = work[:len(work)-1]
-		on, held, advanced := ap.retryClient(c)
-		if held {
-			holds[on] = append(holds[on], c)
+	d, p := ap.d, ap.d.pending
+	gaveUp := make(map[ClientID]bool, len(p.clients)) // or are on the stack
+	var stack []ClientID
+	var room rawBlock
+	for _, c := range slices.Backward(slices.Sorted(maps.Keys(p.clients))) {
+		for len(p.clients[c]) > 0 && !gaveUp[c] {
+			on, _, held := d.heldUp(p.clients[c][0].raw(c, &room))
+			switch {
+			case held && on != c && !gaveUp[on] && len(p.clients[on]) > 0:
+				gaveUp[c] = true
+				stack = append(stack, c)
+				c = on
+			case held:
+				gaveUp[c] = true
+				if len(stack) > 0 {
+					c = stack[0] // all on the stack have given up
+					stack = stack[:0]
+				}
+			default:
+				ap.retryFirst(c, &room)
+				if n := len(stack) - 1; n >= 0 {
+					c = stack[n]
+					stack = stack[:n]
+					gaveUp[c] = false
+				}
+			}
 		}
-		if advanced {
-			work = append(work, holds[c]...)
-			delete(holds, c)
-		}
 	}
-	p.note(ap.d)
+	p.note(d)
 }
 
-// retryClient integrates the pending blocks of a client up to one that is held
-// up, and tells which client that one waits for.
-func (ap *applier) retryClient(c ClientID) (on ClientID, held, advanced bool) {
-	d, p := ap.d, ap.d.pending
+// retryFirst integrates the first pending block of a client.
+func (ap *applier) retryFirst(c ClientID, room *rawBlock) {
+	p := ap.d.pending
 	list := p.clients[c]
-	var room rawBlock
-	for len(list) > 0 {
-		b := list[0].raw(c, &room)
-		if on, _, held = d.heldUp(b); held {
-			break
-		}
-		if state := uint64(d.state(c)); state < b.end() {
-			ap.tx.integrateRaw(b, uint32(state-b.clock))
-		} else {
-			ap.tx.recut(b)
-		}
-		p.count(list[0], -1)
-		list[0] = waitingBlock{}
-		list, advanced, ap.retried = list[1:], true, true
-	}
-	if len(list) == 0 {
-		delete(p.clients, c)
+	b := list[0].raw(c, room)
+	if state := uint64(ap.d.state(c)); state < b.end() {
+		ap.tx.integrateRaw(b, uint32(state-b.clock))
 	} else {
-		p.clients[c] = list
+		ap.tx.recut(b)
 	}
-	return on, held, advanced
+	ap.retried = true
+	p.count(list[0], -1)
+	list[0] = waitingBlock{}
+	if p.clients[c] = list[1:]; len(list) == 1 {
+		delete(p.clients, c)
+	}
 }

@@ -1,6 +1,9 @@
 package crdt
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
 
 // Something that waits for a client is tried when that client goes on, though
 // blocks of the client itself wait behind a gap.
@@ -36,5 +39,30 @@ func TestWaitsBesideAGap(t *testing.T) {
 		if err := d.Check(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// What waited is integrated in the order in which Yjs does: what a block needs comes right before
+// it, which shows in the order of the keys of a map.
+func TestWaitingBlocksComeInOrder(t *testing.T) {
+	d := serverDoc()
+	CheckAtEnd(t, d)
+	typeIn := func(c ClientID, parent ID, key string) rawBlock {
+		b := nested(c, 0, parent).under(key)
+		b.typeKind = KindMap
+		return b
+	}
+	held := newUpdateWriter()
+	for _, b := range []rawBlock{typeIn(9, ID{3, 0}, "a"), typeIn(5, ID{7, 0}, "b"), typeIn(3, ID{7, 0}, "t")} {
+		held.w.write(&b)
+	}
+	for _, u := range [][]byte{held.done(), oneBlock(typeIn(7, ID{}, "root"))} {
+		if _, err := d.Apply(nil, V1, u); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := slices.Collect(d.Map("a").At("root").Map().Keys())
+	if want := []string{"t", "b"}; !slices.Equal(got, want) || !d.Pending().Empty() {
+		t.Errorf("keys %v, want %v; %+v waits", got, want, d.Pending())
 	}
 }

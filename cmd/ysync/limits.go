@@ -13,6 +13,7 @@ import (
 // metric is what counts those who meet it, without the prefix.
 type limitFlags struct {
 	MaxConnections     int `metric:"connections_refused_total" help:"Open connections, if the process may open enough files. Beyond it new ones are answered 503." default:"50000"`
+	ConnectRate        int `metric:"connections_refused_total" help:"Connections let in for each second, after a burst of twice as many. Beyond it new ones are answered 503." default:"10000"`
 	MaxRequests        int `metric:"connections_refused_total" help:"TCP connections that are no WebSockets yet. Beyond it the oldest is closed." default:"4096"`
 	SubjectConnections int `metric:"limited_messages_total" help:"Connections of one subject at this node; 0 for any number." default:"1000"`
 	TenantConnections  int `metric:"limited_messages_total" help:"Connections of one tenant at this node; 0 for any number." default:"0"`
@@ -35,6 +36,7 @@ type limitFlags struct {
 	MaxUncommittedTime     time.Duration `metric:"hub_updates_total" help:"How long the oldest of it may wait." default:"60s"`
 	MaxRefused             size          `metric:"hub_quarantined_total" help:"Refused but valid updates that are kept, in bytes." default:"16MiB"`
 	MaxLoads               int           `metric:"hub_load_seconds" help:"Documents being loaded at a time." default:"64"`
+	MaxWaitingLoads        int           `metric:"connections_refused_total" help:"Documents that wait to be loaded. Beyond it connections for one that is not in memory are answered 503." default:"512"`
 
 	MaxOutbox         size          `metric:"hub_catch_ups_total" help:"Updates queued for one reader, in bytes. Beyond it the reader gets one combined update later." default:"256KiB"`
 	SlowReaderTimeout time.Duration `metric:"hub_slow_readers_total" help:"How long a client may read nothing before it is disconnected." default:"30s"`
@@ -62,6 +64,7 @@ func (l *limitFlags) check() error {
 		"max-inbox": l.MaxInbox, "max-session-inbox": l.MaxSessionInbox,
 		"max-uncommitted": l.MaxUncommitted, "max-document-uncommitted": l.MaxDocumentUncommitted,
 		"max-uncommitted-time": size(l.MaxUncommittedTime), "max-refused": l.MaxRefused, "max-loads": size(l.MaxLoads),
+		"connect-rate": size(l.ConnectRate), "max-waiting-loads": size(l.MaxWaitingLoads),
 		"slow-reader-timeout": size(l.SlowReaderTimeout), "sync-bytes": l.SyncBytes, "sync-diffs": l.SyncDiffs,
 		"max-presence": l.MaxPresence, "session-presences": size(l.SessionPresences),
 		"max-presences": size(l.MaxPresences), "max-presence-bytes": l.MaxPresenceBytes,

@@ -83,8 +83,10 @@ func (g *giver) look(now time.Time) {
 	g.next = now.Add(giveEvery)
 	if g.samples == nil {
 		g.samples = []metrics.Sample{
-			{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"},
-			{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"},
+			{Name: "/memory/classes/total:bytes"},
+			{Name: "/memory/classes/heap/released:bytes"},
+			{Name: "/gc/heap/live:bytes"},
+			{Name: "/memory/classes/heap/stacks:bytes"},
 		}
 	}
 	metrics.Read(g.samples)

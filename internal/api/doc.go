@@ -45,8 +45,8 @@
 // the order itself: restore, reset, erase, repair, prune.
 //
 // In a cluster every node answers. What changes a document, and what shows its
-// memory, is passed on to the operations port of the node that owns it; so these
-// ports must be able to reach one another, and tokens are checked at both.
+// memory, is passed on to the node that owns it, over the connection of the nodes
+// with one another; tokens are checked at both.
 //
 // # Answers
 //

@@ -70,6 +70,9 @@ type Grant struct {
 	Generation uint64
 	// Expiry ends the grant; the zero time means that it does not end.
 	Expiry time.Time
+	// User is a JSON object to show as the "user" of the subject's presences; empty
+	// for what its clients say.
+	User string
 	// Tenant is what the token is confined to; empty for nothing.
 	Tenant string
 	// Token is the ID of the token (jti), by which it alone can be revoked; empty

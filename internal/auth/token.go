@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -25,6 +26,9 @@ const maxPatterns = 256
 // maxSubjectBytes bounds who a token is for, and its ID.
 const maxSubjectBytes = 512
 
+// maxUserBytes bounds what a token says to be shown of its subject.
+const maxUserBytes = 2 << 10
+
 // Claims are what a token says (RFC 7519). exp is required; iss and aud are
 // when the server asks for them.
 type Claims struct {
@@ -34,6 +38,9 @@ type Claims struct {
 	Tenant string `json:"tenant,omitempty"`
 	// Documents gives each pattern (see Grant) its scope.
 	Documents map[string]string `json:"documents"`
+	// User is a JSON object that is shown as the field "user" of presences, whatever
+	// the client puts there; absent for what the client puts there.
+	User json.RawMessage `json:"user,omitempty"`
 	// Generation is the only one of the documents that the token is good for; 0
 	// for any. See Grant.
 	Generation uint64 `json:"generation,omitempty"`
@@ -66,7 +73,7 @@ func (t *Tokens) Authorize(ctx context.Context, r Request) (Grant, error) {
 
 // grant is what the claims say of a document.
 func (c *Claims) grant(document string) (Grant, error) {
-	best := Grant{Subject: c.Subject, Expiry: c.ExpiresAt.Add(leeway), Generation: c.Generation, Tenant: c.Tenant, Token: c.ID}
+	best := Grant{Subject: c.Subject, Expiry: c.ExpiresAt.Add(leeway), Generation: c.Generation, Tenant: c.Tenant, Token: c.ID, User: string(c.User)}
 	if c.IssuedAt != nil {
 		best.Issued = c.IssuedAt.Time
 	}
@@ -141,6 +148,8 @@ func (c *Claims) check(now time.Time, maxLife time.Duration) error {
 		return fmt.Errorf("%w: it names no subject", ErrToken)
 	case len(c.Subject) > maxSubjectBytes || len(c.ID) > maxSubjectBytes:
 		return fmt.Errorf("%w: its subject or its ID is over %d bytes", ErrToken, maxSubjectBytes)
+	case len(c.User) > maxUserBytes || len(c.User) > 0 && c.User[0] != '{':
+		return fmt.Errorf("%w: its user is no JSON object, or is over %d bytes", ErrToken, maxUserBytes)
 	case len(c.Documents) > maxPatterns:
 		return fmt.Errorf("%w: it lists more than %d patterns", ErrToken, maxPatterns)
 	case maxLife > 0 && c.ExpiresAt.Sub(c.begin(now)) > maxLife:

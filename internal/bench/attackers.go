@@ -148,7 +148,12 @@ var bombs = func() [][]byte {
 		return syncproto.AppendUpdate(nil, joined)
 	}
 	return [][]byte{
-		{}, {0}, {0, 2}, {0, 9, 1}, {99, 1, 2, 3}, {255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1},
+		{},
+		{0},
+		{0, 2},
+		{0, 9, 1},
+		{99, 1, 2, 3},
+		{255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1},
 		update(huge), update([]byte{1}, huge, []byte{7, 0, 4, 1, 1, 't', 1, 'x', 0}),
 		update([]byte{1, 1, 7, 0, 4, 1, 1, 't'}, huge, []byte("x")),
 		update([]byte{1, 1, 7, 0, 8, 1, 1, 'a'}, huge, []byte{119}),
@@ -373,4 +378,3 @@ func attackerMain(args []string) error {
 	}
 	return nil
 }
-

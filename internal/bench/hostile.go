@@ -212,4 +212,3 @@ func hostileJob(b *bench, name string) error {
 	b.add(row{Job: name, Figure: "messages that clients cannot read", Ours: []float64{float64(failures)}, Must: "0", OK: failures == 0})
 	return nil
 }
-

@@ -100,15 +100,7 @@ func run() error {
 	b.report.Rival = "@y/websocket-server 0.1.1 on Node, in memory alone; ours: log on disk, every commit synced"
 
 	wanted := strings.FieldsFunc(*only, func(r rune) bool { return r == ',' })
-	for _, j := range jobs {
-		if len(wanted) > 0 && !slices.Contains(wanted, j.name) {
-			continue
-		}
-		fmt.Printf("\n%s: %s\n", j.name, j.what)
-		if err := j.run(b, j.name); err != nil {
-			return fmt.Errorf("%s: %w", j.name, err)
-		}
-	}
+	err = b.runJobs(wanted)
 	missed := 0
 	for _, r := range b.report.Rows {
 		if !r.OK {
@@ -117,13 +109,31 @@ func run() error {
 	}
 	fmt.Printf("\n%d figures, %d short of what must be\n", len(b.report.Rows), missed)
 	if *out != "" {
-		text, err := json.MarshalIndent(b.report, "", "  ")
-		if err != nil {
-			return err
+		// What there is, also when a job has failed.
+		text, writing := json.MarshalIndent(b.report, "", "  ")
+		if writing == nil {
+			writing = os.WriteFile(*out, append(text, '\n'), 0o644)
 		}
-		return os.WriteFile(*out, append(text, '\n'), 0o644)
+		err = errors.Join(err, writing)
 	}
-	return nil
+	return err
+}
+
+// runJobs runs the jobs that are wanted, all if none is named. After one has failed it
+// goes on with the next.
+func (b *bench) runJobs(wanted []string) error {
+	var failed error
+	for _, j := range jobs {
+		if len(wanted) > 0 && !slices.Contains(wanted, j.name) {
+			continue
+		}
+		fmt.Printf("\n%s: %s\n", j.name, j.what)
+		if err := j.run(b, j.name); err != nil {
+			fmt.Println("    failed:", err)
+			failed = errors.Join(failed, fmt.Errorf("%s: %w", j.name, err))
+		}
+	}
+	return failed
 }
 
 func (b *bench) ours(args ...string) (*server, error) {

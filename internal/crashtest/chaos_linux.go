@@ -29,8 +29,8 @@ import (
 // chaos is a run of mishaps in a site with writers at every node.
 type chaos struct {
 	config
-	// faithful writers connect to one node only: as many as there are to each.
-	// Others connect to any.
+	// faithful writers connect to one node only, as many as there are to each,
+	// and never give a connection up. Others connect to any.
 	faithful bool
 	// mishaps is how many happen.
 	mishaps int
@@ -129,11 +129,11 @@ func (r *rig) run(ctx context.Context, happens func(*rig, context.Context) error
 	drain := make(chan struct{})
 	r.manner.bears, r.manner.leaves = r.bears, r.leaves
 	var writers sync.WaitGroup
-	start := func(cfg config, nodes ...*node) {
+	start := func(cfg config, silence time.Duration, nodes ...*node) {
 		gate := newGate()
 		done := startWriters(ctx, cfg, r.names, r.ledger, gate, drain)
 		writers.Go(func() { <-done })
-		connect := r.site.anywhere(rand.New(rand.NewPCG(r.seed, 1<<32+uint64(cfg.firstWriter))), nodes...)
+		connect := r.site.anywhere(rand.New(rand.NewPCG(r.seed, 1<<32+uint64(cfg.firstWriter))), silence, nodes...)
 		gate.lift(func(ctx context.Context, document string) (*link, error) {
 			r.mu.Lock()
 			r.report.dials++
@@ -145,10 +145,10 @@ func (r *rig) run(ctx context.Context, happens func(*rig, context.Context) error
 		for i, n := range r.site.nodes {
 			cfg := r.config
 			cfg.firstWriter = i * (r.writers + r.withholders)
-			start(cfg, n)
+			start(cfg, 0, n)
 		}
 	} else {
-		start(r.config, r.site.nodes...)
+		start(r.config, silence, r.site.nodes...)
 	}
 	done := make(chan struct{})
 	go func() {
@@ -178,12 +178,12 @@ func (r *rig) everybody() int {
 
 // goesOn waits until as many more edits are acknowledged.
 func (r *rig) goesOn(ctx context.Context, more int) error {
-	late := time.After(drainTimeout)
+	late := time.After(calmTimeout)
 	for want := r.ledger.report().acked + more; r.ledger.report().acked < want; {
 		select {
 		case <-time.After(20 * time.Millisecond):
 		case <-late:
-			return fmt.Errorf("%d more edits were not acknowledged within %v", more, drainTimeout)
+			return fmt.Errorf("%d more edits were not acknowledged within %v", more, calmTimeout)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -365,8 +365,8 @@ func (r *rig) settle(ctx context.Context, drain chan<- struct{}, done <-chan str
 			return ctx.Err()
 		}
 		left = r.ledger.outstanding(r.ledger.unacknowledged(r.everybody()))
-		if time.Since(start) > drainTimeout {
-			r.ledger.fault("%d edits are not acknowledged %v after the last fault", left, drainTimeout)
+		if time.Since(start) > calmTimeout {
+			r.ledger.fault("%d edits are not acknowledged %v after the last fault", left, calmTimeout)
 			return nil
 		}
 	}
@@ -386,11 +386,11 @@ func (r *rig) settle(ctx context.Context, drain chan<- struct{}, done <-chan str
 	case <-done:
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-time.After(drainTimeout):
+	case <-time.After(calmTimeout):
 		r.mu.Lock()
 		gone := len(r.gone)
 		r.mu.Unlock()
-		r.ledger.fault("of %d replicas only %d became as the database has it within %v", r.everybody(), gone, drainTimeout)
+		r.ledger.fault("of %d replicas only %d became as the database has it within %v", r.everybody(), gone, calmTimeout)
 		return nil
 	}
 	if err := r.compare(ctx, stored); err != nil {
@@ -441,7 +441,7 @@ func sameJSON(a, b []byte) error {
 func (r *rig) compare(ctx context.Context, stored map[string]*crdt.Doc) error {
 	for _, name := range r.names {
 		for _, n := range r.site.nodes {
-			doc, err := fetch(ctx, r.site.anywhere(r.rng, n), name)
+			doc, err := fetch(ctx, r.site.anywhere(r.rng, silence, n), name)
 			if err == nil {
 				err = sameContent(doc, stored[name])
 			}

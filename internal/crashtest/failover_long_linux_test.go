@@ -64,7 +64,7 @@ func (s *stopwatch) restart() {
 // enough waits until every writer, but those at a node, has that many
 // acknowledgements since the restart.
 func (s *stopwatch) enough(ctx context.Context, writers, but, acknowledgements int) error {
-	late := time.After(drainTimeout)
+	late := time.After(calmTimeout)
 	for {
 		s.mu.Lock()
 		slow, known := 0, len(s.writers)
@@ -103,7 +103,7 @@ func (s *stopwatch) gaps(documents map[string]bool, but int) (all []time.Duratio
 // documentsOf are the documents of a node.
 func (s *site) documentsOf(ctx context.Context, n *node) (map[string]bool, error) {
 	var boot string
-	soon, cancel := context.WithTimeout(ctx, drainTimeout)
+	soon, cancel := context.WithTimeout(ctx, calmTimeout)
 	defer cancel()
 	err := n.until(soon, func(st nodeStatus) bool {
 		boot = st.Cluster.Self.Boot
@@ -282,7 +282,7 @@ func (r *rig) lose(ctx context.Context, n *node, way string) (err error) {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
+	ctx, cancel := context.WithTimeout(ctx, calmTimeout)
 	defer cancel()
 	for _, other := range r.site.nodes {
 		if other != n {
@@ -342,6 +342,23 @@ func (r *rig) dialled() int {
 	return r.report.dials
 }
 
+// quiet waits until nothing is acknowledged any more: what the database has
+// answered is still passed on.
+func (r *rig) quiet() (acked int, err error) {
+	acked = r.ledger.report().acked
+	since := time.Now()
+	for start := since; time.Since(since) < 3*time.Second; {
+		<-time.After(20 * time.Millisecond)
+		if now := r.ledger.report().acked; now != acked {
+			acked, since = now, time.Now()
+		}
+		if time.Since(start) > calmTimeout {
+			return acked, errors.New("acknowledgements go on without a database")
+		}
+	}
+	return acked, nil
+}
+
 // TestDatabaseGone has no database for CHAOS_TIME (60) seconds, killed once and
 // stalled once: nothing is acknowledged, nobody is sent away, and all is
 // committed soon after it is back.
@@ -367,9 +384,10 @@ func TestDatabaseGone(t *testing.T) {
 			if err := way.end(); err != nil {
 				return err
 			}
-			// What the database has answered is still passed on.
-			<-time.After(time.Second)
-			acked := r.ledger.report().acked
+			acked, err := r.quiet()
+			if err != nil {
+				return err
+			}
 			<-time.After(lasts)
 			falsely := r.ledger.report().acked - acked
 			waiting := r.ledger.unacknowledged(everybody)
@@ -377,7 +395,7 @@ func TestDatabaseGone(t *testing.T) {
 				return err
 			}
 			start := time.Now()
-			for r.ledger.outstanding(waiting) > 0 && time.Since(start) < drainTimeout {
+			for r.ledger.outstanding(waiting) > 0 && time.Since(start) < calmTimeout {
 				<-time.After(5 * time.Millisecond)
 			}
 			t.Logf("database %s for %v: %d acknowledged meanwhile, %d edits waited and are committed %v after it was back, %d connections ended",

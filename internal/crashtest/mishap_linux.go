@@ -35,7 +35,7 @@ func (s *site) nodeMishaps(n *node) []mishap {
 	again := func(ctx context.Context) error {
 		select {
 		case <-n.current().done:
-		case <-time.After(drainTimeout):
+		case <-time.After(calmTimeout):
 			return fmt.Errorf("%s does not end:\n%s", n.name, n.current().tail(10))
 		case <-ctx.Done():
 			return ctx.Err()

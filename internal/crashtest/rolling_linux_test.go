@@ -64,7 +64,7 @@ func TestRollingRestart(t *testing.T) {
 			}
 			select {
 			case <-n.current().done:
-			case <-time.After(drainTimeout):
+			case <-time.After(calmTimeout):
 				return fmt.Errorf("%s does not end:\n%s", n.name, n.current().tail(10))
 			}
 			n.binary = now

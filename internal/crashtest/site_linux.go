@@ -162,7 +162,7 @@ func (s *site) start(ctx context.Context, binary string, env []string, args ...s
 
 // whole waits until every node knows every other.
 func (s *site) whole(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
+	ctx, cancel := context.WithTimeout(ctx, calmTimeout)
 	defer cancel()
 	for _, n := range s.nodes {
 		err := n.until(ctx, func(st nodeStatus) bool { return len(st.Cluster.Members) == len(s.nodes) && len(st.Degraded) == 0 })
@@ -253,8 +253,14 @@ func (n *node) revive(ctx context.Context) error {
 	}
 }
 
-// reviveTimeout bounds how long a node may be kept from starting.
-const reviveTimeout = 2 * time.Minute
+const (
+	// reviveTimeout bounds how long a node may be kept from starting.
+	reviveTimeout = 2 * time.Minute
+	// calmTimeout bounds how long it may take until all is well when nothing
+	// happens any more. Six processes and a hundred clients may share two cores
+	// with the rest of the tests.
+	calmTimeout = 2 * time.Minute
+)
 
 func (n *node) current() *server {
 	n.mu.Lock()
@@ -309,7 +315,7 @@ func (n *node) status(ctx context.Context) (st nodeStatus, err error) {
 	n.mu.Lock()
 	at := n.operate
 	n.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+at+"/status", nil)
 	if err != nil {
@@ -349,7 +355,8 @@ const (
 )
 
 // anywhere connects to nodes at random, as a balancer that knows nothing would.
-func (s *site) anywhere(rng *rand.Rand, nodes ...*node) dialer {
+// A connection that is silent for too long is given up; 0 for never.
+func (s *site) anywhere(rng *rand.Rand, silence time.Duration, nodes ...*node) dialer {
 	var mu sync.Mutex
 	return func(ctx context.Context, document string) (*link, error) {
 		mu.Lock()

@@ -54,6 +54,14 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request) *conn {
 		s.overloaded(w, shed.label, shed.why)
 		return nil
 	}
+	if !s.arrivals.AllowN(s.now(), 1) {
+		s.overloaded(w, "rate", "too many connections at a time")
+		return
+	}
+	if s.hub.Waiting() > s.options.MaxWaitingLoads && !s.openHere(r) {
+		s.overloaded(w, "loads", "too many documents are being loaded")
+		return
+	}
 	if !s.connections.reserve(s.options.MaxConnections) {
 		s.overloaded(w, "connections", "too many connections")
 		return nil
@@ -109,6 +117,13 @@ func (s *Server) admit(c *conn, r *http.Request) *session.Close {
 		return c.closeFor(err)
 	}
 	return c.welcome(grant)
+}
+
+// openHere tells whether a request is for a document that is in memory, so that
+// nothing has to be loaded for it.
+func (s *Server) openHere(r *http.Request) bool {
+	name, err := session.ParseName(r.URL.EscapedPath())
+	return err == nil && s.hub.Holds(name)
 }
 
 // overloaded answers 503 and spreads the retries.

@@ -54,8 +54,14 @@ func elsewhere(t testing.TB, m *metrics.Metrics, s teststores.Stores) *hub.Hub {
 
 func hubOn(t testing.TB, m *metrics.Metrics, log persistence.Log, store snapshots.Store) *hub.Hub {
 	t.Helper()
+	return hubAt(t, m, log, store, nil)
+}
+
+// hubAt is hubOn with a placement.
+func hubAt(t testing.TB, m *metrics.Metrics, log persistence.Log, store snapshots.Store, at hub.Placement) *hub.Hub {
+	t.Helper()
 	h, err := hub.New(hub.Options{
-		Log: log, Snapshots: snapshots.New(store, log, snapshots.Options{}),
+		Log: log, Snapshots: snapshots.New(store, log, snapshots.Options{}), Placement: at,
 		Boot: "test", Logger: zap.NewNop(), Metrics: m,
 	})
 	if err != nil {

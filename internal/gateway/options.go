@@ -51,6 +51,12 @@ type Options struct {
 	Subject, Tenant Share
 	// Marks say when the node is loaded.
 	Marks Marks
+	// ConnectRate is how many connections a second are let in, beyond a burst of
+	// twice as many; requests beyond it are answered 503. Default 10,000.
+	ConnectRate int
+	// MaxWaitingLoads is how many documents may wait to be loaded here before
+	// those who want one that is not open are answered 503. Default 512.
+	MaxWaitingLoads int
 	// LargeBudget is the memory, in bytes, that messages above 1 MiB may hold
 	// together while they are received. Default 256 MiB, and at least one
 	// message of the largest size. Those of 64 KiB to 1 MiB have a quarter of
@@ -93,6 +99,12 @@ func (o Options) withDefaults() (Options, error) {
 		o.MaxRequests = 4096
 	}
 	o.Marks = o.Marks.withDefaults()
+	if o.ConnectRate <= 0 {
+		o.ConnectRate = 10_000
+	}
+	if o.MaxWaitingLoads <= 0 {
+		o.MaxWaitingLoads = 512
+	}
 	if o.LargeBudget <= 0 {
 		o.LargeBudget = 256 << 20
 	}

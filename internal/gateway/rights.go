@@ -57,6 +57,7 @@ func (c *conn) welcome(grant auth.Grant) *session.Close {
 	c.peer.Subject = grant.Subject
 	c.peer.CanWrite = grant.Scope.Allows(auth.Edit)
 	c.peer.CanPresence = grant.Scope.Allows(auth.Show)
+	c.peer.User = grant.User
 	c.peer.Generation = grant.Generation
 	if c.server.options.Rulings != nil {
 		c.grant = &grant

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/time/rate"
 
 	"ysync/internal/hub"
 	"ysync/internal/metrics"
@@ -48,6 +49,7 @@ type Server struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 
+	arrivals    *rate.Limiter
 	connections registry
 	entrances   entrances
 	subjects    *shares
@@ -83,6 +85,7 @@ func New(o Options) (*Server, error) {
 	}
 	s.subjects, s.tenants = newShares(o.Subject), newShares(o.Tenant)
 	s.load.marks = o.Marks
+	s.arrivals = rate.NewLimiter(rate.Limit(o.ConnectRate), 2*o.ConnectRate)
 	s.flusher.limit = runtime.GOMAXPROCS(0)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.http = &http.Server{

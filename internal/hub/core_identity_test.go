@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"ysync/awareness"
 	"ysync/crdt"
 	"ysync/internal/lib0"
 	"ysync/syncproto"
@@ -206,5 +207,28 @@ func BenchmarkIdentify(b *testing.B) {
 		if r.core.identify(p.sub, syncproto.KindUpdate, next) != take {
 			b.Fatal("not taken")
 		}
+	}
+}
+
+// What a token says of its subject is what others see, whatever a client says.
+func TestPresencesShowTheUserOfTheToken(t *testing.T) {
+	r := newRig(t, Limits{})
+	watcher := r.join(1)
+	m := r.joinAs(Peer{Session: 2, Subject: "mallory", User: `{"name":"Mallory"}`, CanWrite: true, CanPresence: true})
+	r.do(m.message(syncproto.KindAwareness, presence(7, 1, `{"user":{"name":"Ann"},"cursor":3}`)))
+	r.do(m.message(syncproto.KindAwareness, presence(7, 2, `null`)))
+	r.do(m.message(syncproto.KindAwareness, presence(7, 3, `{"cursor":4}`)))
+	r.do(m.message(syncproto.KindAwareness, presence(8, 1, `"text"`)))
+	r.read(watcher)
+	var seen []string
+	for _, p := range watcher.presence {
+		d := awareness.NewDecoder(p)
+		for e, ok := d.Next(); ok; e, ok = d.Next() {
+			seen = append(seen, string(e.State))
+		}
+	}
+	got := strings.Join(seen, " ")
+	if strings.Contains(got, "Ann") || strings.Count(got, `"user":{"name":"Mallory"}`) != 2 || !strings.Contains(got, `"cursor":4`) {
+		t.Errorf("seen: %s", got)
 	}
 }

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -42,6 +43,15 @@ func (c *core) presenceRest() time.Duration {
 func (c *core) awareness(s *Subscription, update []byte) {
 	if !s.peer.CanPresence {
 		return
+	}
+	if s.peer.User != "" {
+		// What is accepted of it is what it may say; what it only sends back is not.
+		stamped, err := awareness.Modify(update, s.stamp)
+		if err != nil {
+			c.garble(s)
+			return
+		}
+		update = stamped
 	}
 	before := c.presence.Len()
 	out, err := c.presence.Apply(s.peer.Session, s.peer.Subject, update, c.now)
@@ -112,6 +122,16 @@ func (c *core) relayPresence() {
 	c.tellPresence(syncproto.AppendAwareness(make([]byte, 0, len(relay)+8), relay), b.from)
 	clear(b.known)
 	*b = said{ids: b.ids[:0], known: b.known, due: c.now.Add(c.presenceRest())}
+}
+
+// stamp puts the user of s into a state. A state that is no object has no place
+// for it, and shows nobody.
+func (s *Subscription) stamp(_ uint64, state []byte) ([]byte, error) {
+	stamped, err := awareness.SetField(state, "user", []byte(s.peer.User))
+	if errors.Is(err, awareness.ErrNotObject) {
+		return state, nil
+	}
+	return stamped, err
 }
 
 // deaf tells whether s may not see presence. What stands for a group passes it on

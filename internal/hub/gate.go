@@ -78,6 +78,9 @@ func (g *gate) leave() {
 	g.waiting = slices.Delete(g.waiting, next, next+1)
 }
 
+// Waiting is how many documents wait until others are loaded.
+func (h *Hub) Waiting() int { return h.opens.queue() + h.loads.queue() }
+
 // queue is how many wait.
 func (g *gate) queue() int {
 	g.mu.Lock()

@@ -221,8 +221,6 @@ type Stats struct {
 	Refused int
 	// Quarantined is how many documents are not loaded any more.
 	Quarantined int
-	// Waiting is how many documents wait until others are loaded.
-	Waiting int
 }
 
 // Stats returns the figures of now.
@@ -235,7 +233,6 @@ func (h *Hub) Stats() Stats {
 		StoreFailing:     h.storeFailing.Load(),
 		Refused:          h.sick.len(),
 		Quarantined:      len(h.ward.all()),
-		Waiting:          h.opens.queue() + h.loads.queue(),
 	}
 }
 

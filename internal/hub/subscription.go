@@ -17,6 +17,9 @@ type Peer struct {
 	// Subject is the subject of the grant; empty in open mode. It becomes the
 	// author of log entries.
 	Subject string
+	// User is a JSON object that its presences show as "user"; empty for what its
+	// client says.
+	User string
 	// CanWrite: updates are accepted. CanPresence: presence is accepted.
 	CanWrite, CanPresence bool
 	// Generation is the only one of the document for which the session was let

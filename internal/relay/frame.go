@@ -16,7 +16,7 @@ const (
 	// that joined as current, empty for none. It is a channel's first frame.
 	frameOpen frameKind = 1 + iota
 	// frameJoin: session joins; a are its rights, b is its hub.Join, text its
-	// subject, list the only generation that it may see, or nothing.
+	// subject, body its user, list the only generation that it may see, or nothing.
 	frameJoin
 	// frameLeave: session went.
 	frameLeave

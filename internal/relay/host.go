@@ -179,6 +179,7 @@ func (h *host) join(f *frame) {
 	s, err := h.group.Subscribe(hub.Peer{
 		Session:     h.name(f.session),
 		Subject:     f.text,
+		User:        string(f.body),
 		CanWrite:    f.a&rightWrite != 0,
 		CanPresence: f.a&rightPresence != 0,
 		Echo:        f.a&rightEcho != 0,

@@ -376,7 +376,7 @@ func (t *route) joinAs(s *Seat, how hub.Join) {
 		s.hears |= hub.HearsUpdates
 	}
 	s.lagging = false
-	join := frame{kind: frameJoin, session: s.id, a: rightsOf(s.peer), b: uint64(how), text: s.peer.Subject}
+	join := frame{kind: frameJoin, session: s.id, a: rightsOf(s.peer), b: uint64(how), text: s.peer.Subject, body: []byte(s.peer.User)}
 	if s.peer.Generation != 0 {
 		join.list = []uint64{s.peer.Generation}
 	}

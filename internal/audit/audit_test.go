@@ -1,0 +1,55 @@
+package audit
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"ysync/internal/auth"
+)
+
+// A file that was moved away is followed by another; both have whole lines.
+func TestRotation(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit")
+	l, err := Open(path, "a", func(err error) { t.Error(err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Opened("d", auth.Grant{Subject: "ann", Scope: auth.Read, Token: "7"}, "192.0.2.1:5", 3)
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	l.Write(Event{Event: "erased"}) // it still goes to the file that was moved
+	if err := l.tidy(); err != nil {
+		t.Fatal(err)
+	}
+	l.Write(Event{Event: "rights", Detail: map[string]string{"scope": "none"}})
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{path + ".1": "opened erased", path: "rights"} {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for line := range strings.Lines(string(text)) {
+			var e Event
+			if err := json.Unmarshal([]byte(line), &e); err != nil || e.Node != "a" || e.Time.IsZero() {
+				t.Errorf("%s: %v", line, err)
+			}
+			got = append(got, e.Event)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: %v, want %s", filepath.Base(name), got, want)
+		}
+	}
+	var none *Log
+	none.Write(Event{})
+	none.Opened("d", auth.Grant{}, "", 1)
+	if err := none.Close(); err != nil {
+		t.Error(err)
+	}
+}

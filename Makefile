@@ -36,6 +36,9 @@ check: ## formatting, vet, staticcheck, the tests of the repository about itself
 	@$(TOOL) staticcheck -tags $(TAGS) ./...
 	@go test -count=1 .
 
+audit: ## gosec and govulncheck (GOVULNDB=file:///folder where its data is at hand)
+	@.ci/audit
+
 race: ## the unit tests under the race detector (needs a C compiler)
 	@CGO_ENABLED=1 go test -race -tags $(TAGS) $$(go list ./... | grep -v -e /e2e -e /crashtest -e /bench)
 

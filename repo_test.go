@@ -48,6 +48,7 @@ var places = map[string]place{
 	"internal/testredis": {1, nil},
 	"internal/s3test":    {1, nil},
 	"internal/auth":      {0, nil},
+	"internal/tracing":   {0, nil},
 	"internal/audit":     {1, nil},
 	"internal/canary":    {0, nil},
 	"internal/limit":     {0, map[string]string{"net": noSockets}},

@@ -10,6 +10,7 @@ import (
 	"ysync/internal/hub"
 	"ysync/internal/metrics"
 	"ysync/internal/relay"
+	"ysync/internal/tracing"
 )
 
 // anywhere are the documents of all nodes.
@@ -27,13 +28,13 @@ func (a anywhere) Subscribe(document string, p hub.Peer, wake func()) (gateway.S
 // link connects this node with the others. A node that is alone has all
 // documents, so that there is nothing to connect: both results are nil.
 func (p relayPort) link(
-	h *hub.Hub, nodes cluster.Directory, m *metrics.Metrics, logger *zap.Logger, failed chan<- error,
+	h *hub.Hub, nodes cluster.Directory, m *metrics.Metrics, tracer *tracing.Tracer, logger *zap.Logger, failed chan<- error,
 ) (gateway.Documents, *relay.Relay, error) {
 	if p.listener == nil {
 		return nil, nil, nil
 	}
 	r, err := relay.New(relay.Options{
-		Hub: h, Directory: nodes, Secret: []byte(p.secret), TLS: p.tls, Logger: logger, Metrics: m,
+		Hub: h, Directory: nodes, Secret: []byte(p.secret), TLS: p.tls, Logger: logger, Metrics: m, Tracer: tracer,
 	})
 	if err != nil {
 		return nil, nil, err

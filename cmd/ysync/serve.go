@@ -26,6 +26,7 @@ import (
 	"ysync/internal/hub"
 	"ysync/internal/metrics"
 	"ysync/internal/relay"
+	"ysync/internal/tracing"
 	"ysync/snapshots"
 )
 
@@ -39,6 +40,7 @@ type serveCmd struct {
 	accessFlags
 	transportFlags
 	limitFlags
+	traceFlags
 
 	SnapshotInterval time.Duration `help:"Time after which a changed document is stored as a snapshot; 0 for by size and when it is unloaded." default:"0s"`
 	SegmentInterval  time.Duration `help:"Time after which updates are written to the history." default:"60s"`
@@ -88,6 +90,9 @@ func (c *serveCmd) check() error {
 		return err
 	}
 	if err := c.transportFlags.check(); err != nil {
+		return err
+	}
+	if err := c.traceFlags.check(); err != nil {
 		return err
 	}
 	if err := c.limitFlags.check(); err != nil {
@@ -150,7 +155,12 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 		return err
 	}
 	defer func() { leave(nodes, logger) }()
-	h, err := c.newHub(data, nodes, m, logger)
+	tracer, endTraces, err := c.tracer(ctx, nodes.Self().Boot, logger)
+	if err != nil {
+		return err
+	}
+	defer endTraces()
+	h, err := c.newHub(data, nodes, m, tracer, logger)
 	if err != nil {
 		return err
 	}
@@ -161,7 +171,7 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 	}
 	defer func() { _ = by.audit.Close() }()
 	failed := make(chan error, 4)
-	documents, links, err := ports.relay.link(h, nodes, m, logger, failed)
+	documents, links, err := ports.relay.link(h, nodes, m, tracer, logger, failed)
 	if err != nil {
 		return errors.Join(err, h.Close(ctx))
 	}
@@ -202,6 +212,7 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 		Subject:         c.subject(),
 		Tenant:          c.tenant(),
 		Proxies:         proxies,
+		Tracer:          tracer,
 		Marks:           c.marks(),
 		MaxConnections:  connections,
 		ConnectRate:     c.ConnectRate,
@@ -260,11 +271,12 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 }
 
 // newHub returns the hub of the documents.
-func (c *serveCmd) newHub(data *folder, nodes membership, m *metrics.Metrics, logger *zap.Logger) (*hub.Hub, error) {
+func (c *serveCmd) newHub(data *folder, nodes membership, m *metrics.Metrics, tracer *tracing.Tracer, logger *zap.Logger) (*hub.Hub, error) {
 	limits := c.limitFlags.hub()
 	limits.LargeBytes, limits.DeletedPerLive = int(c.WarnDocument), c.WarnDeleted
 	return hub.New(hub.Options{
 		Log:              data.log,
+		Tracer:           tracer,
 		Snapshots:        data.keeper,
 		Placement:        nodes,
 		Damaged:          snapshots.Damaged,

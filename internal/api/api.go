@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -62,6 +63,8 @@ const maxOrder = 64 << 10
 type API struct {
 	opt Options
 	mux *http.ServeMux
+	// requests numbers those that are answered, for the log.
+	requests atomic.Uint64
 }
 
 var _ http.Handler = (*API)(nil)
@@ -134,7 +137,7 @@ func (a *API) serve(h handler, event string) http.Handler {
 		}
 		fields := []zap.Field{
 			zap.String("method", r.Method), zap.String("route", r.Pattern), zap.String("document", c.document),
-			zap.String("subject", c.grant.Subject), zap.Duration("took", a.opt.Now().Sub(start)),
+			zap.Uint64("request", a.requests.Add(1)), zap.String("subject", c.grant.Subject), zap.Duration("took", a.opt.Now().Sub(start)),
 		}
 		if err == nil {
 			if r.Method != http.MethodGet {

@@ -14,6 +14,7 @@ import (
 	"ysync/internal/hub"
 	"ysync/internal/metrics"
 	"ysync/internal/session"
+	"ysync/internal/tracing"
 )
 
 // Options configure a Server.
@@ -70,6 +71,8 @@ type Options struct {
 	Cluster func() (any, []string)
 	// API is served at /api/ of the operations listener; nil for none.
 	API http.Handler
+	// Tracer follows messages; nil follows none.
+	Tracer *tracing.Tracer
 	// Now reads the clock. Default time.Now.
 	Now func() time.Time
 

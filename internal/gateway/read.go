@@ -11,6 +11,7 @@ import (
 	"ysync/internal/hub"
 	"ysync/internal/metrics"
 	"ysync/internal/session"
+	"ysync/internal/tracing"
 	"ysync/syncproto"
 )
 
@@ -93,7 +94,7 @@ func (c *conn) message(frame []byte) {
 		c.run() // the document does not wait for the token to be judged
 		c.present(step.Token)
 	}
-	c.send(step.Messages)
+	c.send(step.Messages, len(frame))
 	if wait > 0 || c.subject != nil || c.tenant != nil {
 		c.pay(len(frame), now, wait, over)
 	}
@@ -119,7 +120,7 @@ const quarantineHead = 64
 
 // send hands messages to the document's owner. It waits while the document
 // has too much to do, which is what slows a client down that sends too fast.
-func (c *conn) send(messages []syncproto.Message) {
+func (c *conn) send(messages []syncproto.Message, bytes int) {
 	if len(messages) == 0 {
 		return
 	}
@@ -127,8 +128,14 @@ func (c *conn) send(messages []syncproto.Message) {
 	if sub == nil {
 		return
 	}
+	ctx := c.server.ctx
+	if span := c.server.options.Tracer.Sampled(tracing.Message); span != nil {
+		span.Text("document", c.document).Int("session", int(c.id)).Int("bytes", bytes)
+		defer span.End()
+		ctx = tracing.With(ctx, span)
+	}
 	for _, message := range messages {
-		if err := sub.SendInTurn(c.server.ctx, message, &c.turn); err != nil {
+		if err := sub.SendInTurn(ctx, message, &c.turn); err != nil {
 			c.ended(sub, err)
 			return
 		}

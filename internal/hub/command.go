@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"ysync/crdt"
+	"ysync/internal/tracing"
 	"ysync/persistence"
 	"ysync/syncproto"
 )
@@ -64,6 +65,7 @@ type command struct {
 	record  *persistence.Record
 	job     *job
 	request *request
+	span    *tracing.Span // of a message that is followed; nil for others
 }
 
 // writes tells whether the command is somebody's who waits to write.

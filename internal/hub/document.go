@@ -32,6 +32,7 @@ type document struct {
 	// Owned by the runner of the moment. The loader sets it before the
 	// document goes live.
 	core   *core
+	traced traced
 	slowAt time.Time // next look for readers that take nothing
 
 	// written: while it was not there yet, somebody has written to it.

@@ -13,6 +13,7 @@ import (
 
 	"ysync/crdt"
 	"ysync/internal/metrics"
+	"ysync/internal/tracing"
 	"ysync/persistence"
 )
 
@@ -89,6 +90,8 @@ type Options struct {
 	Damaged func(error) bool
 	Logger  *zap.Logger
 	Metrics *metrics.Metrics
+	// Tracer follows messages; nil follows none.
+	Tracer *tracing.Tracer
 	// Runners is the number of goroutines that step documents; 0 for one per
 	// processor.
 	Runners int

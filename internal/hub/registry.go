@@ -8,6 +8,7 @@ import (
 
 	"ysync/crdt"
 	"ysync/internal/metrics"
+	"ysync/internal/tracing"
 	"ysync/persistence"
 )
 
@@ -155,6 +156,7 @@ func (h *Hub) load(d *document) {
 		return
 	}
 	start := h.opt.Now()
+	span := h.opt.Tracer.Start(tracing.Load).Text("document", d.name)
 	claim, err := h.open(d)
 	var (
 		doc     *crdt.Doc
@@ -165,6 +167,7 @@ func (h *Hub) load(d *document) {
 	if err == nil {
 		doc, rec, tail, retired, err = h.read(d)
 	}
+	span.Fail(err).End()
 	if err != nil {
 		h.opt.Metrics.LoadSeconds.WithLabelValues(metrics.Failed).Observe(h.opt.Now().Sub(start).Seconds())
 		var why *EndError

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"ysync/internal/tracing"
 )
 
 // maxBatch bounds the commands of one step, so that a busy document lets
@@ -43,6 +45,9 @@ func (r *runner) turn(d *document) {
 	in := input{now: now, commands: r.batch[:n], readOnly: h.commit.readOnly.Load(), full: h.commit.full()}
 	r.step(d, in)
 	r.heat(d, n, now)
+	if h.opt.Tracer != nil {
+		d.traced.turn(r.batch[:n], d.core)
+	}
 	if !now.Before(d.slowAt) && d.core != nil {
 		d.slowAt = now.Add(h.limits.SlowReader / 4)
 		if r.findSlow(d, now); len(r.slow) > 0 {
@@ -211,7 +216,9 @@ func (h *Hub) startJob(d *document, j *job) {
 		defer close(done)
 		select {
 		case h.jobs <- struct{}{}:
+			span := h.opt.Tracer.Start(tracing.Store).Text("document", d.name).Int("position", int(j.position)).Int("bytes", len(j.state))
 			h.doJob(d, j)
+			span.Fail(j.err).End()
 			<-h.jobs
 		case <-h.ctx.Done():
 			j.err = h.ctx.Err()

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"ysync/crdt"
+	"ysync/internal/tracing"
 	"ysync/persistence"
 	"ysync/syncproto"
 )
@@ -97,7 +98,11 @@ func (s *Subscription) SendInTurn(ctx context.Context, m syncproto.Message, t *T
 	if err := s.out.admit(ctx, t); err != nil {
 		return err
 	}
-	return s.doc.send(ctx, s, command{kind: cmdMessage, message: m.Kind, sub: s, payload: m.Payload}, t)
+	c := command{kind: cmdMessage, message: m.Kind, sub: s, payload: m.Payload}
+	if s.doc.hub.opt.Tracer != nil {
+		c.span = tracing.From(ctx).Child(tracing.Owner)
+	}
+	return s.doc.send(ctx, s, c, t)
 }
 
 // Next returns the next message to write, encoded for y-websocket, shared with

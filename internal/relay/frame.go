@@ -20,7 +20,8 @@ const (
 	frameJoin
 	// frameLeave: session went.
 	frameLeave
-	// frameMessage: the client of session sent body, a message of kind a.
+	// frameMessage: the client of session sent body, a message of kind a; text
+	// names the span by which it is followed, and is empty if it is not.
 	frameMessage
 	// frameLag: the outbox of session is full.
 	frameLag

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"ysync/internal/hub"
+	"ysync/internal/tracing"
 	"ysync/syncproto"
 )
 
@@ -213,7 +214,9 @@ func (h *host) message(f *frame) {
 		return
 	}
 	h.relay.opt.Metrics.RelayMessagesTotal.Inc()
-	err := s.Send(h.ctx, syncproto.Message{Kind: syncproto.Kind(f.a), Payload: f.body})
+	span := h.relay.opt.Tracer.Remote(f.text, tracing.Message)
+	err := s.Send(tracing.With(h.ctx, span), syncproto.Message{Kind: syncproto.Kind(f.a), Payload: f.body})
+	span.Fail(err).End()
 	if err != nil && !errors.Is(err, hub.ErrEnded) && h.ctx.Err() == nil {
 		h.relay.opt.Logger.Error("a relayed message", zap.Error(err))
 	}

@@ -25,6 +25,7 @@ import (
 	"ysync/internal/cluster"
 	"ysync/internal/hub"
 	"ysync/internal/metrics"
+	"ysync/internal/tracing"
 )
 
 // Options configure a Relay. Hub, Directory, Logger and Metrics are required.
@@ -55,6 +56,9 @@ type Options struct {
 	Jitter  func(most time.Duration) time.Duration
 	Logger  *zap.Logger
 	Metrics *metrics.Metrics
+	// Tracer follows messages that are followed at the node that they came to;
+	// nil follows none.
+	Tracer *tracing.Tracer
 }
 
 // Relay connects the sessions of this node with documents at others, and those

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"ysync/internal/hub"
+	"ysync/internal/tracing"
 	"ysync/syncproto"
 )
 
@@ -86,7 +87,9 @@ func (s *Seat) SendInTurn(ctx context.Context, m syncproto.Message, t *hub.Turn)
 	switch s.leg {
 	case legElsewhere:
 		if worth {
-			r.channel.send(frame{kind: frameMessage, session: s.id, a: uint64(m.Kind), body: m.Payload})
+			span := tracing.From(ctx).Child(tracing.Relay)
+			r.channel.send(frame{kind: frameMessage, session: s.id, a: uint64(m.Kind), text: span.Parent(), body: m.Payload})
+			span.End()
 		}
 		r.mu.Unlock()
 		if m.Kind == syncproto.KindAck || m.Kind == syncproto.KindSyncStep1 {

@@ -139,7 +139,11 @@ func (g *Group) Lag(s *Subscription) { s.doc.post(command{kind: cmdLag, sub: s})
 // session was told to hear nothing, or after a chunk.
 func (g *Group) Drained(s *Subscription) {
 	waiting, streaming := s.out.waits()
-	if waiting {
+	if streaming {
+		waiting = 1
+	}
+	// What was queued behind a stream has given its turns to the stream.
+	for range waiting {
 		g.add(groupItem{kind: CastSingle, sub: s})
 	}
 	if !streaming {

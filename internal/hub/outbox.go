@@ -142,14 +142,14 @@ func (o *outbox) next() (frame []byte, cl class, drained, ok bool) {
 	return frame, cl, drained, true
 }
 
-// waits tells whether anything waits, and whether a stream is next.
-func (o *outbox) waits() (waiting, streaming bool) {
+// waits tells how many items wait, and whether a stream is next.
+func (o *outbox) waits() (waiting int, streaming bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.head == len(o.items) {
-		return false, false
+		return 0, false
 	}
-	return true, o.items[o.head].class == classStream
+	return len(o.items) - o.head, o.items[o.head].class == classStream
 }
 
 // admit waits until what the client asked for has room. It does not keep a turn

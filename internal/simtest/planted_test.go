@@ -63,6 +63,10 @@ func TestSimulationFindsPlantedBugs(t *testing.T) {
 				r := Run(t, Config{Seed: seed, Faults: faults})
 				for _, v := range r.Violations {
 					if slices.ContainsFunc(p.want, func(i string) bool { return strings.Contains(v, ": "+i+": ") }) {
+						t.Setenv(fault.Variable, "")
+						if sound := Run(t, Config{Seed: seed, Faults: faults}); len(sound.Violations) > 0 {
+							t.Errorf("without the bug, too: %s", sound.Violations[0])
+						}
 						t.Logf("%s: found by %.300s", p.like, v)
 						return
 					}

@@ -56,11 +56,11 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request) *conn {
 	}
 	if !s.arrivals.AllowN(s.now(), 1) {
 		s.overloaded(w, "rate", "too many connections at a time")
-		return
+		return nil
 	}
 	if s.hub.Waiting() > s.options.MaxWaitingLoads && !s.openHere(r) {
 		s.overloaded(w, "loads", "too many documents are being loaded")
-		return
+		return nil
 	}
 	if !s.connections.reserve(s.options.MaxConnections) {
 		s.overloaded(w, "connections", "too many connections")

@@ -288,7 +288,7 @@ func TestAuthPage(t *testing.T) {
 	const list = `ysync access list --server http://127.0.0.1:8788 --token "$(cat admin.token)"`
 	p.printed(list, "trips/*")
 	p.printed(list, "ann")
-	p.printed("cat audit.jsonl", "has left")
+	p.printed("head audit.jsonl", "has left")
 	if code, log := p.server.stop(syscall.SIGTERM); code != 0 {
 		t.Errorf("exit code %d: %s", code, log)
 	}

@@ -80,7 +80,7 @@ func (c *core) bind(s *Subscription, client crdt.ClientID) {
 // block: as all typing is.
 func plain(update []byte) (client crdt.ClientID, clock crdt.Clock, ok bool) {
 	r := lib0.NewReader(update)
-	if r.Uvarint() != 1 || r.Uvarint() != 1 {
+	if clients, blocks := r.Uvarint(), r.Uvarint(); clients != 1 || blocks != 1 {
 		return 0, 0, false
 	}
 	client, clock = crdt.ClientID(r.Uvarint()), crdt.Clock(r.Uvarint())

@@ -199,7 +199,6 @@ type gate struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	running state // guarded by world.mu
-	once    sync.Once
 }
 
 // pass waits until the process runs. It returns false when it is dead, or ctx

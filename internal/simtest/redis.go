@@ -31,7 +31,7 @@ type beat struct {
 	expires time.Time
 }
 
-var errRedis = errors.New("Redis does not answer")
+var errRedis = errors.New("no answer from Redis")
 
 func newRedis(w *world) *redis {
 	return &redis{w: w, dice: w.dice("redis"), live: map[string]beat{}, up: true, hearers: map[*rolls]func(){}}

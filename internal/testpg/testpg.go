@@ -341,10 +341,20 @@ func (s *Server) Freeze() error { return s.signalAll(syscall.SIGSTOP) }
 func (s *Server) Thaw() error { return s.signalAll(syscall.SIGCONT) }
 
 // signalAll signals every process of the server: its backends are in sessions of
-// their own, so they are looked up by their parent.
+// their own, so they are looked up by their parent. It comes first: a child that
+// it makes after the look would be left out.
 func (s *Server) signalAll(how syscall.Signal) error {
 	parent := s.process.Process.Pid
-	all := []int{parent}
+	if err := syscall.Kill(parent, how); err != nil {
+		return err
+	}
+	if how == syscall.SIGSTOP {
+		var state syscall.WaitStatus
+		if _, err := syscall.Wait4(parent, &state, syscall.WUNTRACED, nil); err != nil {
+			return fmt.Errorf("testpg: wait until the server is stopped: %w", err)
+		}
+	}
+	var all []int
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
 		return err

@@ -23,7 +23,7 @@ cluster: build ## three nodes with PostgreSQL, Redis and an S3-compatible server
 	@.ci/prepare && go build -o bin/devcluster ./internal/devcluster && exec bin/devcluster
 
 test: prepare ## everything: units, vectors, real clients, browsers, crashes, faults (installs what it needs)
-	@go test -tags $(TAGS) ./...
+	@go test -timeout 20m -tags $(TAGS) ./...
 	@cd deploy && go test ./...
 	@go test -tags "$(TAGS) faults" -run FindsPlantedBugs ./internal/crashtest ./persistence/memory ./persistence/pebble
 
@@ -70,8 +70,8 @@ bench-crdt: ## the engine against yjs, ywasm and loro-crdt, row by row in one ru
 crash: ## kill -9 the server KILLS times under load (KILLS=200), then prove the audit with planted bugs
 	@CRASH_KILLS=$(KILLS) go test -count=1 -timeout 0 -tags crash -v -run 'TestManyKills|TestPlantedBugs' ./internal/crashtest | grep -v '^=== '
 
-chaos: prepare ## FAULTS faults (FAULTS=300) in a cluster on machines of its own, under 100 writers; as root
-	@CHAOS_FAULTS=$(FAULTS) go test -count=1 -timeout 0 -tags crash -v -run 'TestManyFaults' ./internal/crashtest | grep -v '^=== '
+chaos: prepare ## FAULTS faults (FAULTS=300) in a cluster on machines of its own, under 100 writers, and a rolling upgrade; as root
+	@CHAOS_FAULTS=$(FAULTS) go test -count=1 -timeout 0 -tags crash -v -run 'TestManyFaults|TestRollingRestart' ./internal/crashtest | grep -v '^=== '
 
 stores: ## the stores of other servers, made anew by their own packages, one of which is compiled, and imported
 	@cd internal/migrate && npm ci --no-audit --no-fund --loglevel=error >/dev/null

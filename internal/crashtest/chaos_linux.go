@@ -176,21 +176,6 @@ func (r *rig) everybody() int {
 	return n
 }
 
-// goesOn waits until as many more edits are acknowledged.
-func (r *rig) goesOn(ctx context.Context, more int) error {
-	late := time.After(calmTimeout)
-	for want := r.ledger.report().acked + more; r.ledger.report().acked < want; {
-		select {
-		case <-time.After(20 * time.Millisecond):
-		case <-late:
-			return fmt.Errorf("%d more edits were not acknowledged within %v", more, calmTimeout)
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return nil
-}
-
 // bears counts the ends of sessions, and says which are in order.
 func (r *rig) bears(err error) bool {
 	r.mu.Lock()

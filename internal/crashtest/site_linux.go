@@ -129,10 +129,10 @@ func (s *site) query(database string, statements ...string) error {
 	return errors.Join(err, conn.Close(ctx))
 }
 
-// read opens what the nodes share, to be read without them. One of them must
-// have made the tables.
+// read opens what the nodes share, to be read without them. The tables that nodes
+// of an earlier release made are brought to this one's, as its first node would.
 func (s *site) read(ctx context.Context) (err error) {
-	if s.log, err = postgres.Open(ctx, postgres.Options{URL: s.url, Schema: postgres.Require}); err != nil {
+	if s.log, err = postgres.Open(ctx, postgres.Options{URL: s.url}); err != nil {
 		return err
 	}
 	options, err := s3.Parse(s.location)

@@ -1,3 +1,5 @@
+//go:build crash
+
 package crashtest
 
 import (
@@ -85,4 +87,19 @@ func TestRollingRestart(t *testing.T) {
 	for _, f := range r.faults {
 		t.Error(f)
 	}
+}
+
+// goesOn waits until as many more edits are acknowledged.
+func (r *rig) goesOn(ctx context.Context, more int) error {
+	late := time.After(calmTimeout)
+	for want := r.ledger.report().acked + more; r.ledger.report().acked < want; {
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-late:
+			return fmt.Errorf("%d more edits were not acknowledged within %v", more, calmTimeout)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }

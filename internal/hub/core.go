@@ -95,7 +95,7 @@ type core struct {
 	seenPending map[[sha256.Size]byte]struct{}
 
 	// owners are the subjects that client IDs belong to. It is only looked up in.
-	owners map[crdt.ClientID]string
+	owners map[crdt.ClientID]owner
 
 	changes []waitingChange // by the server, until they are committed; in order of version
 

@@ -15,8 +15,11 @@ import (
 // presence or, without one, by its first edits. Bytes can't tell who made an
 // edit: whoever was offline together with somebody passes on what that one made,
 // rightly. So what others bring of an ID is taken as long as no session of that
-// ID is here. When one is, it is asked itself, and who brought it is asked again;
-// who goes on with what the ID's own session does not have made it up.
+// ID is here. When one is, it is asked itself, what others brought of it is taken
+// out until then, and who brought it is asked again. Two that both lost what the
+// owner of the document had of them bring each other's: each one's own is taken.
+// Who goes on with what the ID's own session does not have, when that has answered
+// since, made it up.
 //
 // The same ID and clock with other content, a fork, diverges for ever. What the
 // document has of what an update brings is compared, as far as both know the
@@ -26,8 +29,8 @@ import (
 const (
 	// maxOwners bounds the client IDs of a document that belong to somebody.
 	maxOwners = 1 << 16
-	// foreignTries is how often a session may bring what the ID's own session does
-	// not have.
+	// foreignTries is how often a session may bring what the ID's own session has
+	// answered not to have.
 	foreignTries = 3
 	// ghostUnits is how many units without content a session may bring, beside one
 	// for each byte: what was typed and deleted offline comes as a few bytes.
@@ -36,14 +39,16 @@ const (
 	maxCompared = 1 << 16
 )
 
-// verdict is what becomes of an update by whose it is.
-type verdict uint8
-
-const (
-	take verdict = iota
-	setAside
-	refused
-)
+// judged is what becomes of an update by whose it is.
+type judged struct {
+	// update is what is taken of it; nil if it was refused.
+	update []byte
+	// partly: something of it is set aside.
+	partly bool
+	// ghosts is how many units without content it brings, beside one for each
+	// byte.
+	ghosts uint64
+}
 
 // announce notes the client ID that s speaks for: that of its first presence, if
 // that is of one client alone. Clients that send those of others do so later.
@@ -57,21 +62,36 @@ func (c *core) announce(s *Subscription, update []byte) {
 	if _, more := d.Next(); !ok || more || e.ClientID > uint64(crdt.MaxClientID) {
 		return
 	}
-	c.bind(s, crdt.ClientID(e.ClientID))
+	c.bind(s, crdt.ClientID(e.ClientID), true)
+}
+
+// owner is the subject that a client ID belongs to. announced: its client said
+// so, which counts for more than edits: those may be passed on faster than they
+// come from where they were made.
+type owner struct {
+	subject   string
+	announced bool
 }
 
 // bind makes a client ID that of a session, if it is of its subject or nobody's.
-func (c *core) bind(s *Subscription, client crdt.ClientID) {
-	if owner, owned := c.owners[client]; owned && owner != s.peer.Subject {
+func (c *core) bind(s *Subscription, client crdt.ClientID, announced bool) {
+	was, owned := c.owners[client]
+	switch {
+	case !owned && s.peer.Subject != "" && len(c.owners) >= maxOwners:
 		return
-	} else if !owned && s.peer.Subject != "" {
-		if len(c.owners) >= maxOwners {
+	case owned && was.subject != s.peer.Subject:
+		if was.announced || !announced {
 			return
 		}
-		if c.owners == nil {
-			c.owners = make(map[crdt.ClientID]string)
+		for o := range c.sessionsOf(client, s) {
+			o.at.owns = false
 		}
-		c.owners[client] = s.peer.Subject
+	}
+	if s.peer.Subject != "" || owned {
+		if c.owners == nil {
+			c.owners = make(map[crdt.ClientID]owner)
+		}
+		c.owners[client] = owner{s.peer.Subject, announced || was.announced}
 	}
 	s.at.own, s.at.owns = client, true
 }
@@ -91,80 +111,151 @@ func plain(update []byte) (client crdt.ClientID, clock crdt.Clock, ok bool) {
 // identify judges an update by whose the client IDs in it are, before it is
 // applied. Most come from the client that they are of and continue what it wrote;
 // for them the first few bytes tell.
-func (c *core) identify(s *Subscription, kind syncproto.Kind, update []byte) verdict {
+func (c *core) identify(s *Subscription, kind syncproto.Kind, update []byte) judged {
+	all := judged{update: update}
 	sv := c.doc.StateVector()
-	if client, clock, ok := plain(update); ok && clock >= sv.Get(client) {
+	if client, clock, ok := plain(update); ok && kind == syncproto.KindUpdate && clock >= sv.Get(client) {
 		if s.at.owns && s.at.own == client {
-			return take
+			return all
 		}
-		if !s.at.owns && kind == syncproto.KindUpdate && clock == 0 {
-			c.bind(s, client)
+		if !s.at.owns && clock == 0 {
+			c.bind(s, client, false)
 		}
-		if owner, owned := c.owners[client]; !owned || owner == s.peer.Subject {
-			return take
+		if owner, owned := c.owners[client]; !owned || owner.subject == s.peer.Subject {
+			return all
 		}
 	}
 	contents, err := crdt.ContentsOf(crdt.V1, update)
 	if err != nil {
-		return take // whoever applies it says what is wrong
+		return all // whoever applies it says what is wrong
 	}
-	var fresh, foreign uint64
-	var again []crdt.ClientID
+	var fresh uint64
+	var again, foreign []crdt.ClientID
+	madeUp, confirmed := false, true
 	for client, r := range contents.Blocks.All() {
 		known := sv.Get(client)
 		if r.From < known && !slices.Contains(again, client) {
 			again = append(again, client)
 		}
+		if kind == syncproto.KindSyncStep2 && s.at.owns && s.at.own == client {
+			s.at.told = max(s.at.told, r.To)
+		}
 		if r.To <= known {
 			continue
 		}
+		if owner, owned := c.owners[client]; owned && owner.subject != s.peer.Subject && c.present(client, s) {
+			if !slices.Contains(foreign, client) {
+				foreign = append(foreign, client)
+			}
+			lies, has := c.inquire(client, r.To, s)
+			madeUp, confirmed = madeUp || lies, confirmed && has
+			continue
+		}
 		fresh += uint64(r.To - max(r.From, known))
-		if owner, owned := c.owners[client]; owned && owner != s.peer.Subject && c.present(client, s) != nil {
-			foreign++
-			c.askOwner(client, s)
-		}
 	}
-	if ghosts := fresh - min(fresh, uint64(len(update))); ghosts > 0 {
-		if s.at.ghosts += ghosts; s.at.ghosts > ghostUnits {
-			c.impostor(s, update, metrics.IdentityClock, endClock)
-			return refused
-		}
+	all.ghosts = fresh - min(fresh, uint64(len(update)))
+	if s.at.ghosts+all.ghosts > ghostUnits {
+		return c.impostor(s, update, metrics.IdentityClock, endClock)
 	}
 	if len(again) > 0 && c.forked(s, update, again) {
-		c.impostor(s, update, metrics.IdentityFork, endForked)
-		return refused
+		return c.impostor(s, update, metrics.IdentityFork, endForked)
 	}
-	if foreign == 0 {
+	if madeUp {
+		if s.at.foreign++; s.at.foreign > foreignTries {
+			return c.impostor(s, update, metrics.IdentityForeign, endForeign)
+		}
+	} else if len(foreign) == 0 {
 		s.at.foreign = 0
-		return take
 	}
-	if s.at.foreign++; s.at.foreign > foreignTries {
-		c.impostor(s, update, metrics.IdentityForeign, endForeign)
-		return refused
+	// What is left of it may wait for what is taken out. If that is too much, it
+	// is taken as it is, once those whose it is have said that they have it too.
+	if len(foreign) == 0 || confirmed && c.doc.Pending().Bytes+len(update) > c.limits.PendingBytes {
+		return all
 	}
-	return setAside
+	all.partly = true
+	if all.update, err = withoutClients(update, foreign); err != nil || c.doc.Pending().Bytes+len(all.update) > c.limits.PendingBytes {
+		all.update = nothing
+	}
+	return all
 }
 
-func (c *core) impostor(s *Subscription, update []byte, which string, why *EndError) {
+// nothing is an update V1 without anything in it.
+var nothing = []byte{0, 0}
+
+// withoutClients takes the blocks of some clients out of an update V1. What they did
+// to those of others stays: anybody may delete anything.
+func withoutClients(update []byte, clients []crdt.ClientID) ([]byte, error) {
+	vector := lib0.AppendUvarint(nil, uint64(len(clients)))
+	for _, client := range clients {
+		vector = lib0.AppendUvarint(lib0.AppendUvarint(vector, uint64(client)), uint64(crdt.MaxClientID))
+	}
+	sv, err := crdt.DecodeStateVector(vector)
+	if err != nil {
+		return nil, err
+	}
+	return crdt.Diff(crdt.V1, update, sv)
+}
+
+func (c *core) impostor(s *Subscription, update []byte, which string, why *EndError) judged {
 	c.opt.count.identity.WithLabelValues(which).Inc()
 	c.refuse(s, update, why)
+	return judged{}
 }
 
-// present is a session other than s that a client ID is that of; nil for none.
-func (c *core) present(client crdt.ClientID, s *Subscription) *Subscription {
-	for _, other := range c.subs {
-		if other != s && other.at.owns && other.at.own == client && other.at.writes {
-			return other
+// sessionsOf yields the sessions other than s that a client ID is that of. More than
+// one is when a connection was lost and its end has not been noticed.
+func (c *core) sessionsOf(client crdt.ClientID, s *Subscription) func(yield func(*Subscription) bool) {
+	return func(yield func(*Subscription) bool) {
+		for _, other := range c.subs {
+			if other != s && other.at.owns && other.at.own == client && other.at.writes && !yield(other) {
+				return
+			}
 		}
 	}
-	return nil
 }
 
-// askOwner asks the session of a client ID for what s brought of it.
-func (c *core) askOwner(client crdt.ClientID, s *Subscription) {
-	if owner := c.present(client, s); owner != nil && c.now.Sub(owner.at.asked) >= ownerAskedEvery {
-		c.ask(owner)
+// present tells whether a session other than s is here that a client ID is of.
+func (c *core) present(client crdt.ClientID, s *Subscription) bool {
+	for range c.sessionsOf(client, s) {
+		return true
 	}
+	return false
+}
+
+// inquiry is about what others brought of the ID of a session. Its answers are
+// counted against the questions, as one may be on its way that crossed the
+// question; too few count as none.
+type inquiry struct {
+	asks, answers uint32
+	// by is the number of the question that it began with; 0 for none. wanted is
+	// the clock that was asked for.
+	by     uint32
+	wanted crdt.Clock
+}
+
+// inquire asks the sessions of a client ID for what s brought of it. madeUp tells
+// that all have answered since, and have not made it; has that one says to have
+// it. That may wait for something else: the document need not have it then.
+func (c *core) inquire(client crdt.ClientID, to crdt.Clock, s *Subscription) (madeUp, has bool) {
+	madeUp = true
+	for o := range c.sessionsOf(client, s) {
+		q := &o.at.inquiry
+		switch {
+		case o.at.told >= to:
+			has, madeUp = true, false
+		case q.by > 0 && q.answers >= q.by && to <= q.wanted:
+			q.by = 0
+		default:
+			madeUp = false
+		}
+		if c.now.Sub(o.at.asked) < ownerAskedEvery {
+			continue
+		}
+		if c.ask(o); q.by == 0 || to > q.wanted {
+			q.by, q.wanted = q.asks, to
+		}
+	}
+	return madeUp, has
 }
 
 // ownerAskedEvery keeps a session from being asked for each message of others.

@@ -129,8 +129,9 @@ func TestCarriedEditsOfSomebodyPresent(t *testing.T) {
 	r.pass(2 * time.Second)
 	r.read(a, b)
 	asked := a.asked
-	b.update(yjs("mesh")) // faster than ann's own
-	r.holds("hello")
+	a.gaps, b.gaps = true, true // their replicas are not told of what they send
+	b.update(yjs("mesh"))       // faster than ann's own
+	r.holds("Bob: hello")
 	r.read(a, b)
 	if a.asked != asked+1 {
 		t.Errorf("ann was asked %d times", a.asked-asked)
@@ -146,28 +147,103 @@ func TestCarriedEditsOfSomebodyPresent(t *testing.T) {
 	r.endedWith(b, nil)
 }
 
-// Who writes as somebody who is here, and has not written it, is sent away.
+// Two of whom the document has nothing of late bring it both, and each other's:
+// neither is waited for by the other.
+func TestBothBringWhatWasLost(t *testing.T) {
+	r := newRig(t, Limits{})
+	a, b := r.as(1, "ann", 11), r.as(2, "bob", 12)
+	one, two := newReplica(t, 11), newReplica(t, 12)
+	for _, from := range []*replica{one, two, one, two} {
+		u := from.write("x")
+		for _, to := range []*replica{one, two} {
+			if _, err := to.doc.Apply(nil, crdt.V1, u); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, p := range []*peer{a, b} {
+		r.do(p.message(syncproto.KindSyncStep2, one.state()), p.message(syncproto.KindAck, ackRequest(1)))
+	}
+	r.holds("xxxx")
+	a.gaps, b.gaps = true, true
+	r.commit(0)
+	for range 5 {
+		for _, p := range []*peer{a, b} {
+			before := p.asked
+			r.pass(2 * time.Second)
+			if r.read(p); p.asked > before {
+				r.do(p.message(syncproto.KindSyncStep2, nothing))
+			}
+		}
+	}
+	r.commit(0)
+	for _, p := range []*peer{a, b} {
+		r.endedWith(p, nil)
+		if r.read(p); len(p.acks) != 1 {
+			t.Errorf("acknowledged: %v", p.acks)
+		}
+	}
+}
+
+// Who writes as somebody who is here, and has answered not to have written it, is
+// sent away; and nobody before that one has answered.
 func TestForeignClientIDsAreRefused(t *testing.T) {
 	yjs := madeByYjs(t)
 	r := newRig(t, Limits{})
 	a, m := r.as(1, "ann", 11), r.as(2, "mallory", 99)
+	answer := func() { r.do(a.message(syncproto.KindSyncStep2, nothing)) }
 	a.update(yjs("hello"))
-	for range foreignTries {
+	r.commit(0)
+	for range 2 * foreignTries {
 		m.update(yjs("fork"))
-		r.endedWith(m, nil)
 		r.pass(10 * time.Second)
 	}
-	m.update(yjs("fork"))
+	r.endedWith(m, nil)
+	tries := 0
+	for r.ended[m.sub] == nil && tries < 100 {
+		answer()
+		m.update(yjs("fork"))
+		r.pass(10 * time.Second)
+		tries++
+	}
 	r.endedWith(m, endForeign)
+	if tries <= foreignTries {
+		t.Errorf("sent away after %d", tries)
+	}
 	a.update(yjs("world"))
+	r.commit(0)
 	r.holds("hello world 😀")
 	// To announce the ID of somebody who is here gives no right to it.
 	m = r.as(3, "mallory", 11)
-	for range foreignTries + 1 {
+	for range 100 {
+		if r.ended[m.sub] != nil {
+			break
+		}
 		m.update(squat(11, 14, 1))
+		r.pass(10 * time.Second)
+		answer()
 	}
 	r.endedWith(m, endForeign)
 	r.endedWith(a, nil)
+	r.holds("hello world 😀")
+}
+
+// What somebody passed on before its author had announced itself gives no right
+// to the author's client ID.
+func TestAnnouncingCountsForMoreThanEdits(t *testing.T) {
+	yjs := madeByYjs(t)
+	r := newRig(t, Limits{})
+	b := r.joinAs(Peer{Session: 1, Subject: "bob", CanWrite: true, CanPresence: true})
+	b.update(yjs("hello"))
+	a := r.as(2, "ann", 11)
+	for range 100 {
+		a.update(yjs("world"))
+		r.commit(0)
+		r.pass(10 * time.Second)
+		r.do(b.message(syncproto.KindSyncStep2, nothing))
+	}
+	r.endedWith(a, nil)
+	r.holds("hello world 😀")
 }
 
 // squat is an update of deleted units and nothing else.
@@ -204,7 +280,7 @@ func BenchmarkIdentify(b *testing.B) {
 	next := p.write("y")
 	b.ReportAllocs()
 	for b.Loop() {
-		if r.core.identify(p.sub, syncproto.KindUpdate, next) != take {
+		if r.core.identify(p.sub, syncproto.KindUpdate, next).partly {
 			b.Fatal("not taken")
 		}
 	}

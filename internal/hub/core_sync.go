@@ -209,6 +209,7 @@ func (c *core) ask(s *Subscription) {
 		return syncproto.AppendSyncStep1(nil, crdt.AppendStateVector(nil, c.doc.StateVector()))
 	})
 	s.at.asked = c.now
+	s.at.inquiry.asks++
 	c.control(s, frame)
 }
 

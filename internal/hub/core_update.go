@@ -28,10 +28,14 @@ func (c *core) windowClosed() bool {
 //   - it holds nothing new: neither logged nor relayed, or every joiner's delete
 //     set would grow the log;
 //   - it is refused;
-//   - it is set aside, as it may not be its sender's to bring (core_identity.go);
+//   - part of it is set aside, as it may not be its sender's to bring
+//     (core_identity.go); the rest has one of the fates above;
 //   - it is discarded unread because the log does not commit.
 func (c *core) update(s *Subscription, kind syncproto.Kind, update []byte) {
 	c.opt.count.updateBytes.Add(float64(len(update)))
+	if kind == syncproto.KindSyncStep2 && !c.discarding {
+		s.at.inquiry.answers++
+	}
 	switch {
 	case emptyUpdate(update):
 		c.heard(s, kind)
@@ -52,16 +56,19 @@ func (c *core) update(s *Subscription, kind syncproto.Kind, update []byte) {
 		c.refuse(s, update, endLarge)
 		return
 	}
-	switch c.identify(s, kind, update) {
-	case refused:
+	mine := c.identify(s, kind, update)
+	if mine.update == nil {
 		return
-	case setAside:
+	}
+	if mine.partly {
 		c.opt.count.discarded.Inc()
 		if !s.at.owes {
 			s.at.owes, s.at.tries = true, 0
 			c.chaseLater(s)
 		}
-		return
+		if update = mine.update; emptyUpdate(update) {
+			return
+		}
 	}
 	waited := !c.doc.Pending().Empty()
 	commit, err := c.doc.Apply(s, crdt.V1, update)
@@ -83,17 +90,20 @@ func (c *core) update(s *Subscription, kind syncproto.Kind, update []byte) {
 	case left:
 		c.opt.count.pending.Inc()
 		if changed || !c.loggedPending(update) {
+			s.at.ghosts += mine.ghosts
 			c.publish(from, s.peer.Subject, update, commit)
 		}
 	case changed:
+		s.at.ghosts += mine.ghosts
 		c.opt.count.applied.Inc()
 		c.publish(from, s.peer.Subject, update, commit)
 	default:
 		c.opt.count.known.Inc()
 	}
-	if left {
+	switch {
+	case left:
 		c.leftPending(s, update)
-	} else {
+	case !mine.partly:
 		c.heard(s, kind)
 	}
 	if changed && c.pendings > 0 {

@@ -138,17 +138,11 @@ func (g *Group) Lag(s *Subscription) { s.doc.post(command{kind: cmdLag, sub: s})
 // Drained tells that the session's queue at the other node is empty after the
 // session was told to hear nothing, or after a chunk.
 func (g *Group) Drained(s *Subscription) {
-	waiting, streaming := s.out.waits()
-	if streaming {
-		waiting = 1
-	}
-	// What was queued behind a stream has given its turns to the stream.
-	for range waiting {
+	if _, streaming := s.out.waits(); streaming {
 		g.add(groupItem{kind: CastSingle, sub: s})
+		return
 	}
-	if !streaming {
-		s.doc.post(command{kind: cmdDrained, sub: s})
-	}
+	s.doc.post(command{kind: cmdDrained, sub: s})
 }
 
 // End returns why the group is over, nil while it lives.
@@ -172,6 +166,21 @@ func (g *Group) Next() (Cast, bool) {
 			return c, true
 		}
 	}
+}
+
+// turns gives what is queued behind a stream its turns, when the stream is
+// through: those that it had may have gone to the stream. One too many does
+// nothing.
+func (g *Group) turns(s *Subscription) {
+	waiting, streaming := s.out.waits()
+	if streaming {
+		return
+	}
+	g.mu.Lock()
+	for range waiting {
+		g.push(groupItem{kind: CastSingle, sub: s})
+	}
+	g.mu.Unlock()
 }
 
 func (g *Group) take() (it groupItem, drained, ok bool) {
@@ -224,6 +233,7 @@ func (it groupItem) cast() (Cast, bool) {
 			c.Kind = CastControl
 		case classStream:
 			c.Kind = CastChunk
+			it.sub.group.turns(it.sub)
 		}
 	}
 	return c, true

@@ -220,10 +220,13 @@ type member struct {
 	final bool
 
 	// own is the client ID of its client, if owns is set. announced: its first
-	// presence was looked at for it. foreign counts updates that were set aside
-	// since the last that was not, ghosts the units without content.
+	// presence was looked at for it. told is the clock up to which it has said to
+	// have its own edits. foreign counts updates with what was made up since the
+	// last that was all its own, ghosts the units without content.
 	own             crdt.ClientID
 	owns, announced bool
+	told            crdt.Clock
+	inquiry         inquiry
 	foreign         uint8
 	ghosts          uint64
 	// writes: it may write.

@@ -200,8 +200,14 @@ func (t *route) hear(s *Seat, a hub.Audience) {
 func (t *route) drained(s *Seat) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if s.leg == legElsewhere && s.hears == 0 {
+	switch {
+	case s.leg != legElsewhere:
+	case s.hears == 0:
 		t.tellDrained(s)
+	case !s.lost:
+		// What an echo session was sent in chunks waited for its commit, and it
+		// hears things again.
+		t.channel.send(frame{kind: frameDrained, session: s.id})
 	}
 }
 

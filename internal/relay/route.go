@@ -40,6 +40,9 @@ type route struct {
 	over    bool // taken off the relay's list
 	// failures counts owners that were none, since the last one that was.
 	failures int
+	// here is when seats were last taken to this node's hub; the zero time once
+	// one of them has left it.
+	here time.Time
 }
 
 // Subscribe gives a session a place at a document. It returns at once. wake is
@@ -165,6 +168,14 @@ func (t *route) leaveLocked(s *Seat) {
 		s.floor = known
 	}
 	t.unseat(s)
+	if t.here.IsZero() {
+		return
+	}
+	// A node that is about to stop may be the owner still, and take nobody.
+	if t.failures++; t.relay.opt.Now().Sub(t.here) > lastPause {
+		t.failures = 0
+	}
+	t.here = time.Time{}
 }
 
 // unseat makes s a seat without an owner. mu is held.
@@ -450,6 +461,7 @@ func (t *route) attachHere() error {
 	}
 	waiting := slices.Clone(t.seats)
 	asked := t.witness()
+	t.here = t.relay.opt.Now()
 	t.mu.Unlock()
 	for _, s := range waiting {
 		t.mu.Lock()

@@ -147,7 +147,7 @@ func (k *conn) read(number uint64, frames <-chan []byte) {
 func (k *conn) attach(number uint64) bool {
 	c := k.client
 	seat, err := k.node.relay.Subscribe(c.document, hub.Peer{
-		Session: number, CanWrite: c.writer, CanPresence: true, Echo: c.echo,
+		Session: number, Subject: fmt.Sprint("user ", c.number), CanWrite: c.writer, CanPresence: true, Echo: c.echo,
 	}, k.ready)
 	if err != nil {
 		k.end(hub.CodeRestart, err.Error())

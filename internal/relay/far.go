@@ -226,3 +226,6 @@ func (t *route) tellDrained(s *Seat) {
 
 // isStep2 tells whether a frame for a client is a SyncStep2.
 func isStep2(frame []byte) bool { return len(frame) >= 2 && frame[0] == 0 && frame[1] == 1 }
+
+// isStep1 tells whether a frame for a client is a SyncStep1.
+func isStep1(frame []byte) bool { return len(frame) >= 2 && frame[0] == 0 && frame[1] == 0 }

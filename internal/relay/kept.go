@@ -42,6 +42,10 @@ func (k *kept) add(m syncproto.Message, sent bool) {
 		k.messages[n-1] = m
 		return
 	}
+	if m.Kind == syncproto.KindSyncStep2 {
+		// To another owner it is no answer.
+		m.Kind = syncproto.KindUpdate
+	}
 	k.messages = append(k.messages, m)
 	if sent {
 		k.sent = len(k.messages)

@@ -113,8 +113,8 @@ func (t *route) close(s *Seat) {
 		return
 	}
 	s.closed = true
-	local, old := s.local, s.old
-	s.local, s.old = nil, nil
+	local := s.local
+	s.local = nil
 	if s.leg == legElsewhere {
 		delete(t.byID, s.id)
 		t.channel.send(frame{kind: frameLeave, session: s.id})
@@ -128,10 +128,8 @@ func (t *route) close(s *Seat) {
 		t.end()
 	}
 	t.mu.Unlock()
-	for _, sub := range []*hub.Subscription{local, old} {
-		if sub != nil {
-			sub.Close()
-		}
+	if local != nil {
+		local.Close()
 	}
 }
 
@@ -163,7 +161,8 @@ func (t *route) leave(s *Seat, from *hub.Subscription) {
 
 func (t *route) leaveLocked(s *Seat) {
 	from := s.local
-	s.local, s.old = nil, from
+	s.local = nil
+	s.carry(from)
 	if known := from.Known(); known != nil {
 		s.floor = known
 	}
@@ -182,6 +181,7 @@ func (t *route) leaveLocked(s *Seat) {
 func (t *route) unseat(s *Seat) {
 	s.leg, s.hears, s.lagging = legNone, 0, false
 	s.kept.sent = 0
+	s.stale = s.asked
 }
 
 // emptyVector asks for everything.

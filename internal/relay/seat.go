@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"sync"
 
 	"ysync/internal/hub"
 	"ysync/internal/tracing"
@@ -21,13 +22,11 @@ type Seat struct {
 	out hub.Outbox
 
 	// Guarded by route.mu. Of peer nothing changes but CanWrite.
-	peer  hub.Peer
-	index int    // in route.seats
-	id    uint64 // on the channel; another one with each channel
-	leg   leg
-	local *hub.Subscription // while the document is here
-	// old is where the document was: what it had queued comes before all else.
-	old    *hub.Subscription
+	peer   hub.Peer
+	index  int    // in route.seats
+	id     uint64 // on the channel; another one with each channel
+	leg    leg
+	local  *hub.Subscription // while the document is here
 	closed bool
 
 	// synced: it has been sent a state; then floor is the vector of what it has
@@ -41,9 +40,18 @@ type Seat struct {
 	lagging, lost bool
 	// want is the vector of a SyncStep1 that was not answered yet.
 	want []byte
+	// asked is how many questions of owners the client has not answered, stale
+	// how many of those are of owners before. Answers to these say nothing of what
+	// the owner of now lacks.
+	asked, stale int
 
 	kept     kept
 	presence ownPresence
+
+	taking sync.Mutex
+	// Guarded by taking, which may be locked with route.mu held. left is the
+	// subscription that was left last: what it had queued is in out.
+	left *hub.Subscription
 }
 
 // leg says how far a seat is on its way to the document.
@@ -83,6 +91,7 @@ func (s *Seat) SendInTurn(ctx context.Context, m syncproto.Message, t *hub.Turn)
 		}
 		break
 	}
+	m.Kind = s.kindOf(m.Kind)
 	worth := s.note(m)
 	switch s.leg {
 	case legElsewhere:
@@ -108,6 +117,20 @@ func (s *Seat) SendInTurn(ctx context.Context, m syncproto.Message, t *hub.Turn)
 		r.mu.Unlock()
 		return nil
 	}
+}
+
+// kindOf makes an answer to an owner before an update like others. route.mu is
+// held.
+func (s *Seat) kindOf(kind syncproto.Kind) syncproto.Kind {
+	if kind != syncproto.KindSyncStep2 {
+		return kind
+	}
+	s.asked = max(0, s.asked-1)
+	if s.stale == 0 {
+		return kind
+	}
+	s.stale--
+	return syncproto.KindUpdate
 }
 
 // note keeps of a message what another owner will need. It tells whether the
@@ -155,39 +178,56 @@ func (s *Seat) Allow(r hub.Rights) {
 // Next is that of hub.Subscription.
 func (s *Seat) Next() ([]byte, bool) {
 	r := s.route
-	r.mu.Lock()
-	old, local := s.old, s.local
-	r.mu.Unlock()
-	if old != nil {
-		if frame, ok := old.Next(); ok {
-			s.passed(frame)
+	for {
+		r.mu.Lock()
+		local := s.local
+		r.mu.Unlock()
+		if frame, drained, ok := s.out.Next(); ok {
+			if drained {
+				r.drained(s)
+			}
 			return frame, true
 		}
-		r.mu.Lock()
-		if s.old == old {
-			s.old = nil
+		if local == nil {
+			return nil, false
 		}
-		r.mu.Unlock()
-	}
-	if frame, drained, ok := s.out.Next(); ok {
-		if drained {
-			r.drained(s)
+		frame, ok, left := s.nextOf(local)
+		if left {
+			continue
 		}
-		return frame, true
+		if ok {
+			s.passed(frame)
+		}
+		return frame, ok
 	}
-	if local == nil {
-		return nil, false
+}
+
+// nextOf takes the next frame of the hub here, unless it was left meanwhile.
+func (s *Seat) nextOf(local *hub.Subscription) (frame []byte, ok, left bool) {
+	s.taking.Lock()
+	defer s.taking.Unlock()
+	if s.left == local {
+		return nil, false, true
 	}
-	frame, ok := local.Next()
-	if ok {
-		s.passed(frame)
+	frame, ok = local.Next()
+	return frame, ok, false
+}
+
+// carry puts what a subscription that is left had queued behind what is queued
+// already: all of it comes before what the next owner sends. route.mu is held.
+func (s *Seat) carry(from *hub.Subscription) {
+	s.taking.Lock()
+	s.left = from
+	s.taking.Unlock()
+	for frame, ok := from.Next(); ok; frame, ok = from.Next() {
+		s.answered(frame)
+		s.out.Push(hub.CastChunk, frame, &s.route.relay.limits)
 	}
-	return frame, ok
 }
 
 // passed notes what goes out from an owner here: answers to what is kept.
 func (s *Seat) passed(frame []byte) {
-	if !isStep2(frame) && (len(frame) == 0 || frame[0] != ackType) {
+	if !isStep2(frame) && !isStep1(frame) && (len(frame) == 0 || frame[0] != ackType) {
 		return
 	}
 	s.route.mu.Lock()
@@ -202,6 +242,10 @@ const ackType = 102
 func (s *Seat) answered(frame []byte) {
 	if isStep2(frame) {
 		s.want, s.synced = nil, true
+		return
+	}
+	if isStep1(frame) {
+		s.asked++
 		return
 	}
 	if len(frame) == 0 || frame[0] != ackType {

@@ -25,7 +25,7 @@ cluster: build ## three nodes with PostgreSQL, Redis and an S3-compatible server
 test: prepare ## everything: units, vectors, real clients, browsers, crashes, faults (installs what it needs)
 	@go test -timeout 20m -tags $(TAGS) ./...
 	@cd deploy && go test ./...
-	@go test -tags "$(TAGS) faults" -run FindsPlantedBugs ./internal/crashtest ./persistence/memory ./persistence/pebble
+	@go test -tags "$(TAGS) faults" -run FindsPlantedBugs ./internal/crashtest ./internal/simtest ./persistence/memory ./persistence/pebble
 
 prepare:
 	@.ci/prepare

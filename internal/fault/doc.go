@@ -47,7 +47,8 @@ const (
 	AdmitRetired Name = "admit-retired"
 	// SkipVerify trusts a snapshot that was not read back.
 	SkipVerify Name = "skip-verify"
-	// ReverseKept sends what was kept for the next owner in the wrong order.
+	// ReverseKept sends what was kept for the next owner in the wrong order, to
+	// one that does not ask what the client has before it acknowledges.
 	ReverseKept Name = "reverse-kept"
 	// NoResync sends the next owner nothing of what was not acknowledged, and
 	// asks nobody.

@@ -415,7 +415,7 @@ func (s *Seat) join() (how hub.Join) {
 	if s.synced {
 		how = hub.JoinKept
 	}
-	if s.kept.dropped || len(s.kept.messages) > 0 {
+	if s.kept.dropped || len(s.kept.messages) > 0 && !fault.Active(fault.ReverseKept) {
 		how |= hub.JoinOwes
 	}
 	return how

@@ -55,6 +55,35 @@ func TestLoad(t *testing.T) {
 	}
 }
 
+// What is inserted after collected content is collected as well (Yjs:
+// Item.getMissing), of whatever content it is.
+func TestLoadAfterGC(t *testing.T) {
+	for name, content := range map[string][]byte{
+		"text":    {0x84, 1, 0, 1, 'x'},
+		"deleted": {0x81, 1, 0, 1},
+		"values":  {0x88, 1, 0, 1, 0x7e},
+		"type":    {0x87, 1, 0, 0},
+	} {
+		// One section of two blocks of client 1: a gc block of one unit, then content
+		// whose origin is that unit. Nothing is deleted.
+		v1 := append([]byte{1, 2, 1, 0, 0, 1}, content...)
+		v1 = append(v1, 0)
+		v2, err := Convert(V1, V2, v1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for v, update := range map[Version][]byte{V1: v1, V2: v2} {
+			if !compareLoad(t, name, Options{ClientID: 1}, v, update) {
+				t.Errorf("%s in V%d: not loaded", name, v)
+			}
+			d := New(Options{ClientID: 1})
+			if d.load(nil, v, update); !bytes.Equal(d.AppendState(nil, V1), []byte{1, 1, 1, 0, 0, 2, 1, 1, 1, 0, 2}) {
+				t.Errorf("%s in V%d: the state is %x", name, v, d.AppendState(nil, V1))
+			}
+		}
+	}
+}
+
 func compareLoad(t *testing.T, name string, opts Options, v Version, update []byte) bool {
 	t.Helper()
 	short, long := New(opts), New(opts)

@@ -132,8 +132,8 @@ type placing struct {
 // place integrates a block whose place is the plain one: in the sequence of a
 // living type, right after its origin, where its right origin or nothing
 // follows, both with block borders there. So there is no conflict, and nothing
-// to cut. It does nothing and returns false for any other. The content is left
-// to the caller.
+// to cut. It does nothing and returns false for any other, as one whose origin
+// is in a gc block, which has no sequence. The content is left to the caller.
 func (l *loader) place(p *placing) bool {
 	d, items := l.d, l.items
 	r := d.slab.next
@@ -146,7 +146,7 @@ func (l *loader) place(p *placing) bool {
 	}
 	lt := &items[left]
 	right := lt.right
-	if lt.end() != p.origin+1 || (right != 0) != p.hasRight || lt.chain != l.chain && !l.plain(lt.chain) {
+	if lt.end() != p.origin+1 || (right != 0) != p.hasRight || lt.chain == 0 || lt.chain != l.chain && !l.plain(lt.chain) {
 		return false
 	}
 	var rightOrigin unitID
@@ -188,13 +188,13 @@ func (l *loader) place(p *placing) bool {
 	return true
 }
 
-// plain tells whether a chain is the sequence of a living type without a
+// plain tells whether a chain, not that of a gc block, is the sequence of a living type without a
 // position index.
 func (l *loader) plain(c chainRef) bool {
 	d := l.d
 	ch := d.chain(c)
 	parent := d.branch(ch.branch)
-	if c == 0 || ch.key != 0 || parent.flags&branchIndexed != 0 || parent.item != 0 && d.item(parent.item).deleted() {
+	if ch.key != 0 || parent.flags&branchIndexed != 0 || parent.item != 0 && d.item(parent.item).deleted() {
 		return false
 	}
 	l.chain, l.branch = c, ch.branch

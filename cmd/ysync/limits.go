@@ -20,9 +20,9 @@ type limitFlags struct {
 
 	MaxMessage      size `metric:"limited_messages_total" help:"Size of one message, in bytes." default:"32MiB"`
 	LargeMessages   size `metric:"limited_messages_total" help:"Memory for all messages above 1 MiB that are being received, in bytes." default:"256MiB"`
-	SessionMessages int  `metric:"limited_messages_total" help:"Messages a second of one session, in the long run; 0 for any number." default:"5000"`
+	SessionMessages int  `metric:"limited_messages_total" help:"Messages a second of one session, in the long run; 0 for any number." default:"50000"`
 	SessionBytes    size `metric:"limited_messages_total" help:"Bytes a second of one session, in the long run; 0 for any number." default:"16MiB"`
-	SubjectMessages int  `metric:"limited_messages_total" help:"Messages a second of all sessions of one subject; 0 for any number." default:"20000"`
+	SubjectMessages int  `metric:"limited_messages_total" help:"Messages a second of all sessions of one subject; 0 for any number." default:"200000"`
 	SubjectBytes    size `metric:"limited_messages_total" help:"Bytes a second of all sessions of one subject; 0 for any number." default:"64MiB"`
 	TenantMessages  int  `metric:"limited_messages_total" help:"Messages a second of all sessions of one tenant; 0 for any number." default:"0"`
 	TenantBytes     size `metric:"limited_messages_total" help:"Bytes a second of all sessions of one tenant; 0 for any number." default:"0"`

@@ -32,7 +32,7 @@ type Limits struct {
 	LargeGrace time.Duration
 	// MessagesPerSecond and BytesPerSecond are what is taken of one session in
 	// the long run; past them, and a burst of five seconds' worth, it is read
-	// later. Defaults 5,000 and 16 MiB.
+	// later. Defaults 50,000 and 16 MiB.
 	MessagesPerSecond, BytesPerSecond int
 	// FairUnitsPerSecond replaces them while the node is pressed, so that who
 	// asks for little is served before who asks for much. A message is a unit,
@@ -52,7 +52,7 @@ func (l Limits) WithDefaults() Limits {
 	fill(&l.StallFor, 30*time.Second)
 	fill(&l.LargeBytesPerSecond, 16<<10)
 	fill(&l.LargeGrace, 15*time.Second)
-	fill(&l.MessagesPerSecond, 5000)
+	fill(&l.MessagesPerSecond, 50_000)
 	fill(&l.BytesPerSecond, 16<<20)
 	fill(&l.FairUnitsPerSecond, 100)
 	l.messages = limit.Per(l.MessagesPerSecond, rateBurst*l.MessagesPerSecond)

@@ -120,9 +120,6 @@ func (s *Server) Log() string {
 	return s.log.String()
 }
 
-// Done is closed when the process has ended.
-func (s *Server) Done() <-chan struct{} { return s.done }
-
 func (s *Server) wait() error {
 	<-s.done
 	s.mu.Lock()

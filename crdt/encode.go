@@ -133,10 +133,11 @@ func (d *Doc) writeContent(e updateEncoder, it *item, offset, to uint32) {
 		e.length(uint64(to - offset))
 		r := lib0.NewWTF8Reader(d.valuesFrom(it, offset))
 		for range to - offset {
-			if v := readAny(&r); v.IsUndefined() {
+			if ahead := r; ahead.Tag() == lib0.TagUndefined {
+				r = ahead
 				e.str("undefined")
 			} else {
-				e.text(appendStringify(nil, v), -1)
+				e.text(stringifyAny(nil, &r), -1)
 			}
 		}
 	case kindBinary:

@@ -350,23 +350,25 @@ func contentOf(b *crdt.Struct) func(yield func(crdt.Clock, string) bool) {
 		switch b.Kind {
 		case crdt.ContentGC, crdt.ContentDeleted, crdt.ContentSkip:
 		case crdt.ContentString:
-			for _, u := range lib0.AppendUTF16(nil, b.Text) {
+			for _, u := range lib0.AppendUTF16(nil, b.Text()) {
 				if !yield(clock, unitText(u)) {
 					return
 				}
 				clock++
 			}
 		case crdt.ContentAny, crdt.ContentJSON:
-			for _, v := range b.Values {
+			for v := range b.Values() {
 				if !yield(clock, string(v.AppendJSON([]byte{byte(b.Kind)}))) {
 					return
 				}
 				clock++
 			}
 		default:
-			content := append([]byte{byte(b.Kind), byte(b.Type)}, b.Name...)
-			if len(b.Values) == 1 && b.Kind != crdt.ContentDoc {
-				content = b.Values[0].AppendJSON(append(content, 0))
+			content := append([]byte{byte(b.Kind), byte(b.Type)}, b.Name()...)
+			if b.Kind != crdt.ContentDoc {
+				for v := range b.Values() {
+					content = v.AppendJSON(append(content, 0))
+				}
 			}
 			yield(clock, string(content))
 		}

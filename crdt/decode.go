@@ -548,8 +548,8 @@ func (r *updateReader) deleteSet() (IDSet, error) {
 		}
 		room = append(room, run.span())
 		c := &s.clients[n]
-		from := len(room) - 1 - len(c.ranges)
-		c.ranges = room[from:len(room):len(room)]
+		from := len(room) - 1 - int(c.packed.n)
+		c.set(room[from:len(room):len(room)])
 	}
 	s.normalise()
 	return s, nil

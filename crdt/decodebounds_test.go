@@ -116,11 +116,7 @@ func TestDecodersAreBounded(t *testing.T) {
 					got := allocated(func() { err = decode(b) })
 					took := cpuTime() - start
 					what := fmt.Sprintf("%s as %s, %d bytes (%v)", shape, name, len(b), err)
-					factor := 8
-					if strings.HasPrefix(name, "contents") {
-						factor = 9 // a client of four bytes takes forty
-					}
-					if most := uint64(factor*len(b) + 64<<10); got > most {
+					if most := uint64(8*len(b) + 64<<10); got > most {
 						t.Errorf("%s: %d bytes allocated, at most %d allowed", what, got, most)
 					}
 					if most := 50*time.Millisecond + time.Duration(len(b))*2*time.Microsecond; took > most {

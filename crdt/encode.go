@@ -309,8 +309,9 @@ func writeIDSet(e updateEncoder, s *IDSet) {
 	for _, c := range s.clients {
 		e.resetDeletes()
 		e.uvarint(uint64(c.client))
-		e.uvarint(uint64(len(c.ranges)))
-		for _, r := range c.ranges {
+		rs := c.ranges()
+		e.uvarint(uint64(len(rs)))
+		for _, r := range rs {
 			e.deleteClock(uint64(r.from))
 			e.deleteLength(uint64(r.to - r.from))
 		}
@@ -436,7 +437,7 @@ func (d *Doc) Deletes() IDSet {
 		if len(deleted) == 0 {
 			continue
 		}
-		s.clients = append(s.clients, idSetClient{c.id, slices.Clone(deleted)})
+		s.clients = append(s.clients, idSetClient{c.id, pack(slices.Clone(deleted))})
 	}
 	s.sort()
 	return s

@@ -80,9 +80,9 @@ func (p *pending) addDeletes(set *IDSet) {
 		rs := p.deletes[c.client]
 		had := deleteBytes(rs)
 		if len(rs) == 0 {
-			rs = c.ranges
+			rs = c.ranges()
 		} else {
-			rs.union(c.ranges)
+			rs.union(c.ranges())
 		}
 		p.bytes += deleteBytes(rs) - had
 		p.deletes[c.client] = rs
@@ -112,7 +112,7 @@ func deleteBytes(rs ranges) int {
 func (p *pending) deleteSet() IDSet {
 	var s IDSet
 	for c, rs := range p.deletes {
-		s.clients = append(s.clients, idSetClient{c, rs})
+		s.clients = append(s.clients, idSetClient{c, pack(rs)})
 	}
 	s.sort()
 	return s

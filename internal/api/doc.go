@@ -37,6 +37,7 @@
 //	GET    /stores/entries                   its entries, ?document, ?after, ?to
 //	GET    /stores/objects                   the stored files, ?prefix
 //	GET    /stores/object                    the bytes of one, ?key, ?first
+//	GET    /stores/rulings                   what was taken back of rights, and lifted
 //	GET    /rulings                          what was taken back of rights
 //	POST   /rulings                          {"subject": …, "scope": "none"}: revoke, or change a role
 //	GET    /openapi.json                     the description of all this

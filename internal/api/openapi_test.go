@@ -186,6 +186,7 @@ func TestOpenAPI(t *testing.T) {
 		{"GET", "/stores/entries", "?document=team%2Fa", "", nil, 200},
 		{"GET", "/stores/objects", "", "", nil, 200},
 		{"GET", "/stores/object", "?key=none", "", nil, 404},
+		{"GET", "/stores/rulings", "", "", nil, 200},
 		{"DELETE", doc, "", "", nil, 200},
 		{"DELETE", doc, "?dry_run=perhaps", "", nil, 400},
 		{"GET", "/rulings", "", "", nil, 200},

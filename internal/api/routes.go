@@ -196,6 +196,10 @@ func (a *API) routes() []route {
 			method: "GET", path: "/stores/object", serve: a.storedObject, audit: "exported", summary: "The bytes of a stored file.",
 			query: []parameter{needed(text("key", "of the file")), integer("first", "so many bytes from its front")}, answer: rawBody{},
 		},
+		{
+			method: "GET", path: "/stores/rulings", serve: a.storedRulings, summary: "What was taken back of rights, and what lifts it, as it is.",
+			answer: lineSet{"ruling": Ruling{}, "end": count{}},
+		},
 		{method: "GET", path: "/rulings", serve: a.rulings, summary: "List what was taken back of rights.", answer: lineSet{"ruling": Ruling{}, "end": count{}}},
 		{
 			method: "POST", path: "/rulings", serve: a.rule, audit: "rights", summary: "Take rights back, or lift what was taken.",

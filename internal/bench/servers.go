@@ -29,7 +29,7 @@ const (
 type server struct {
 	name string
 	addr string
-	ops  string // where to fetch profiles; empty for none
+	ops  string // the operations port; empty for none
 	pid  int
 	stop func()
 }
@@ -59,7 +59,7 @@ var profiles string
 
 // profile writes a CPU profile of the next d.
 func (s *server) profile(d time.Duration) {
-	if s.ops == "" {
+	if s.ops == "" || profiles == "" {
 		return
 	}
 	answer, err := http.Get(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", s.ops, max(1, int(d.Seconds())-1)))

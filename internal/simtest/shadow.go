@@ -65,8 +65,10 @@ func (a *account) begin(number persistence.Generation, first persistence.Positio
 	return g
 }
 
-// newReplay is a document that is exactly what it is given.
-func newReplay() *crdt.Doc { return crdt.New(crdt.Options{ClientID: 1, NoFormatCleanup: true}) }
+// newReplay is a document that is exactly what it is given, as those of servers are.
+func newReplay() *crdt.Doc {
+	return crdt.New(crdt.Options{ClientID: 1, NoFormatCleanup: true, RetryAll: true})
+}
 
 func (a *account) now() *generation { return a.gens[len(a.gens)-1] }
 

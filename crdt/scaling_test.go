@@ -174,6 +174,12 @@ func TestScaling(t *testing.T) {
 				return b
 			})
 		},
+		"origins that cross at random": func(n int) [][]byte {
+			return crossing(n, func(b rawBlock, origin, _ ID) rawBlock { return b.after(origin) })
+		},
+		"origins and right origins that cross at random": func(n int) [][]byte {
+			return crossing(n, func(b rawBlock, origin, right ID) rawBlock { return b.after(origin).before(right) })
+		},
 		"behind a missing update": func(n int) [][]byte {
 			var out [][]byte
 			for i := n; i >= 0; i-- {
@@ -245,6 +251,19 @@ func TestScaling(t *testing.T) {
 				func() time.Duration { return timeFor(t, few) }, func() time.Duration { return timeFor(t, many) })
 		})
 	}
+}
+
+// crossing are updates of n clients, one character each, at places made of two units at random.
+func crossing(n int, place func(b rawBlock, origin, right ID) rawBlock) [][]byte {
+	r := rand.New(rand.NewPCG(7, 7))
+	out := [][]byte{oneBlock(textBlock(1, 0, "ab"))}
+	ids := []ID{{1, 0}, {1, 1}}
+	for _, i := range r.Perm(n) {
+		c := ClientID(10 + i)
+		out = append(out, oneBlock(place(textBlock(c, 0, "x"), ids[r.IntN(len(ids))], ids[r.IntN(len(ids))])))
+		ids = append(ids, ID{c, 0})
+	}
+	return out
 }
 
 // waitingClients is an update of gc blocks of n clients whose first units are missing.

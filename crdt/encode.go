@@ -133,10 +133,11 @@ func (d *Doc) writeContent(e updateEncoder, it *item, offset, to uint32) {
 		e.length(uint64(to - offset))
 		r := lib0.NewWTF8Reader(d.valuesFrom(it, offset))
 		for range to - offset {
-			if v := readAny(&r); v.IsUndefined() {
+			if ahead := r; ahead.Tag() == lib0.TagUndefined {
+				r = ahead
 				e.str("undefined")
 			} else {
-				e.text(appendStringify(nil, v), -1)
+				e.text(stringifyAny(nil, &r), -1)
 			}
 		}
 	case kindBinary:
@@ -309,8 +310,9 @@ func writeIDSet(e updateEncoder, s *IDSet) {
 	for _, c := range s.clients {
 		e.resetDeletes()
 		e.uvarint(uint64(c.client))
-		e.uvarint(uint64(len(c.ranges)))
-		for _, r := range c.ranges {
+		rs := c.ranges()
+		e.uvarint(uint64(len(rs)))
+		for _, r := range rs {
 			e.deleteClock(uint64(r.from))
 			e.deleteLength(uint64(r.to - r.from))
 		}
@@ -427,6 +429,9 @@ func (d *Doc) StateVector() StateVector {
 	return newStateVector(cs)
 }
 
+// State is what StateVector tells of one client, at the cost of a look-up.
+func (d *Doc) State(c ClientID) Clock { return Clock(d.state(c)) }
+
 // Deletes is the whole delete set.
 func (d *Doc) Deletes() IDSet {
 	var s IDSet
@@ -436,7 +441,7 @@ func (d *Doc) Deletes() IDSet {
 		if len(deleted) == 0 {
 			continue
 		}
-		s.clients = append(s.clients, idSetClient{c.id, slices.Clone(deleted)})
+		s.clients = append(s.clients, idSetClient{c.id, pack(slices.Clone(deleted))})
 	}
 	s.sort()
 	return s

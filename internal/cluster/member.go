@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"ysync/internal/fault"
 	"ysync/internal/metrics"
 	"ysync/persistence"
 )
@@ -126,6 +127,9 @@ func Join(ctx context.Context, opt Options) (*Member, error) {
 	}
 	if opt.BootTime == nil {
 		opt.BootTime = bootTime
+	}
+	if fault.Active(fault.WallClock) {
+		opt.BootTime = func() time.Duration { return time.Duration(time.Now().UnixNano()) }
 	}
 	if opt.Roll == nil {
 		redis, err := newRedisRoll(opt.Redis)

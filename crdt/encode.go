@@ -133,10 +133,11 @@ func (d *Doc) writeContent(e updateEncoder, it *item, offset, to uint32) {
 		e.length(uint64(to - offset))
 		r := lib0.NewWTF8Reader(d.valuesFrom(it, offset))
 		for range to - offset {
-			if v := readAny(&r); v.IsUndefined() {
+			if ahead := r; ahead.Tag() == lib0.TagUndefined {
+				r = ahead
 				e.str("undefined")
 			} else {
-				e.text(appendStringify(nil, v), -1)
+				e.text(stringifyAny(nil, &r), -1)
 			}
 		}
 	case kindBinary:
@@ -427,6 +428,9 @@ func (d *Doc) StateVector() StateVector {
 	}
 	return newStateVector(cs)
 }
+
+// State is what StateVector tells of one client, at the cost of a look-up.
+func (d *Doc) State(c ClientID) Clock { return Clock(d.state(c)) }
 
 // Deletes is the whole delete set.
 func (d *Doc) Deletes() IDSet {

@@ -67,6 +67,12 @@ func (s *IDSet) Contains(id ID) bool {
 	return ok && id.Clock < maxClock && s.clients[i].ranges().has(uint32(id.Clock))
 }
 
+// covers tells whether the set holds all of a range that is not empty.
+func (s *IDSet) covers(run deleteRun) bool {
+	i, ok := s.search(run.client)
+	return ok && s.clients[i].ranges().covers(run.span())
+}
+
 // Add puts a range into the set. An empty range adds nothing, nor do clocks from
 // 2^32-1 on, which no document has.
 func (s *IDSet) Add(c ClientID, r Range) {

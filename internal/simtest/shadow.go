@@ -181,13 +181,13 @@ func (g *generation) identify(w *world, document string, p persistence.Position,
 		return
 	}
 	var parts []string
-	switch {
-	case s.Kind == crdt.ContentString:
-		for _, r := range s.Text {
+	switch s.Kind {
+	case crdt.ContentString:
+		for _, r := range s.Text() {
 			parts = append(parts, string(r))
 		}
-	case len(s.Values) > 0:
-		for _, v := range s.Values {
+	default:
+		for v := range s.Values() {
 			parts = append(parts, string(v.AppendJSON(nil)))
 		}
 	}

@@ -429,6 +429,9 @@ func (d *Doc) StateVector() StateVector {
 	return newStateVector(cs)
 }
 
+// State is what StateVector tells of one client, at the cost of a look-up.
+func (d *Doc) State(c ClientID) Clock { return Clock(d.state(c)) }
+
 // Deletes is the whole delete set.
 func (d *Doc) Deletes() IDSet {
 	var s IDSet

@@ -58,6 +58,10 @@ func (d *Doc) Pending() Pending {
 	return out
 }
 
+// PendingBytes is Pending().Bytes, without the cost of naming what is missing. It is
+// 0 exactly when nothing waits.
+func (d *Doc) PendingBytes() int { return d.pending.bytes }
+
 // nothingWaits is shared and must not be written to.
 var nothingWaits pending
 

@@ -64,6 +64,8 @@ type giver struct {
 	samples []metrics.Sample
 	next    time.Time
 	given   uint64 // what was held after the last time
+	cycles  uint64 // collections up to the last look
+	since   bool   // there were some since the last time
 }
 
 // How often memory is given back, and what there must be to give: as much as is
@@ -75,7 +77,9 @@ const (
 )
 
 // look gives memory back if much of what is held is not alive, or was taken
-// since the last time.
+// since the last time; and once when nothing has been collected for a while after it
+// was: what is alive is known of the last collection only, and what a rush left is
+// not collected while little is allocated.
 func (g *giver) look(now time.Time) {
 	if now.Before(g.next) {
 		return
@@ -87,16 +91,22 @@ func (g *giver) look(now time.Time) {
 			{Name: "/memory/classes/heap/released:bytes"},
 			{Name: "/gc/heap/live:bytes"},
 			{Name: "/memory/classes/heap/stacks:bytes"},
+			{Name: "/gc/cycles/total:gc-cycles"},
 		}
 	}
 	metrics.Read(g.samples)
 	held := g.samples[0].Value.Uint64() - g.samples[1].Value.Uint64()
 	alive := g.samples[2].Value.Uint64() + g.samples[3].Value.Uint64()
-	if held < 2*alive+giveLeast && held < g.given+g.given/2+giveLeast {
+	cycles := g.samples[4].Value.Uint64()
+	quiet := cycles == g.cycles && g.since
+	g.since = g.since || cycles != g.cycles
+	g.cycles = cycles
+	if held < 2*alive+giveLeast && held < g.given+g.given/2+giveLeast && !quiet {
 		return
 	}
 	debug.FreeOSMemory()
 	metrics.Read(g.samples)
+	g.cycles, g.since = g.samples[4].Value.Uint64(), false
 	g.given = g.samples[0].Value.Uint64() - g.samples[1].Value.Uint64()
 }
 

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 	"unicode/utf16"
 
 	"ysync/crdt"
@@ -30,7 +31,7 @@ var revertedMoments = flag.Int("reverts", 3, "to how many random moments of a se
 // its IDs; and what is typed meanwhile stays.
 func TestRevertToAnyMomentUnderTypists(t *testing.T) {
 	on(t, func(t *testing.T, s *site) {
-		server := s.serve()
+		server := s.serveFor(bound + time.Duration(*revertedMoments)*20*time.Second)
 		session := testyjs.Session(t, "friendsforever")
 		feeder := server.join("d")
 		for _, u := range session {
@@ -70,7 +71,10 @@ func TestRevertToAnyMomentUnderTypists(t *testing.T) {
 		pass(100)
 		taken := map[string]bool{} // by reverts
 		moment := ""
-		for _, p := range positions {
+		for i, p := range positions {
+			if i%50 == 49 {
+				t.Logf("%d moments", i+1)
+			}
 			moment = momentOf(p)
 			if was, ok := yjs[moment]; ok && testyjs.Of(p, s.at(server, moment)) != was {
 				t.Errorf("the moment %s is not what Yjs had", moment)

@@ -212,6 +212,7 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 		Subject:         c.subject(),
 		Tenant:          c.tenant(),
 		Proxies:         proxies,
+		Compress:        c.Compression,
 		Tracer:          tracer,
 		Marks:           c.marks(),
 		MaxConnections:  connections,

@@ -16,6 +16,7 @@ import (
 type transportFlags struct {
 	Certificate    string   `help:"File with the certificate of the port for clients, and those that it was signed by, as PEM: clients connect by wss:// then. It is read again when it changes." placeholder:"FILE"`
 	CertificateKey string   `help:"File with its key, as PEM." placeholder:"FILE"`
+	Compression    bool     `help:"Let clients that offer it have messages compressed (permessage-deflate): less to send, for processor time."`
 	TrustedProxies []string `help:"Addresses of proxies, as 10.0.0.0/8, whose X-Forwarded-For says who the client is." placeholder:"CIDR" sep:","`
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -96,11 +97,15 @@ func TestRulingsOutliveTheProcess(t *testing.T) {
 	if list := again.List(now); len(list) != 1 || list[0].Scope != Read {
 		t.Errorf("%+v", list)
 	}
-	if err := os.WriteFile(path, []byte("{}"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := OpenRulingFile(path); err == nil {
-		t.Error("a damaged file counts as no rulings")
+	for content, want := range map[string]string{
+		"{}": "holds no rulings", `{"format": 1`: "unexpected end", `{"format": 2, "rulings": {}}`: "newer release",
+	} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := OpenRulingFile(path); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("a file with %s: %v, want %s", content, err, want)
+		}
 	}
 }
 

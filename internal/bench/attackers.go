@@ -351,8 +351,9 @@ func (a *attacker) pending(ctx context.Context) {
 }
 
 // attackerMain is what the program does as the attackers, in a process of its
-// own that gives way to the honest clients: addr, prefix, shared, n. They end
-// with its standard input, and it prints what they did.
+// own that gives way to the honest clients: addr, prefix, shared, n. They begin
+// with the first line of its standard input and end with it, and it prints what
+// they did.
 func attackerMain(args []string) error {
 	if len(args) != 4 {
 		return fmt.Errorf("want address, prefix, shared documents and attackers, not %q", args)
@@ -368,8 +369,12 @@ func attackerMain(args []string) error {
 	_ = syscall.Setpriority(syscall.PRIO_PROCESS, 0, 10)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	in := bufio.NewReader(os.Stdin)
+	if _, err := in.ReadString('\n'); err != nil {
+		return fmt.Errorf("ended before it began: %w", err)
+	}
 	go func() {
-		_, _ = io.Copy(io.Discard, bufio.NewReader(os.Stdin))
+		_, _ = io.Copy(io.Discard, in)
 		cancel()
 	}()
 	did := attack(ctx, args[0], args[1], shared, n)

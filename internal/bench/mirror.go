@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,13 +19,54 @@ import (
 type mirror struct {
 	socket *socket
 	synced chan struct{}
-	ended  atomic.Bool
-	mute   atomic.Bool // it neither answers nor renews any more
+	ended  atomic.Pointer[error] // why its connection is over; nil while it is not
+	mute   atomic.Bool           // it neither answers nor renews any more
 	edits  *arrivals
 
 	mu    sync.Mutex
 	aware *awareness.Awareness
-	out   []byte
+
+	// queue is what is to be sent, without a bound as in a browser: who waits to
+	// send would not read meanwhile, and two that wait for each other are stuck.
+	queueMu sync.Mutex
+	queue   [][]byte
+	queued  chan struct{} // has room for one
+	over    chan struct{} // closed by the reader
+}
+
+// put queues a message.
+func (m *mirror) put(message []byte) error {
+	if why := m.ended.Load(); why != nil {
+		return *why
+	}
+	m.queueMu.Lock()
+	m.queue = append(m.queue, message)
+	m.queueMu.Unlock()
+	select {
+	case m.queued <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// write sends what is queued until the connection is over.
+func (m *mirror) write() {
+	for {
+		select {
+		case <-m.queued:
+		case <-m.over:
+			return
+		}
+		m.queueMu.Lock()
+		messages := m.queue
+		m.queue = nil
+		m.queueMu.Unlock()
+		for _, message := range messages {
+			if m.socket.write(message) != nil {
+				return // the reader finds why
+			}
+		}
+	}
 }
 
 // arrivals are the edits of one writer by the clock that each begins at.
@@ -62,9 +102,10 @@ func dialMirror(addr, document string, id uint64, edits *arrivals) (*mirror, err
 	if err != nil {
 		return nil, err
 	}
-	m := &mirror{socket: s, synced: make(chan struct{}), edits: edits, aware: awareness.New(id, time.Now())}
+	m := &mirror{socket: s, synced: make(chan struct{}), queued: make(chan struct{}, 1), over: make(chan struct{}), edits: edits, aware: awareness.New(id, time.Now())}
 	go m.read()
-	if err := s.write([]byte{0, 0, 1, 0}); err != nil {
+	go m.write()
+	if err := m.put([]byte{0, 0, 1, 0}); err != nil {
 		return nil, err
 	}
 	if err := m.show(0); err != nil {
@@ -79,11 +120,13 @@ func dialMirror(addr, document string, id uint64, edits *arrivals) (*mirror, err
 }
 
 func (m *mirror) read() {
-	defer m.ended.Store(true)
+	defer close(m.over)
 	var buf []byte
 	for {
 		frame, err := m.socket.read(buf)
 		if err != nil {
+			m.ended.Store(&err)
+			m.socket.close()
 			return
 		}
 		buf = frame
@@ -92,10 +135,7 @@ func (m *mirror) read() {
 		}
 		messages := syncproto.NewDecoder(frame)
 		for msg, ok := messages.Next(); ok; msg, ok = messages.Next() {
-			switch err := m.receive(msg); {
-			case errors.Is(err, net.ErrClosed):
-				return
-			case err != nil:
+			if err := m.receive(msg); err != nil {
 				m.edits.stats.fail(err)
 			}
 		}
@@ -105,7 +145,7 @@ func (m *mirror) read() {
 func (m *mirror) receive(msg syncproto.Message) error {
 	switch msg.Kind {
 	case syncproto.KindSyncStep1:
-		return m.socket.write(syncproto.AppendSyncStep2(nil, []byte{0, 0}))
+		return m.put(syncproto.AppendSyncStep2(nil, []byte{0, 0}))
 	case syncproto.KindSyncStep2:
 		select {
 		case <-m.synced:
@@ -132,8 +172,7 @@ func (m *mirror) send(clients []uint64) (err error) {
 	if update, err = m.aware.AppendUpdate(nil, clients...); err != nil {
 		return err
 	}
-	m.out = syncproto.AppendAwareness(m.out[:0], update)
-	return m.socket.write(m.out)
+	return m.put(syncproto.AppendAwareness(nil, update))
 }
 
 // show changes the own state and sends it.

@@ -30,7 +30,7 @@ type peer struct {
 	stats  *stats
 	socket *socket
 	synced chan struct{}
-	ended  atomic.Bool // its connection is over
+	ended  atomic.Pointer[error] // why its connection is over; nil while it is not
 
 	mu  sync.Mutex
 	doc *crdt.Doc
@@ -96,11 +96,11 @@ func (g *group) connect(addr string) (*peer, error) {
 }
 
 func (p *peer) read() {
-	defer p.ended.Store(true)
 	var buf []byte
 	for {
 		message, err := p.socket.read(buf)
 		if err != nil {
+			p.ended.Store(&err)
 			p.mu.Lock()
 			if p.handOver != nil {
 				left, _ := p.socket.in.Peek(p.socket.in.Buffered())

@@ -28,7 +28,7 @@ type gathering struct {
 type gathered struct {
 	edits      sample
 	cores      float64 // of the server
-	lost       int     // clients that lost their connection
+	lost       endings // clients that lost their connection
 	seen       int     // clients that a client shows at the end of the measurement
 	seenByReal []int
 	ghosts     int // clients that are shown although they went, after gathering.ghosts
@@ -110,9 +110,7 @@ func (g gathering) run(srv *server) (out gathered, err error) {
 	out.cores = out.edits.CPUSeconds / g.measure.Seconds()
 	out.seen = mirrors[0].sees()
 	for _, m := range mirrors {
-		if m.ended.Load() {
-			out.lost++
-		}
+		out.lost.count(m.ended.Load())
 	}
 	if g.ghosts > 0 {
 		out.ghosts, err = g.leave(srv, document, mirrors, edits)
@@ -252,7 +250,7 @@ func presenceJob(b *bench, name string) error {
 	b.add(row{Job: name, Figure: "cores of the server", Ours: []float64{got.cores}, Must: "≤ 1", OK: got.cores < 1})
 	b.add(row{Job: name, Figure: "p99 of edits in ms", Ours: []float64{got.edits.P99}, Must: "≤ 100", OK: got.edits.P99 <= 100 && got.edits.Deliveries > 0})
 	b.add(row{Job: name, Figure: "clients shown to a client", Ours: []float64{float64(got.seen)}, Must: fmt.Sprintf("≥ %d", all), OK: got.seen >= all})
-	b.add(row{Job: name, Figure: "clients that lost their connection", Ours: []float64{float64(got.lost)}, Must: "0", OK: got.lost == 0})
+	b.add(got.lost.row(name, "clients that lost their connection"))
 	b.add(row{Job: name, Figure: "ghosts after 35 s", Ours: []float64{float64(got.ghosts)}, Must: "0", OK: got.ghosts == 0})
 	b.add(row{Job: name, Figure: "messages that clients cannot read", Ours: []float64{float64(got.edits.Failures)}, Must: "0", OK: got.edits.Failures == 0})
 	return nil

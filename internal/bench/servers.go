@@ -59,22 +59,32 @@ var profiles string
 
 // profile writes a CPU profile of the next d.
 func (s *server) profile(d time.Duration) {
+	s.fetch(fmt.Sprintf("profile?seconds=%d", max(1, int(d.Seconds())-1)), fmt.Sprintf("%d.pprof", time.Now().UnixNano()))
+}
+
+// fetch writes one of the server's profiles to a file, if profiles are wanted.
+func (s *server) fetch(what, name string) {
 	if s.ops == "" || profiles == "" {
 		return
 	}
-	answer, err := http.Get(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", s.ops, max(1, int(d.Seconds())-1)))
+	answer, err := http.Get(fmt.Sprintf("http://%s/debug/pprof/%s", s.ops, what))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "profile:", err)
 		return
 	}
 	defer answer.Body.Close()
-	f, err := os.Create(filepath.Join(profiles, fmt.Sprintf("%d.pprof", time.Now().UnixNano())))
+	f, err := os.Create(filepath.Join(profiles, name))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "profile:", err)
 		return
 	}
 	defer f.Close()
 	io.Copy(f, answer.Body)
+}
+
+// heap writes a heap profile of what is alive after a collection.
+func (s *server) heap(name string) {
+	s.fetch("heap?gc=1", name+".heap.pprof")
 }
 
 // rival starts @y/websocket-server, which keeps documents in memory alone.

@@ -118,12 +118,20 @@ func (s *socket) read(buf []byte) ([]byte, error) {
 			message = message[:at]
 			continue
 		case opClose:
-			return nil, io.EOF
+			return nil, closedBy(message[at:])
 		}
 		if final {
 			return message, nil
 		}
 	}
+}
+
+// closedBy is the error of a close frame.
+func closedBy(payload []byte) error {
+	if len(payload) < 2 {
+		return io.EOF
+	}
+	return fmt.Errorf("closed %d %s", binary.BigEndian.Uint16(payload), payload[2:])
 }
 
 func (s *socket) write(message []byte) error { return s.frame(opBinary, message) }

@@ -104,16 +104,25 @@ func (c *conn) unhurried() {
 // taken from the budget, also on error. The error is a *session.Close if the
 // message is what is at fault.
 func (c *conn) collect(r io.Reader) (frame []byte, h held, err error) {
+	if c.deflates {
+		// Inflating takes 44 KiB from the first byte on, however little comes out.
+		if err := c.reserve(&h); err != nil {
+			return nil, h, err
+		}
+		defer c.unhurried()
+	}
 	small := smallBuffers.Get().(*[]byte)
 	defer smallBuffers.Put(small)
 	n, err := readFull(r, *small)
 	if err != nil || n < len(*small) {
-		return append([]byte(nil), (*small)[:n]...), 0, err
+		return append([]byte(nil), (*small)[:n]...), h, err
 	}
-	if err := c.reserve(&h); err != nil {
-		return nil, h, err
+	if h == 0 {
+		if err := c.reserve(&h); err != nil {
+			return nil, h, err
+		}
+		defer c.unhurried()
 	}
-	defer c.unhurried()
 	medium := mediumBuffers.Get().(*[]byte)
 	defer mediumBuffers.Put(medium)
 	copy(*medium, *small)

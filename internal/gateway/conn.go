@@ -31,6 +31,7 @@ type conn struct {
 	document string
 	peer     hub.Peer // complete before it attaches
 	remote   string
+	deflates bool // messages may be compressed, either way
 	// Whom it shares bounds with; nil for nobody.
 	subject, tenant *share
 

@@ -43,6 +43,8 @@ type Options struct {
 	// MaxConnections bounds open WebSockets; requests beyond it are answered
 	// 503. Default 50,000.
 	MaxConnections int
+	// Compress lets clients have messages compressed (permessage-deflate).
+	Compress bool
 	// Proxies are trusted to say, in X-Forwarded-For, who the client is.
 	Proxies []netip.Prefix
 	// MaxRequests bounds TCP connections that are no WebSockets yet. Beyond it

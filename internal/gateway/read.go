@@ -29,7 +29,7 @@ func (c *conn) read() {
 		}
 		if kind != websocket.MessageBinary {
 			c.end(session.Closef(session.CloseUnsupportedData, "text frames are not understood"))
-			_, err = io.Copy(io.Discard, r)
+			err = c.discard(r)
 		} else {
 			err = c.receive(r)
 		}
@@ -54,7 +54,7 @@ func (c *conn) receive(r io.Reader) error {
 		var why *session.Close
 		if errors.As(err, &why) {
 			c.end(why)
-			_, err = io.Copy(io.Discard, r)
+			err = c.discard(r)
 		}
 		return err
 	}

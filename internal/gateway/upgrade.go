@@ -48,15 +48,21 @@ func (h *smallHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // upgrade answers the handshake. On failure it has answered the request.
 func (c *conn) upgrade(w http.ResponseWriter, r *http.Request) error {
+	compression := websocket.CompressionDisabled
+	if c.server.options.Compress {
+		compression = websocket.CompressionNoContextTakeover
+	}
 	ws, err := websocket.Accept(&smallHijacker{ResponseWriter: w, socket: &c.socket}, r, &websocket.AcceptOptions{
 		Subprotocols: chosenSubprotocol(r),
 		// The server has judged the origin already, by its own rule.
 		InsecureSkipVerify: true,
 		OnPingReceived:     c.ping,
+		CompressionMode:    compression,
 	})
 	if err != nil {
 		return err
 	}
+	c.deflates = w.Header().Get("Sec-WebSocket-Extensions") != ""
 	// The limit is kept by the reader of messages, which names it in the close.
 	ws.SetReadLimit(-1)
 	c.ws = ws

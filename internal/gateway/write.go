@@ -95,6 +95,9 @@ type batch struct {
 	frames int
 	bytes  int
 	all    bool // it holds all that was queued
+	// deflates: large messages are compressed, into packed.
+	deflates bool
+	packed   []byte
 	// watch is told what is written; nil for nobody.
 	watch *watch
 	now   func() time.Time
@@ -115,7 +118,10 @@ const (
 // has ended.
 func (c *conn) gather(b *batch) bool {
 	b.small, b.parts, b.vector, b.frames, b.bytes = b.small[:0], nil, [2][]byte{}, 0, 0
-	b.all = true
+	b.all, b.deflates = true, c.deflates
+	if cap(b.packed) > batchBytes {
+		b.packed = nil
+	}
 	b.watch, b.now = c.watch.Load(), c.server.now
 	c.mu.Lock()
 	if c.ending != nil {
@@ -172,7 +178,14 @@ func (b *batch) add(payload []byte) {
 	}
 	b.frames++
 	b.bytes += len(payload)
-	b.small = appendHeader(b.small, frameBinary, len(payload))
+	first := byte(frameBinary)
+	if b.deflates {
+		var done bool
+		if b.packed, done = appendDeflated(b.packed[:0], payload); done {
+			payload, first = b.packed, frameBinary|frameDeflated
+		}
+	}
+	b.small = appendHeader(b.small, first, len(payload))
 	if len(payload) <= copyBytes {
 		b.small = append(b.small, payload...)
 		return

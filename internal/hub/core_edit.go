@@ -86,7 +86,7 @@ func (c *core) refuseChange(r *request) error {
 		return ErrExists
 	case order.edit == nil && c.tooLarge(order.update):
 		return ErrTooLarge
-	case order.edit == nil && c.doc.Pending().Bytes > c.limits.PendingBytes:
+	case order.edit == nil && c.doc.PendingBytes() > c.limits.PendingBytes:
 		return ErrTooLarge
 	}
 	return nil

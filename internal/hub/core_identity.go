@@ -2,6 +2,7 @@ package hub
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"ysync/awareness"
@@ -113,8 +114,7 @@ func plain(update []byte) (client crdt.ClientID, clock crdt.Clock, ok bool) {
 // for them the first few bytes tell.
 func (c *core) identify(s *Subscription, kind syncproto.Kind, update []byte) judged {
 	all := judged{update: update}
-	sv := c.doc.StateVector()
-	if client, clock, ok := plain(update); ok && kind == syncproto.KindUpdate && clock >= sv.Get(client) {
+	if client, clock, ok := plain(update); ok && kind == syncproto.KindUpdate && clock >= c.doc.State(client) {
 		if s.at.owns && s.at.own == client {
 			return all
 		}
@@ -133,7 +133,7 @@ func (c *core) identify(s *Subscription, kind syncproto.Kind, update []byte) jud
 	var again, foreign []crdt.ClientID
 	madeUp, confirmed := false, true
 	for client, r := range contents.Blocks.All() {
-		known := sv.Get(client)
+		known := c.doc.State(client)
 		if r.From < known && !slices.Contains(again, client) {
 			again = append(again, client)
 		}
@@ -169,11 +169,11 @@ func (c *core) identify(s *Subscription, kind syncproto.Kind, update []byte) jud
 	}
 	// What is left of it may wait for what is taken out. If that is too much, it
 	// is taken as it is, once those whose it is have said that they have it too.
-	if len(foreign) == 0 || confirmed && c.doc.Pending().Bytes+len(update) > c.limits.PendingBytes {
+	if len(foreign) == 0 || confirmed && c.doc.PendingBytes()+len(update) > c.limits.PendingBytes {
 		return all
 	}
 	all.partly = true
-	if all.update, err = withoutClients(update, foreign); err != nil || c.doc.Pending().Bytes+len(all.update) > c.limits.PendingBytes {
+	if all.update, err = withoutClients(update, foreign); err != nil || c.doc.PendingBytes()+len(all.update) > c.limits.PendingBytes {
 		all.update = nothing
 	}
 	return all
@@ -358,7 +358,7 @@ func contentOf(b *crdt.Struct) func(yield func(crdt.Clock, string) bool) {
 			}
 		case crdt.ContentAny, crdt.ContentJSON:
 			for v := range b.Values() {
-				if !yield(clock, string(v.AppendJSON([]byte{byte(b.Kind)}))) {
+				if !yield(clock, string(canonical(v).AppendJSON([]byte{byte(b.Kind)}))) {
 					return
 				}
 				clock++
@@ -367,10 +367,33 @@ func contentOf(b *crdt.Struct) func(yield func(crdt.Clock, string) bool) {
 			content := append([]byte{byte(b.Kind), byte(b.Type)}, b.Name()...)
 			if b.Kind != crdt.ContentDoc {
 				for v := range b.Values() {
-					content = v.AppendJSON(append(content, 0))
+					content = canonical(v).AppendJSON(append(content, 0))
 				}
 			}
 			yield(clock, string(content))
 		}
+	}
+}
+
+// canonical is a value with the keys of all objects in it in one order: two that
+// differ by that alone are the same content, as a client may write what it has read
+// in another order.
+func canonical(v crdt.Value) crdt.Value {
+	switch v.Kind() {
+	case crdt.ValueList:
+		elements := make([]crdt.Value, 0, v.Len())
+		for e := range v.Elements() {
+			elements = append(elements, canonical(e))
+		}
+		return crdt.List(elements...)
+	case crdt.ValueObject:
+		var fields []crdt.Field
+		for key, e := range v.Fields() {
+			fields = append(fields, crdt.Field{Key: key, Value: canonical(e)})
+		}
+		slices.SortFunc(fields, func(a, b crdt.Field) int { return strings.Compare(a.Key, b.Key) })
+		return crdt.Object(fields...)
+	default:
+		return v
 	}
 }

@@ -308,3 +308,38 @@ func TestPresencesShowTheUserOfTheToken(t *testing.T) {
 		t.Errorf("seen: %s", got)
 	}
 }
+
+// A client may write an object that it has read with its keys in another order.
+func TestKeysInAnotherOrderAreNoFork(t *testing.T) {
+	set := func(value crdt.Value) []byte {
+		doc := crdt.New(crdt.Options{ClientID: 11})
+		commit, err := doc.Transact(nil, func(tx *crdt.Txn) {
+			doc.Map("cells").Set(tx, "a", value)
+			doc.Text("text").InsertWith(tx, 0, "x", crdt.Attrs{{Key: "comment", Value: value}})
+			doc.Array("list").Insert(tx, 0, crdt.List(value))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return commit.AppendUpdate(nil, crdt.V1)
+	}
+	object := func(fields ...crdt.Field) crdt.Value { return crdt.Object(fields...) }
+	x, y, z := crdt.Field{Key: "x", Value: crdt.Number(1)}, crdt.Field{Key: "y", Value: crdt.Bool(true)}, crdt.Field{Key: "y", Value: crdt.Bool(false)}
+	inner := func(fields ...crdt.Field) crdt.Field { return crdt.Field{Key: "z", Value: object(fields...)} }
+	for name, c := range map[string]struct {
+		before, then crdt.Value
+		want         *EndError
+	}{
+		"another order": {object(x, y, inner(x, y)), object(inner(y, x), y, x), nil},
+		"another value": {object(x, y, inner(x, y)), object(x, y, inner(x, z)), endForked},
+		"a key less":    {object(x, y), object(y), endForked},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, Limits{})
+			r.as(1, "ann", 11).update(set(c.before))
+			twin := r.as(2, "ann", 11)
+			twin.update(set(c.then))
+			r.endedWith(twin, c.want)
+		})
+	}
+}

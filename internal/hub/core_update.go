@@ -70,7 +70,7 @@ func (c *core) update(s *Subscription, kind syncproto.Kind, update []byte) {
 			return
 		}
 	}
-	waited := !c.doc.Pending().Empty()
+	waited := c.doc.PendingBytes() > 0
 	commit, err := c.doc.Apply(s, crdt.V1, update)
 	switch {
 	case errors.Is(err, crdt.ErrLimit):
@@ -169,7 +169,7 @@ func (c *core) leftPending(s *Subscription, update []byte) {
 			c.chaseLater(s)
 		}
 	}
-	if c.doc.Pending().Bytes > c.limits.PendingBytes {
+	if c.doc.PendingBytes() > c.limits.PendingBytes {
 		c.end(s, endPending)
 	}
 }
@@ -214,10 +214,9 @@ func (c *core) addGaps(gaps []gap, update []byte) []gap {
 	if err != nil {
 		return append(gaps, everything)
 	}
-	sv := c.doc.StateVector()
 	for _, set := range []*crdt.IDSet{&contents.Blocks, &contents.Deletes} {
 		for client, r := range set.All() {
-			if r.To <= sv.Get(client) {
+			if r.To <= c.doc.State(client) {
 				continue
 			}
 			if i := slices.IndexFunc(gaps, func(g gap) bool { return g.client == client }); i >= 0 {
@@ -235,13 +234,12 @@ func (c *core) addGaps(gaps []gap, update []byte) []gap {
 
 // settlePending finds the sessions whose gaps the last update closed.
 func (c *core) settlePending() {
-	none := c.doc.Pending().Empty()
+	none := c.doc.PendingBytes() == 0
 	if none {
 		c.seenPending = nil
 	}
-	sv := c.doc.StateVector()
 	for _, s := range c.subs {
-		if !s.at.pending || !none && slices.ContainsFunc(s.at.gaps, func(g gap) bool { return sv.Get(g.client) < g.to }) {
+		if !s.at.pending || !none && slices.ContainsFunc(s.at.gaps, func(g gap) bool { return c.doc.State(g.client) < g.to }) {
 			continue
 		}
 		s.at.pending, s.at.gaps = false, nil

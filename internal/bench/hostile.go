@@ -92,6 +92,7 @@ func (o ordeal) run(srv *server) (out shown, err error) {
 	}
 	out.quiet, out.cpuQuiet = o.window(srv, &all, o.quiet)
 	out.baseline, _ = srv.memory()
+	srv.heap("quiet")
 	if err := hostiles.begin(); err != nil {
 		return out, err
 	}

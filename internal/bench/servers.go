@@ -87,9 +87,9 @@ func (s *server) heap(name string) {
 	if s.ops == "" {
 		return
 	}
-	rollup, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", s.pid))
+	smaps, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps", s.pid))
 	if err == nil {
-		err = os.WriteFile(filepath.Join(profiles, name+".smaps"), rollup, 0o644)
+		err = os.WriteFile(filepath.Join(profiles, name+".smaps"), smaps, 0o644)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "profile:", err)

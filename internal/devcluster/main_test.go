@@ -124,8 +124,19 @@ func write(t *testing.T, node, document, word string) {
 		}
 		d := syncproto.NewDecoder(frame)
 		for m, ok := d.Next(); ok; m, ok = d.Next() {
-			if m.Kind == syncproto.KindAck {
+			switch m.Kind {
+			case syncproto.KindAck:
 				return
+			case syncproto.KindSyncStep1:
+				// A node that lost the way to the owner asks again, and acknowledges
+				// nothing before it is answered.
+				sv, err := crdt.DecodeStateVector(m.Payload)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := ws.Write(ctx, websocket.MessageBinary, syncproto.AppendSyncStep2(nil, doc.AppendDiff(nil, crdt.V1, sv))); err != nil {
+					t.Fatal(err)
+				}
 			}
 		}
 	}

@@ -172,7 +172,13 @@ func TestDevcluster(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = cmd.Process.Kill() }()
+	defer func() {
+		if cmd.ProcessState == nil { // the test has failed: its processes end in order, too
+			_ = cmd.Process.Signal(os.Interrupt)
+			_, _ = io.Copy(io.Discard, out)
+			_ = cmd.Wait()
+		}
+	}()
 	lines := bufio.NewScanner(out)
 	var nodes, operations []string
 	var pids []int

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"slices"
 	"strconv"
@@ -226,7 +227,7 @@ func TestRights(t *testing.T) {
 	cell, messages := rightsTable(t)
 	i := slices.Index(messages, "Others")
 	messages = append(messages[:i:i], otherRanges()...)
-	for _, transport := range []string{"direct", "relayed"} {
+	for _, transport := range []string{"direct", "relayed", "compressed"} {
 		for _, phase := range []string{"first", "syncing", "live", "limited", "over", "draining"} {
 			t.Run(transport+" "+phase, func(t *testing.T) {
 				tokens, sign, rulings := withRulings(t)
@@ -237,12 +238,19 @@ func TestRights(t *testing.T) {
 					if transport == "relayed" {
 						o.Documents = elsewhereBy(t, o)
 					}
+					o.Compress = transport == "compressed"
 				})
+				try := func(o *websocket.DialOptions) (*client, *http.Response, error) {
+					if transport == "compressed" {
+						o.CompressionMode, o.CompressionThreshold = websocket.CompressionNoContextTakeover, 1
+					}
+					return r.try("/notes/a", o)
+				}
 				watcher := r.enter(t, "/notes/a", sign("admin", 100*time.Hour))
 				watcher.send(syncproto.AppendAwareness(nil, []byte{1, 1, 1, 2, '{', '}'}))
 				watcher.send(syncproto.AppendSyncStep2(nil, []byte{0, 0}))
 
-				nobody, _, err := r.try("/notes/a", header("x"))
+				nobody, _, err := try(header("x"))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -260,7 +268,7 @@ func TestRights(t *testing.T) {
 					for _, message := range messages {
 						id++
 						p := newTrier(role, message, id)
-						if p.client, _, err = r.try("/notes/a", header(sign(role, time.Hour))); err != nil {
+						if p.client, _, err = try(header(sign(role, time.Hour))); err != nil {
 							t.Fatal(err)
 						}
 						switch phase {

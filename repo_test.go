@@ -56,6 +56,7 @@ var places = map[string]place{
 	"persistence":        {0, map[string]string{"net": noSockets}},
 
 	"internal/teststores":      {2, nil},
+	"internal/testyjs":         {2, nil},
 	"internal/vectors":         {1, nil},
 	"internal/vectors/replica": {2, nil},
 	"crdt/differential":        {2, nil},

@@ -75,12 +75,25 @@ func wireValue(r *lib0.Reader) {
 	}
 }
 
-// readAny reads one value in the Any encoding (lib0 decoding.js readAny). Failures, among them
-// nesting beyond maxValueDepth, are left in r. The result keeps nothing of the input.
+// readAny reads one value in the Any encoding (lib0 decoding.js readAny) that was found to be valid, or
+// false counts would make it allocate too much. Failures, among them nesting beyond maxValueDepth, are left
+// in r. The result keeps nothing of the input.
 func readAny(r *lib0.Reader) Value { return readAnyAt(r, 0) }
 
 func readAnyAt(r *lib0.Reader, depth int) Value {
 	switch t := r.Tag(); t {
+	case lib0.TagArray:
+		return readAnyList(r, depth)
+	case lib0.TagObject:
+		return readAnyObject(r, depth)
+	default:
+		return readScalar(r, t)
+	}
+}
+
+// readScalar reads what follows the tag of a value that is no list or object.
+func readScalar(r *lib0.Reader, t lib0.Tag) Value {
+	switch t {
 	case lib0.TagNull:
 		return Null()
 	case lib0.TagTrue:
@@ -95,29 +108,26 @@ func readAnyAt(r *lib0.Reader, depth int) Value {
 		return Value{kind: ValueString, str: r.String()}
 	case lib0.TagBytes:
 		return Value{kind: ValueBytes, str: string(r.Bytes())}
-	case lib0.TagArray:
-		return readAnyList(r, depth)
-	case lib0.TagObject:
-		return readAnyObject(r, depth)
 	}
 	return Undefined()
 }
 
-// readAnyList grows with what it has read, so that a false count allocates nothing.
 func readAnyList(r *lib0.Reader, depth int) Value {
 	n := r.Count(lib0.MinArrayElement)
 	if depth >= maxValueDepth {
 		r.Fail(lib0.ErrDepth)
 	}
-	var vals []Value
+	if n == 0 || r.Err() != nil {
+		return Value{kind: ValueList, ref: &compound{}}
+	}
+	vals := make([]Value, 0, n)
 	for ; n > 0 && r.Err() == nil; n-- {
 		vals = append(vals, readAnyAt(r, depth+1))
 	}
 	return Value{kind: ValueList, ref: &compound{vals: vals}}
 }
 
-// readAnyObject drops the key "__proto__": lib0 assigns properties one by one, and assigning that
-// one sets the prototype and leaves no entry.
+// readAnyObject drops the key "__proto__", see appendCanonical.
 func readAnyObject(r *lib0.Reader, depth int) Value {
 	n := r.Count(lib0.MinObjectEntry)
 	if depth >= maxValueDepth {

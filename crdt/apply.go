@@ -4,6 +4,8 @@ import (
 	"maps"
 	"math"
 	"slices"
+
+	"ysync/internal/fault"
 )
 
 // Apply integrates an update of another replica, entirely or not at all: after
@@ -43,7 +45,7 @@ func (d *Doc) take(origin any, v Version, update []byte) (*Commit, error) {
 		d.reset()
 		return nil, errDepth(d.limits.TypeDepth)
 	}
-	retry := waited && ap.due()
+	retry := d.pending.ready || waited && ap.due()
 	in.eachDelete(ap.deleteOrWait)
 	ap.keepDeletes()
 	ap.retryDeletes()
@@ -125,7 +127,7 @@ func (d *Doc) reset() {
 func (d *Doc) rehearse(v Version, update []byte) error {
 	lim := *d.limits
 	lim.TypeDepth, lim.PendingBytes = max(lim.TypeDepth, int(d.maxDepth)), math.MaxInt
-	copied := New(Options{KeepDeleted: d.keepDeleted, NoFormatCleanup: true, Limits: lim})
+	copied := New(Options{KeepDeleted: d.keepDeleted, NoFormatCleanup: true, RetryAll: d.retryAll, Limits: lim})
 	copied.rehearsal = true
 	if _, err := copied.Apply(nil, V1, d.AppendStored(nil, V1)); err != nil {
 		return err
@@ -194,7 +196,11 @@ func (ap *applier) integrate() bool {
 		}
 	}
 	if ap.rest != nil {
+		clients := ap.left()
 		d.waits().merge(ap.rest)
+		for _, c := range clients {
+			d.pending.watchFirst(d, c)
+		}
 	}
 	return true
 }
@@ -236,6 +242,15 @@ func (ap *applier) step(b *rawBlock, at int) (*rawBlock, int) {
 	ap.stack = ap.stack[:n]
 	in.sections[at].open = false
 	return in.next(at), at
+}
+
+// left are the clients of whose blocks some have to wait, if all that they wait
+// for is to be noted.
+func (ap *applier) left() []ClientID {
+	if !ap.d.retryAll {
+		return nil
+	}
+	return slices.AppendSeq(make([]ClientID, 0, len(ap.rest)), maps.Keys(ap.rest))
 }
 
 // waitingClients is about how many clients of the update have to wait.
@@ -368,6 +383,9 @@ func (tx *Txn) integrateRaw(b *rawBlock, offset uint32) {
 		rightOrigin = d.internID(b.right)
 		right = tx.cleanStart(rightOrigin)
 		gone = gone || d.item(right).isGC()
+	}
+	if gone && fault.Active(fault.SkipCollected) {
+		return
 	}
 	switch {
 	case gone:
@@ -515,6 +533,9 @@ func (ap *applier) due() bool {
 	for _, t := range ap.tx.touched {
 		c := d.clients[t.client]
 		if clock, ok := d.pending.missing[c.id]; ok && clock < uint64(c.state) {
+			return true
+		}
+		if clock, ok := d.pending.watched[c.id]; ok && clock < uint64(c.state) {
 			return true
 		}
 	}

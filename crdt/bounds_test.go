@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"strings"
 	"testing"
@@ -134,7 +135,11 @@ func oneBehindTheOther(n int, missing bool) []byte {
 // bytes and 64 KiB, where V2 is held to a block for six bytes.
 func TestIntegrationIsBounded(t *testing.T) {
 	const most = 64
-	for name, shape := range shapes {
+	all := maps.Clone(shapes)
+	for name, c := range contents {
+		all[name] = func(n int) []byte { return oneBlock(c(n)) }
+	}
+	for name, shape := range all {
 		for _, n := range []int{100, 1000, 4000, 30_000} {
 			v1 := shape(n)
 			v2, err := Convert(V1, V2, v1)

@@ -42,7 +42,7 @@ func (d *Doc) Check() error {
 	if err := d.checkUndo(seen); err != nil {
 		return err
 	}
-	if err := d.pending.check(); err != nil {
+	if err := d.pending.check(d); err != nil {
 		return fmt.Errorf("pending: %w", err)
 	}
 	if err := d.types.check(d); err != nil {

@@ -170,8 +170,9 @@ func TestChunksCutContent(t *testing.T) {
 }
 
 func TestChunksOfNothing(t *testing.T) {
-	n := 0
-	for chunk := range serverDoc().Chunks(StateVector{}, 100) {
+	n, d := 0, serverDoc()
+	CheckAtEnd(t, d)
+	for chunk := range d.Chunks(StateVector{}, 100) {
 		n++
 		if !bytes.Equal(chunk, []byte{0, 0}) {
 			t.Errorf("chunk %x", chunk)

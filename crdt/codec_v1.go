@@ -260,7 +260,7 @@ func (e *encoderV1) json(b []byte) {
 		}
 	}
 	r := lib0.NewWTF8Reader(b)
-	s := appendStringify(nil, readAny(&r))
+	s := stringifyAny(nil, &r)
 	e.text(s, 0)
 }
 func (e *encoderV1) resetDeletes()         {}

@@ -7,6 +7,7 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
+	"ysync/internal/fault"
 	"ysync/internal/invariant"
 	"ysync/internal/lib0"
 )
@@ -91,7 +92,7 @@ func (d *Doc) splitContent(left, right *item, diff uint32) {
 			break
 		}
 		var c cut
-		if at, c = cutText(data, diff); c != cutClean {
+		if at, c = cutText(data, diff); c != cutClean && !fault.Active(fault.CutPairs) {
 			d.splitPair(left, right, at, c)
 			return
 		}
@@ -297,22 +298,6 @@ func appendEmbedded(dst []byte, b *rawBlock) []byte {
 	return appendCanonical(dst, &r)
 }
 
-// appendFromJSON appends the value of valid JSON text in the Any encoding.
-func appendFromJSON(dst, text []byte) []byte {
-	switch string(text) {
-	case "null":
-		return lib0.AppendTag(dst, lib0.TagNull)
-	case "true":
-		return lib0.AppendTag(dst, lib0.TagTrue)
-	case "false":
-		return lib0.AppendTag(dst, lib0.TagFalse)
-	case "undefined":
-		return lib0.AppendTag(dst, lib0.TagUndefined)
-	}
-	v, _ := parseJSON(text)
-	return appendAny(dst, v)
-}
-
 // appendSubdoc appends a GUID and the options that Yjs keeps of those received
 // (Yjs: createDocFromOpts, ContentDoc).
 func appendSubdoc(dst, guid, opts []byte) []byte {
@@ -323,23 +308,6 @@ func appendSubdoc(dst, guid, opts []byte) []byte {
 	}
 	s := subdocFromOptions("", v)
 	return appendAny(lib0.AppendBytes(dst, guid), s.options())
-}
-
-// appendCanonical copies one value of the Any encoding as Yjs would write it
-// again: shortest numbers, integer keys first. The input is valid.
-func appendCanonical(dst []byte, r *lib0.Reader) []byte {
-	ahead := *r
-	switch t := r.Tag(); t {
-	case lib0.TagString:
-		return lib0.AppendBytes(lib0.AppendTag(dst, t), r.Bytes())
-	case lib0.TagInteger, lib0.TagFloat32, lib0.TagFloat64:
-		return lib0.AppendAnyNumber(dst, r.Number(t))
-	case lib0.TagNull, lib0.TagUndefined, lib0.TagTrue, lib0.TagFalse:
-		return lib0.AppendTag(dst, t)
-	}
-	v := readAny(&ahead)
-	*r = ahead
-	return appendAny(dst, v)
 }
 
 // mergeContent appends the payload of right to that of left; both are of the

@@ -10,7 +10,7 @@ type Contents struct {
 }
 
 // ContentsOf reads an update without keeping any of it. It allocates what the
-// result takes, at most nine times the update and 64 KiB. Errors are those of Merge. (Yjs: parseUpdateMeta tells the first and last clock of each client.)
+// result takes, at most eight times the update and 64 KiB. Errors are those of Merge. (Yjs: parseUpdateMeta tells the first and last clock of each client.)
 func ContentsOf(v Version, update []byte) (Contents, error) {
 	var c Contents
 	r, err := newUpdateReader(v, update, 0)

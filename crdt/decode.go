@@ -1,9 +1,11 @@
 package crdt
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"ysync/internal/lib0"
 )
@@ -70,6 +72,11 @@ type updateReader struct {
 	types   int
 	payload int // bytes of content read
 	err     error
+
+	// reuses says that a block is done with when the next one is read, so that values
+	// may be copied to where those before were.
+	reuses bool
+	values []byte
 
 	deleteClients uint64
 	deleteRuns    uint64
@@ -403,18 +410,27 @@ func (r *updateReader) readJSONs(b *rawBlock) {
 		r.fail(fmt.Errorf("%w: %d values", ErrLimit, n))
 		return
 	}
+	if r.reuses {
+		b.data = r.values[:0]
+	}
 	for range n {
 		s, _ := r.dec.text()
 		if r.dec.failure() != nil {
 			return
 		}
 		if string(s) != "undefined" {
-			if _, ok := parseJSON(s); !ok {
+			if !validJSON(s) {
 				r.fail(malformed("JSON"))
 				return
 			}
 		}
+		if need := len(s) + binary.MaxVarintLen64; cap(b.data)-len(b.data) < need && len(b.data) >= 256 {
+			b.data = slices.Grow(b.data, max(need, len(b.data)/2)) // append alone would allocate twice as much in all
+		}
 		b.data = lib0.AppendBytes(b.data, s)
+	}
+	if r.reuses {
+		r.values = b.data
 	}
 }
 
@@ -422,7 +438,7 @@ func (r *updateReader) checkJSON(b *rawBlock) {
 	if !b.jsonText || r.dec.failure() != nil || simpleJSON(b.data) {
 		return
 	}
-	if _, ok := parseJSON(b.data); !ok {
+	if !validJSON(b.data) {
 		r.fail(malformed("JSON"))
 	}
 }
@@ -548,8 +564,8 @@ func (r *updateReader) deleteSet() (IDSet, error) {
 		}
 		room = append(room, run.span())
 		c := &s.clients[n]
-		from := len(room) - 1 - len(c.ranges)
-		c.ranges = room[from:len(room):len(room)]
+		from := len(room) - 1 - int(c.packed.n)
+		c.set(room[from:len(room):len(room)])
 	}
 	s.normalise()
 	return s, nil

@@ -2,6 +2,8 @@ package crdt
 
 import (
 	"math/rand/v2"
+
+	"ysync/internal/fault"
 )
 
 // Options configure a Doc. The zero value is valid.
@@ -18,6 +20,12 @@ type Options struct {
 	// remote changes. A server sets it: then a document is exactly what its
 	// clients sent. Local edits clean up regardless.
 	NoFormatCleanup bool
+	// RetryAll has everything that waits integrated as soon as it can be. Yjs keeps
+	// but one clock for each client that is waited for, so that it leaves something
+	// waiting though nothing is missing, until another update has it try again; what
+	// updates come to then depends on how they were cut. A server sets it: what is
+	// in its log must be there when the log is replayed.
+	RetryAll bool
 	// Limits bound what Apply accepts.
 	Limits Limits
 }
@@ -29,6 +37,7 @@ type Doc struct {
 	limits          *Limits // not written to: documents share the defaults
 	keepDeleted     bool
 	noFormatCleanup bool
+	retryAll        bool
 	// rehearsal says that this is a copy on which a doubtful update is tried.
 	rehearsal bool
 
@@ -97,7 +106,8 @@ func New(opts Options) *Doc {
 		guid:            opts.GUID,
 		limits:          opts.Limits.withDefaults(),
 		keepDeleted:     opts.KeepDeleted,
-		noFormatCleanup: opts.NoFormatCleanup,
+		noFormatCleanup: opts.NoFormatCleanup && !fault.Active(fault.CleanFormats),
+		retryAll:        opts.RetryAll,
 		clients:         append(make([]*client, 0, 2), &noClient),
 		branches:        make([]branch, 1, 4),
 		chains:          make([]chain, 1, 4),

@@ -133,10 +133,11 @@ func (d *Doc) writeContent(e updateEncoder, it *item, offset, to uint32) {
 		e.length(uint64(to - offset))
 		r := lib0.NewWTF8Reader(d.valuesFrom(it, offset))
 		for range to - offset {
-			if v := readAny(&r); v.IsUndefined() {
+			if ahead := r; ahead.Tag() == lib0.TagUndefined {
+				r = ahead
 				e.str("undefined")
 			} else {
-				e.text(appendStringify(nil, v), -1)
+				e.text(stringifyAny(nil, &r), -1)
 			}
 		}
 	case kindBinary:
@@ -309,8 +310,9 @@ func writeIDSet(e updateEncoder, s *IDSet) {
 	for _, c := range s.clients {
 		e.resetDeletes()
 		e.uvarint(uint64(c.client))
-		e.uvarint(uint64(len(c.ranges)))
-		for _, r := range c.ranges {
+		rs := c.ranges()
+		e.uvarint(uint64(len(rs)))
+		for _, r := range rs {
 			e.deleteClock(uint64(r.from))
 			e.deleteLength(uint64(r.to - r.from))
 		}
@@ -439,7 +441,7 @@ func (d *Doc) Deletes() IDSet {
 		if len(deleted) == 0 {
 			continue
 		}
-		s.clients = append(s.clients, idSetClient{c.id, slices.Clone(deleted)})
+		s.clients = append(s.clients, idSetClient{c.id, pack(slices.Clone(deleted))})
 	}
 	s.sort()
 	return s

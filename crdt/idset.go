@@ -19,8 +19,12 @@ type IDSet struct {
 
 type idSetClient struct {
 	client ClientID
-	ranges ranges
+	packed packedRanges
 }
+
+func (c *idSetClient) ranges() ranges { return c.packed.list() }
+
+func (c *idSetClient) set(rs ranges) { c.packed = pack(rs) }
 
 // Range is the clocks From up to, not including, To.
 type Range struct{ From, To Clock }
@@ -43,7 +47,7 @@ func (s *IDSet) Clients() int { return len(s.clients) }
 func (s *IDSet) All() iter.Seq2[ClientID, Range] {
 	return func(yield func(ClientID, Range) bool) {
 		for _, c := range s.clients {
-			for _, r := range c.ranges {
+			for _, r := range c.ranges() {
 				if !yield(c.client, r.public()) {
 					return
 				}
@@ -60,7 +64,13 @@ func (s *IDSet) search(c ClientID) (int, bool) {
 // Contains tells whether the set holds an ID.
 func (s *IDSet) Contains(id ID) bool {
 	i, ok := s.search(id.Client)
-	return ok && id.Clock < maxClock && s.clients[i].ranges.has(uint32(id.Clock))
+	return ok && id.Clock < maxClock && s.clients[i].ranges().has(uint32(id.Clock))
+}
+
+// covers tells whether the set holds all of a range that is not empty.
+func (s *IDSet) covers(run deleteRun) bool {
+	i, ok := s.search(run.client)
+	return ok && s.clients[i].ranges().covers(run.span())
 }
 
 // Add puts a range into the set. An empty range adds nothing, nor do clocks from
@@ -74,7 +84,9 @@ func (s *IDSet) Add(c ClientID, r Range) {
 	if !ok {
 		s.clients = slices.Insert(s.clients, i, idSetClient{client: c})
 	}
-	s.clients[i].ranges.add(sp.from, sp.to)
+	rs := s.clients[i].ranges()
+	rs.add(sp.from, sp.to)
+	s.clients[i].set(rs)
 }
 
 // Union adds all of other.
@@ -82,9 +94,11 @@ func (s *IDSet) Union(other *IDSet) {
 	var missing []idSetClient
 	for _, oc := range other.clients {
 		if i, ok := s.search(oc.client); ok {
-			s.clients[i].ranges.union(oc.ranges)
+			rs := s.clients[i].ranges()
+			rs.union(oc.ranges())
+			s.clients[i].set(rs)
 		} else {
-			missing = append(missing, idSetClient{oc.client, slices.Clone(oc.ranges)})
+			missing = append(missing, idSetClient{oc.client, pack(slices.Clone(oc.ranges()))})
 		}
 	}
 	if len(missing) > 0 {
@@ -98,9 +112,9 @@ func (s *IDSet) Subtract(other *IDSet) {
 	out := s.clients[:0:0]
 	for _, c := range s.clients {
 		if i, ok := other.search(c.client); ok {
-			c.ranges = c.ranges.without(other.clients[i].ranges)
+			c.set(c.ranges().without(other.clients[i].ranges()))
 		}
-		if len(c.ranges) > 0 {
+		if c.packed.n > 0 {
 			out = append(out, c)
 		}
 	}
@@ -110,7 +124,7 @@ func (s *IDSet) Subtract(other *IDSet) {
 // Equal tells whether both hold the same IDs.
 func (s *IDSet) Equal(other *IDSet) bool {
 	return slices.EqualFunc(s.clients, other.clients, func(a, b idSetClient) bool {
-		return a.client == b.client && slices.Equal(a.ranges, b.ranges)
+		return a.client == b.client && slices.Equal(a.ranges(), b.ranges())
 	})
 }
 
@@ -118,7 +132,7 @@ func (s *IDSet) Equal(other *IDSet) bool {
 func (s *IDSet) Clone() IDSet {
 	out := IDSet{clients: slices.Clone(s.clients)}
 	for i := range out.clients {
-		out.clients[i].ranges = slices.Clone(out.clients[i].ranges)
+		out.clients[i].set(slices.Clone(out.clients[i].ranges()))
 	}
 	return out
 }
@@ -181,9 +195,10 @@ func (s *IDSet) push(run deleteRun) {
 		n++
 	}
 	c, sp := &s.clients[n-1], run.span()
-	if k := len(c.ranges); k > 0 {
+	rs := c.ranges()
+	if k := len(rs); k > 0 {
 		// Who types on or deletes backwards says many that touch.
-		switch last := &c.ranges[k-1]; {
+		switch last := &rs[k-1]; {
 		case last.to == sp.from:
 			last.to = sp.to
 			return
@@ -192,7 +207,7 @@ func (s *IDSet) push(run deleteRun) {
 			return
 		}
 	}
-	c.ranges = append(roomier(c.ranges), sp)
+	c.set(append(roomier(rs), sp))
 }
 
 // normalise sorts and merges what was appended in any order.
@@ -201,13 +216,15 @@ func (s *IDSet) normalise() {
 	out := s.clients[:0]
 	for _, c := range s.clients {
 		if n := len(out); n > 0 && out[n-1].client == c.client {
-			out[n-1].ranges = append(out[n-1].ranges, c.ranges...)
+			out[n-1].set(append(out[n-1].ranges(), c.ranges()...))
 		} else {
 			out = append(out, c)
 		}
 	}
 	s.clients = out
 	for i := range s.clients {
-		s.clients[i].ranges.normalise()
+		rs := s.clients[i].ranges()
+		rs.normalise()
+		s.clients[i].set(rs)
 	}
 }

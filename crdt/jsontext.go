@@ -71,6 +71,40 @@ func (c *compound) appendJSON(dst []byte, kind ValueKind, appendValue func([]byt
 	return append(dst, '}')
 }
 
+// stringifyAny is appendStringify for a value in the Any encoding.
+func stringifyAny(dst []byte, r *lib0.Reader) []byte {
+	switch t := r.Tag(); t {
+	case lib0.TagString:
+		return appendJSONString(dst, view(r.Bytes()))
+	case lib0.TagArray:
+		dst = append(dst, '[')
+		for i := range r.Count(lib0.MinArrayElement) {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = stringifyAny(dst, r)
+		}
+		return append(dst, ']')
+	case lib0.TagObject:
+		dst = append(dst, '{')
+		start := len(dst)
+		for range r.Count(lib0.MinObjectEntry) {
+			key := r.Bytes()
+			if ahead := *r; ahead.Tag() == lib0.TagUndefined {
+				*r = ahead
+				continue
+			}
+			if len(dst) > start {
+				dst = append(dst, ',')
+			}
+			dst = stringifyAny(append(appendJSONString(dst, view(key)), ':'), r)
+		}
+		return append(dst, '}')
+	default:
+		return appendStringify(dst, readScalar(r, t))
+	}
+}
+
 // appendJSNumber appends a number as JavaScript's Number.prototype.toString does.
 func appendJSNumber(dst []byte, f float64) []byte {
 	switch {
@@ -129,21 +163,51 @@ func appendJSONString(dst []byte, s string) []byte {
 	return append(dst, '"')
 }
 
-// parseJSON reads what JSON.parse accepts, with values nested at most maxValueDepth deep. src is
-// UTF-8. Of equal keys the last counts, as in JavaScript.
-func parseJSON(src []byte) (v Value, ok bool) {
-	p := jsonParser{src: src}
-	p.space()
-	v = p.value(0)
-	p.space()
-	return v, !p.bad && p.pos == len(src)
+// appendFromJSON appends the value of valid JSON text in the Any encoding.
+func appendFromJSON(dst, text []byte) []byte {
+	switch string(text) {
+	case "null":
+		return lib0.AppendTag(dst, lib0.TagNull)
+	case "true":
+		return lib0.AppendTag(dst, lib0.TagTrue)
+	case "false":
+		return lib0.AppendTag(dst, lib0.TagFalse)
+	case "undefined":
+		return lib0.AppendTag(dst, lib0.TagUndefined)
+	}
+	dst, _ = appendJSONValue(dst, text)
+	return dst
+}
+
+// validJSON tells whether JSON.parse accepts src, with values nested at most maxValueDepth deep.
+func validJSON(src []byte) bool {
+	p := jsonParser{src: src, only: true}
+	return p.whole()
+}
+
+// appendJSONValue appends what JSON.parse makes of src in the Any encoding, with values nested at most
+// maxValueDepth deep. src is UTF-8. Of equal keys the last counts, as in JavaScript.
+func appendJSONValue(dst, src []byte) ([]byte, bool) {
+	p := jsonParser{src: src, out: anyWriter{dst: dst}}
+	ok := p.whole()
+	return p.out.dst, ok
 }
 
 // jsonParser is a recursive-descent reader whose first failure sticks.
 type jsonParser struct {
-	src []byte
-	pos int
-	bad bool
+	src  []byte
+	pos  int
+	bad  bool
+	only bool      // only to tell whether it is valid
+	out  anyWriter // what was read so far
+	buf  []byte    // the last string with escapes
+}
+
+func (p *jsonParser) whole() bool {
+	p.space()
+	p.value(0)
+	p.space()
+	return !p.bad && p.pos == len(p.src)
 }
 
 func (p *jsonParser) fail() { p.bad, p.pos = true, len(p.src) }
@@ -169,93 +233,110 @@ func (p *jsonParser) next(c byte) bool {
 	return false
 }
 
-func (p *jsonParser) literal(s string, v Value) Value {
+func (p *jsonParser) literal(s string, t lib0.Tag) {
 	if !bytes.HasPrefix(p.src[p.pos:], []byte(s)) {
 		p.fail()
-		return Value{}
+		return
 	}
 	p.pos += len(s)
-	return v
+	if !p.only {
+		p.out.dst = lib0.AppendTag(p.out.dst, t)
+	}
 }
 
-func (p *jsonParser) value(depth int) Value {
+func (p *jsonParser) value(depth int) {
 	if p.pos >= len(p.src) {
 		p.fail()
-		return Value{}
+		return
 	}
 	c := p.src[p.pos]
 	if (c == '[' || c == '{') && depth >= maxValueDepth {
 		p.fail()
-		return Value{}
+		return
 	}
 	switch c {
 	case 'n':
-		return p.literal("null", Null())
+		p.literal("null", lib0.TagNull)
 	case 't':
-		return p.literal("true", Bool(true))
+		p.literal("true", lib0.TagTrue)
 	case 'f':
-		return p.literal("false", Bool(false))
+		p.literal("false", lib0.TagFalse)
 	case '"':
-		return Value{kind: ValueString, str: p.string()}
+		if s := p.string(); !p.only {
+			p.out.dst = lib0.AppendBytes(lib0.AppendTag(p.out.dst, lib0.TagString), s)
+		}
 	case '[':
-		return p.list(depth)
+		p.list(depth)
 	case '{':
-		return p.object(depth)
+		p.object(depth)
 	default:
-		return p.number()
+		p.number()
 	}
 }
 
-func (p *jsonParser) list(depth int) Value {
+func (p *jsonParser) list(depth int) {
 	p.pos++
-	var vals []Value
-	if p.next(']') {
-		return Value{kind: ValueList, ref: &compound{}}
+	count, n := 0, 0
+	if !p.only {
+		count, _ = p.out.open(lib0.TagArray)
 	}
-	for !p.bad {
-		p.space()
-		vals = append(vals, p.value(depth+1))
-		if p.next(']') {
-			return Value{kind: ValueList, ref: &compound{vals: vals}}
-		}
-		if !p.next(',') {
-			p.fail()
+	if !p.next(']') {
+		for {
+			p.space()
+			p.value(depth + 1)
+			n++
+			if p.next(']') {
+				break
+			}
+			if !p.next(',') {
+				p.fail()
+				return
+			}
 		}
 	}
-	return Value{}
+	if !p.only {
+		p.out.closeList(count, n)
+	}
 }
 
-func (p *jsonParser) object(depth int) Value {
+func (p *jsonParser) object(depth int) {
 	p.pos++
-	var b objectBuilder
-	if p.next('}') {
-		return b.value()
+	count, first := 0, 0
+	if !p.only {
+		count, first = p.out.open(lib0.TagObject)
 	}
-	for !p.bad {
-		p.space()
-		if p.pos >= len(p.src) || p.src[p.pos] != '"' {
-			p.fail()
-			break
-		}
-		key := p.string()
-		if !p.next(':') {
-			p.fail()
-			break
-		}
-		p.space()
-		b.set(key, p.value(depth+1))
-		if p.next('}') {
-			return b.value()
-		}
-		if !p.next(',') {
-			p.fail()
+	if !p.next('}') {
+		for {
+			p.space()
+			if p.pos >= len(p.src) || p.src[p.pos] != '"' {
+				p.fail()
+				return
+			}
+			if key := p.string(); !p.only {
+				p.out.property(key)
+			}
+			if !p.next(':') {
+				p.fail()
+				return
+			}
+			p.space()
+			p.value(depth + 1)
+			if p.next('}') {
+				break
+			}
+			if !p.next(',') {
+				p.fail()
+				return
+			}
 		}
 	}
-	return Value{}
+	if !p.only {
+		p.out.closeObject(count, first)
+	}
 }
 
-// string reads a quoted string; p.pos is at the opening quote.
-func (p *jsonParser) string() string {
+// string reads a quoted string; p.pos is at the opening quote. The result is good until the next one.
+func (p *jsonParser) string() []byte {
 	p.pos++
 	start := p.pos
 	for p.pos < len(p.src) && p.src[p.pos] != '"' && p.src[p.pos] != '\\' && p.src[p.pos] >= 0x20 {
@@ -263,36 +344,36 @@ func (p *jsonParser) string() string {
 	}
 	if p.pos < len(p.src) && p.src[p.pos] == '"' {
 		p.pos++
-		return string(p.src[start : p.pos-1])
+		return p.src[start : p.pos-1]
 	}
-	buf := append([]byte(nil), p.src[start:p.pos]...)
+	p.buf = append(p.buf[:0], p.src[start:p.pos]...)
 	halves := false
 	for p.pos < len(p.src) {
 		c := p.src[p.pos]
 		p.pos++
 		switch {
 		case c == '"':
-			if halves {
-				return toWTF8(string(buf))
+			if halves && !p.only {
+				return []byte(toWTF8(string(p.buf)))
 			}
-			return string(buf)
+			return p.buf
 		case c == '\\':
 			u, ok := p.escape()
 			if !ok {
 				p.fail()
-				return ""
+				return nil
 			}
 			halves = halves || utf16.IsSurrogate(rune(u))
-			buf = lib0.AppendUnit(buf, u)
+			p.buf = lib0.AppendUnit(p.buf, u)
 		case c < 0x20:
 			p.fail()
-			return ""
+			return nil
 		default:
-			buf = append(buf, c)
+			p.buf = append(p.buf, c)
 		}
 	}
 	p.fail()
-	return ""
+	return nil
 }
 
 // escape reads what follows a backslash.
@@ -344,7 +425,7 @@ func (p *jsonParser) digits() int {
 	return p.pos - start
 }
 
-func (p *jsonParser) number() Value {
+func (p *jsonParser) number() {
 	start := p.pos
 	if p.src[p.pos] == '-' {
 		p.pos++
@@ -352,13 +433,13 @@ func (p *jsonParser) number() Value {
 	first := p.pos
 	if n := p.digits(); n == 0 || (n > 1 && p.src[first] == '0') {
 		p.fail()
-		return Value{}
+		return
 	}
 	if p.pos < len(p.src) && p.src[p.pos] == '.' {
 		p.pos++
 		if p.digits() == 0 {
 			p.fail()
-			return Value{}
+			return
 		}
 	}
 	if p.pos < len(p.src) && p.src[p.pos]|0x20 == 'e' {
@@ -368,10 +449,13 @@ func (p *jsonParser) number() Value {
 		}
 		if p.digits() == 0 {
 			p.fail()
-			return Value{}
+			return
 		}
 	}
+	if p.only {
+		return
+	}
 	// Out of range means an infinity, as in JavaScript.
-	f, _ := strconv.ParseFloat(string(p.src[start:p.pos]), 64)
-	return Number(f)
+	f, _ := strconv.ParseFloat(view(p.src[start:p.pos]), 64)
+	p.out.dst = lib0.AppendAnyNumber(p.out.dst, f)
 }

@@ -211,6 +211,7 @@ func TestPendingBytes(t *testing.T) {
 // does not exist, must not hide what follows it once the state is stored.
 func TestKnownBlockThatWaits(t *testing.T) {
 	d := serverDoc()
+	CheckAtEnd(t, d)
 	first := rawBlock{client: 5, clock: 0, length: 4, kind: kindGC}
 	for _, b := range []rawBlock{first, textBlock(5, 4, "kept")} {
 		if _, err := d.Apply(nil, V1, oneBlock(b)); err != nil {
@@ -223,6 +224,7 @@ func TestKnownBlockThatWaits(t *testing.T) {
 	}
 	for _, v := range []Version{V1, V2} {
 		again := serverDoc()
+		CheckAtEnd(t, again)
 		if _, err := again.Apply(nil, v, d.AppendStored(nil, v)); err != nil {
 			t.Fatal(err)
 		}

@@ -57,5 +57,8 @@ func TestNothingLostOnLoad(t *testing.T) {
 		if lost := lostOnLoad(d); !lost.Empty() {
 			t.Errorf("%s: %v", name, lost)
 		}
+		if err := d.Check(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	})
 }

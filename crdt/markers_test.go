@@ -124,6 +124,8 @@ func TestIndexStaysRight(t *testing.T) {
 		run := func(indexed bool) (sent [][]byte) {
 			rng := rand.New(rand.NewPCG(seed, 5))
 			docs := []*Doc{New(Options{ClientID: 1, KeepDeleted: seed%2 == 0}), New(Options{ClientID: 2})}
+			CheckAtEnd(t, docs[0])
+			CheckAtEnd(t, docs[1])
 			var late [][]byte
 			for step := range 900 {
 				i := rng.IntN(8) / 7
@@ -194,7 +196,9 @@ func TestLargeIndex(t *testing.T) {
 	for _, formats := range []bool{false, true} {
 		var texts [2]Text
 		for i := range texts {
-			texts[i] = New(Options{ClientID: 1}).Text("t")
+			doc := New(Options{ClientID: 1})
+			CheckAtEnd(t, doc)
+			texts[i] = doc.Text("t")
 		}
 		for step := range 5000 {
 			var updates [2][]byte

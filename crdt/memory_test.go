@@ -45,6 +45,11 @@ func TestMemoryOfOpenDocuments(t *testing.T) {
 		if bytes > c.bytes || objects > c.objects {
 			t.Errorf("%s: %d bytes and %d objects, at most %d and %d allowed", c.state, bytes, objects, c.bytes, c.objects)
 		}
+		for _, d := range docs[:min(20, len(docs))] {
+			if err := d.Check(); err != nil {
+				t.Error(err)
+			}
+		}
 		runtime.KeepAlive(docs)
 	}
 }

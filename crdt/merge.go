@@ -63,11 +63,14 @@ func writeRawContent(e updateEncoder, b *rawBlock) {
 	case kindJSON:
 		e.length(b.length)
 		r := lib0.NewReader(b.data)
+		var value, text []byte
 		for range b.length {
 			s := r.Bytes()
 			if string(s) != "undefined" {
-				v, _ := parseJSON(s)
-				s = appendStringify(nil, v)
+				value = appendFromJSON(value[:0], s)
+				read := lib0.NewWTF8Reader(value)
+				text = stringifyAny(text[:0], &read)
+				s = text
 			}
 			e.text(s, -1)
 		}

@@ -48,6 +48,7 @@ func TestMergeMany(t *testing.T) {
 			t.Errorf("%s: merged in parts, the bytes differ", name)
 		}
 		d := serverDoc()
+		CheckAtEnd(t, d)
 		if _, err := d.Apply(nil, V1, merged); err != nil {
 			t.Fatal(err)
 		}

@@ -38,7 +38,7 @@ func (p *past) of(c clientRef) *pastClient {
 		id := p.d.clients[c].id
 		pc = &pastClient{state: uint32(min(p.at.State.Get(id), maxClock))}
 		if i, ok := p.at.Deletes.search(id); ok {
-			pc.deleted = p.at.Deletes.clients[i].ranges
+			pc.deleted = p.at.Deletes.clients[i].ranges()
 		}
 		if p.clients == nil {
 			p.clients = make(map[clientRef]*pastClient)

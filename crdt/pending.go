@@ -17,6 +17,10 @@ type pending struct {
 	// missing says which clients are waited for, with the clock that Yjs notes:
 	// where the client stood when it was found missing.
 	missing map[ClientID]uint64
+	// watched says the same of what the first block of each client waits for, with
+	// the lowest clock of each client that is waited for. Only with Options.RetryAll.
+	watched map[ClientID]uint64
+	ready   bool // one of them waits for nothing
 	deletes map[ClientID]ranges
 	blocks  int
 	types   int
@@ -80,9 +84,9 @@ func (p *pending) addDeletes(set *IDSet) {
 		rs := p.deletes[c.client]
 		had := deleteBytes(rs)
 		if len(rs) == 0 {
-			rs = c.ranges
+			rs = c.ranges()
 		} else {
-			rs.union(c.ranges)
+			rs.union(c.ranges())
 		}
 		p.bytes += deleteBytes(rs) - had
 		p.deletes[c.client] = rs
@@ -112,7 +116,7 @@ func deleteBytes(rs ranges) int {
 func (p *pending) deleteSet() IDSet {
 	var s IDSet
 	for c, rs := range p.deletes {
-		s.clients = append(s.clients, idSetClient{c, rs})
+		s.clients = append(s.clients, idSetClient{c, pack(rs)})
 	}
 	s.sort()
 	return s
@@ -123,9 +127,28 @@ func (p *pending) wait(c ClientID, clock uint64) {
 	if p.missing == nil {
 		p.missing = make(map[ClientID]uint64)
 	}
-	if have, ok := p.missing[c]; !ok || clock < have {
-		p.missing[c] = clock
+	lower(p.missing, c, clock)
+}
+
+// lower puts down a clock that is the first or the lowest of a client.
+func lower(clocks map[ClientID]uint64, c ClientID, clock uint64) {
+	if have, ok := clocks[c]; !ok || clock < have {
+		clocks[c] = clock
 	}
+}
+
+// watchFirst notes what the first block of a client waits for.
+func (p *pending) watchFirst(d *Doc, c ClientID) {
+	var room rawBlock
+	on, clock, held := d.heldUp(p.clients[c][0].raw(c, &room))
+	if !held {
+		p.ready = true
+		return
+	}
+	if p.watched == nil {
+		p.watched = make(map[ClientID]uint64)
+	}
+	lower(p.watched, on, clock)
 }
 
 // rawBytes is what a waiting block counts for besides its content, rangeBytes what
@@ -311,6 +334,11 @@ func (p *pending) note(d *Doc) {
 			}
 		}
 	}
+	if p.watched, p.ready = nil, false; d.retryAll {
+		for _, c := range ids {
+			p.watchFirst(d, c)
+		}
+	}
 }
 
 // heldUp tells what a block waits for: a client, and the clock that Yjs notes
@@ -364,10 +392,17 @@ func (b *rawBlock) slice(n uint64) {
 	}
 }
 
-// check verifies the order of what waits and what it counts for.
-func (p *pending) check() error {
+// check verifies the order of what waits and what it counts for, and that
+// nothing waits in vain if nothing may.
+func (p *pending) check(d *Doc) error {
 	var sum pending
+	var room rawBlock
 	for c, list := range p.clients {
+		if d.retryAll && len(list) > 0 {
+			if _, _, held := d.heldUp(list[0].raw(c, &room)); !held {
+				return fmt.Errorf("client %d: nothing that the block at clock %d waits for is missing", c, list[0].clock)
+			}
+		}
 		end := uint32(0)
 		for _, w := range list {
 			if w.clock < end || w.length == 0 {

@@ -66,3 +66,35 @@ func TestWaitingBlocksComeInOrder(t *testing.T) {
 		t.Errorf("keys %v, want %v; %+v waits", got, want, d.Pending())
 	}
 }
+
+// Where the first block of a client waits for another that waits behind a gap, Yjs
+// notes the gap alone, and does not try again when what is before the gap comes.
+// With RetryAll nothing is left waiting for what is there.
+func TestWaitsForWhatIsNoted(t *testing.T) {
+	for _, all := range []bool{false, true} {
+		d := New(Options{ClientID: 1, NoFormatCleanup: true, RetryAll: all})
+		CheckAtEnd(t, d)
+		both := newUpdateWriter()
+		for _, b := range []rawBlock{textBlock(9, 0, "reply").after(ID{5, 1}), textBlock(5, 18, "later").after(ID{5, 17})} {
+			both.w.write(&b)
+		}
+		for _, u := range [][]byte{both.done(), oneBlock(textBlock(5, 0, "first"))} {
+			if _, err := d.Apply(nil, V1, u); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := Clock(0)
+		if all {
+			want = 5
+		}
+		if got := d.StateVector(); got.Get(5) != 5 || got.Get(9) != want {
+			t.Errorf("RetryAll %v: state %v, want %d units of client 9; %+v waits", all, got, want, d.Pending())
+		}
+		if _, err := d.Apply(nil, V1, oneBlock(textBlock(5, 5, "in between 13").after(ID{5, 4}))); err != nil {
+			t.Fatal(err)
+		}
+		if got := d.StateVector(); got.Get(5) != 23 || got.Get(9) != 5 || !d.Pending().Empty() {
+			t.Errorf("RetryAll %v: in the end state %v, and %+v waits", all, got, d.Pending())
+		}
+	}
+}

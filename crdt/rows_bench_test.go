@@ -257,6 +257,9 @@ func scattered(tb testing.TB, n, length int, edit func(tx *Txn, text Text, at in
 			tb.Fatal(err)
 		}
 	}
+	if err := d.Check(); err != nil {
+		tb.Fatal(err)
+	}
 	return took
 }
 

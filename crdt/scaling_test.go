@@ -174,6 +174,9 @@ func TestScaling(t *testing.T) {
 				return b
 			})
 		},
+		"origins that cross at random": func(n int) [][]byte {
+			return crossing(n)
+		},
 		"behind a missing update": func(n int) [][]byte {
 			var out [][]byte
 			for i := n; i >= 0; i-- {
@@ -245,6 +248,19 @@ func TestScaling(t *testing.T) {
 				func() time.Duration { return timeFor(t, few) }, func() time.Duration { return timeFor(t, many) })
 		})
 	}
+}
+
+// crossing are updates of n clients, one character each, after one of those before.
+func crossing(n int) [][]byte {
+	r := rand.New(rand.NewPCG(7, 7))
+	out := [][]byte{oneBlock(textBlock(1, 0, "ab"))}
+	ids := []ID{{1, 0}, {1, 1}}
+	for _, i := range r.Perm(n) {
+		c := ClientID(10 + i)
+		out = append(out, oneBlock(textBlock(c, 0, "x").after(ids[r.IntN(len(ids))])))
+		ids = append(ids, ID{c, 0})
+	}
+	return out
 }
 
 // waitingClients is an update of gc blocks of n clients whose first units are missing.

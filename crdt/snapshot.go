@@ -30,7 +30,7 @@ func (s Snapshot) Shows(id ID) bool {
 
 // ContainsUpdate tells whether everything that an update brings and deletes was known at the moment
 // (Yjs: snapshotContainsUpdate). A skip in the update counts as if it brought its clocks. Errors are
-// those of Merge; unlike Yjs, it reads the update to its end before it answers.
+// those of Merge; unlike Yjs, it reads the update to its end before it answers, and keeps none of it.
 func (s Snapshot) ContainsUpdate(v Version, update []byte) (bool, error) {
 	r, err := newUpdateReader(v, update, 0)
 	if err != nil {
@@ -41,12 +41,11 @@ func (s Snapshot) ContainsUpdate(v Version, update []byte) (bool, error) {
 	for r.next(&b) {
 		known = known && Clock(b.end()) <= s.State.Get(b.client)
 	}
-	deletes, err := r.deleteSet()
-	if err != nil {
-		return false, err
+	var run deleteRun
+	for r.nextDelete(&run) {
+		known = known && s.Deletes.covers(run)
 	}
-	deletes.Subtract(&s.Deletes)
-	return known && deletes.Empty(), nil
+	return known && r.check() == nil, r.check()
 }
 
 // AppendSnapshot appends a snapshot (Yjs: encodeSnapshot, encodeSnapshotV2).

@@ -90,6 +90,9 @@ func TestCommitUpdates(t *testing.T) {
 		}
 		d := New(Options{NoFormatCleanup: true})
 		follower := map[Version]*Doc{V1: New(Options{NoFormatCleanup: true}), V2: New(Options{NoFormatCleanup: true})}
+		for _, d := range []*Doc{d, follower[V1], follower[V2]} {
+			CheckAtEnd(t, d)
+		}
 		r := rand.New(rand.NewPCG(5, 5))
 		order := r.Perm(len(c.Updates))
 		if len(order) > 400 {
@@ -143,6 +146,8 @@ func TestCommitUpdates(t *testing.T) {
 func TestAppendUpdateCatchesUp(t *testing.T) {
 	updates := readUpdates(t, "friendsforever.updates.v1.bin.gz")
 	d, late := serverDoc(), serverDoc()
+	CheckAtEnd(t, d)
+	CheckAtEnd(t, late)
 	for _, u := range updates[:1000] {
 		for _, doc := range []*Doc{d, late} {
 			if _, err := doc.Apply(nil, V1, u); err != nil {
@@ -171,7 +176,9 @@ func TestAppendUpdateCatchesUp(t *testing.T) {
 
 // Of no updates comes an empty one, and an error says where in its update reading stopped.
 func TestMergeOfNoneAndOfABadOne(t *testing.T) {
-	for v, empty := range map[Version][]byte{V1: {0, 0}, V2: New(Options{}).AppendState(nil, V2)} {
+	none := New(Options{})
+	CheckAtEnd(t, none)
+	for v, empty := range map[Version][]byte{V1: {0, 0}, V2: none.AppendState(nil, V2)} {
 		if got, err := Merge(v); err != nil || !bytes.Equal(got, empty) {
 			t.Errorf("V%d: %x, %v, want %x", v, got, err, empty)
 		}

@@ -2,14 +2,10 @@ package snapshots_test
 
 import (
 	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
-	"encoding/binary"
 	"errors"
-	"io"
 	"maps"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"testing"
 	"time"
@@ -17,35 +13,12 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"ysync/crdt"
+	"ysync/internal/testyjs"
 	"ysync/persistence"
 	"ysync/persistence/memory"
 	"ysync/snapshots"
 	"ysync/snapshots/dir"
 )
-
-// trace reads the updates of a recorded editing session.
-func trace(t testing.TB, name string) [][]byte {
-	t.Helper()
-	f, err := os.Open("../crdt/testdata/" + name + ".updates.v1.bin.gz")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := io.ReadAll(z)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var updates [][]byte
-	for len(b) > 0 {
-		n, w := binary.Uvarint(b)
-		updates, b = append(updates, b[w:w+int(n):w+int(n)]), b[w+int(n):]
-	}
-	return updates
-}
 
 // recorded is a document with a past that is known: what it held after each of
 // some entries, and when each entry came.
@@ -216,7 +189,7 @@ func TestAnyMomentOfASession(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(7, uint64(len(name))))
 			r := record(t, nil)
-			r.life(rng, trace(t, name), 50)
+			r.life(rng, testyjs.Session(t, name), 50)
 			r.moments(rng, 50)
 			r.segment()
 			// The same with the database gone: the files alone.
@@ -269,7 +242,7 @@ func TestMomentsUnderDamage(t *testing.T) {
 	given, refused := 0, 0
 	for range 12 {
 		r := record(t, nil)
-		r.life(rng, trace(t, "seph-blog1")[:8000], 40)
+		r.life(rng, testyjs.Session(t, "seph-blog1")[:8000], 40)
 		r.snapshot("")
 		r.segment()
 		r.trim()

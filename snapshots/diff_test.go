@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"ysync/crdt"
+	"ysync/internal/testyjs"
 	"ysync/snapshots"
 )
 
@@ -149,7 +150,7 @@ func TestDiffOfEveryKindOfType(t *testing.T) {
 func TestDiffsOfASessionAddUp(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	r := record(t, nil)
-	updates := trace(t, "friendsforever")
+	updates := testyjs.Session(t, "friendsforever")
 	// One author for each of the two clients.
 	for i, u := range updates {
 		c, err := crdt.ContentsOf(crdt.V1, u)
@@ -313,7 +314,7 @@ func TestTimelineOfASession(t *testing.T) {
 	rng := rand.New(rand.NewPCG(8, 1))
 	r := record(t, nil)
 	r.authors = []string{"ada", "bob", "cyd"}
-	r.life(rng, trace(t, "seph-blog1"), 30)
+	r.life(rng, testyjs.Session(t, "seph-blog1"), 30)
 	for _, newest := range []bool{false, true} {
 		entries, stints := 0, 0
 		for s, err := range r.keeper.Timeline(t.Context(), "d", snapshots.TimelineOptions{NewestFirst: newest}) {

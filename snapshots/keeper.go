@@ -161,7 +161,7 @@ func (k *Keeper) damaged(document string, p persistence.Pointer, err error, msg 
 // log and files, behind checksums.
 func replayDoc() *crdt.Doc { return crdt.New(replayOptions) }
 
-var replayOptions = crdt.Options{NoFormatCleanup: true, Limits: replayLimits}
+var replayOptions = crdt.Options{NoFormatCleanup: true, RetryAll: true, Limits: replayLimits}
 
 // replayLimits bound nothing but recursion, which the stack has to hold.
 var replayLimits = crdt.Limits{

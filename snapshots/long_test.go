@@ -8,6 +8,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"ysync/internal/testyjs"
 	"ysync/persistence"
 	"ysync/persistence/pebble"
 	"ysync/snapshots"
@@ -22,7 +23,7 @@ var moments = flag.Int("moments", 40, "how many moments of a session of 259,778 
 func TestMomentsOfALongSession(t *testing.T) {
 	rng := rand.New(rand.NewPCG(uint64(*moments), 17))
 	r := record(t, nil)
-	updates := trace(t, "b4")
+	updates := testyjs.Session(t, "b4")
 	r.life(rng, updates, *moments)
 	r.segment()
 	noted := r.positions()
@@ -52,7 +53,7 @@ func TestMomentsOfALongSession(t *testing.T) {
 // database on a disk, with a snapshot every 10,000 as the server takes them,
 // and with none at all.
 func BenchmarkPointInTime(b *testing.B) {
-	updates := trace(b, "b4")
+	updates := testyjs.Session(b, "b4")
 	folder := b.TempDir()
 	store, err := dir.Open(vfs.Default, folder+"/snapshots")
 	if err != nil {

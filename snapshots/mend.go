@@ -1,6 +1,7 @@
 package snapshots
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"time"
@@ -57,6 +58,9 @@ func (r *repairer) retireAgain(ctx context.Context) error {
 func (r *repairer) putAside(ctx context.Context) error {
 	raw, _ := r.keeper.log.(persistence.RawReader)
 	folder := asideName(Folder(r.rec.Document))
+	// Neighbours may be stored as one: their bytes are kept once.
+	var last []byte
+	var lastAside string
 	for i := range r.report.Findings {
 		f := &r.report.Findings[i]
 		var content []byte
@@ -68,6 +72,10 @@ func (r *repairer) putAside(ctx context.Context) error {
 			content, err = raw.Raw(ctx, r.rec.Document, f.To)
 			if isDamage(err) {
 				f.Remedy += " (its bytes cannot be read out of the log: " + err.Error() + ")"
+				continue
+			}
+			if err == nil && lastAside != "" && bytes.Equal(content, last) {
+				f.Aside = lastAside
 				continue
 			}
 		case f.Key != "" && r.isDamaged(f.Key):
@@ -86,6 +94,9 @@ func (r *repairer) putAside(ctx context.Context) error {
 		if len(content) > 0 {
 			if f.Aside, err = r.opts.Aside(name, content); err != nil {
 				return fmt.Errorf("%s could not be put aside: %w", name, err)
+			}
+			if f.What == findEntry {
+				last, lastAside = content, f.Aside
 			}
 		}
 		if f.Key != "" {

@@ -16,6 +16,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"ysync/crdt"
+	"ysync/internal/testyjs"
 	"ysync/persistence"
 	"ysync/persistence/memory"
 	"ysync/persistence/pebble"
@@ -177,7 +178,7 @@ func TestRebuildManyDocuments(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	updates := trace(t, "friendsforever")[:400]
+	updates := testyjs.Session(t, "friendsforever")[:400]
 	half, whole := replica(updates[:300]).AppendState(nil, crdt.V2), replica(updates)
 	var tail []persistence.Entry
 	for i, u := range updates[300:] {

@@ -15,6 +15,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"ysync/crdt"
+	"ysync/internal/testyjs"
 	"ysync/persistence"
 	"ysync/snapshots"
 	"ysync/snapshots/dir"
@@ -127,7 +128,7 @@ var lives = flag.Int("lives", 12, "how many documents live through random years"
 
 // TestRetentionKeepsEveryKeptMoment lets documents live through random years.
 func TestRetentionKeepsEveryKeptMoment(t *testing.T) {
-	updates := trace(t, "sveltecomponent")
+	updates := testyjs.Session(t, "sveltecomponent")
 	removed, written := 0, 0
 	for seed := range uint64(*lives) {
 		rng := rand.New(rand.NewPCG(seed, 2))
@@ -171,7 +172,7 @@ func TestRetentionKeepsEveryKeptMoment(t *testing.T) {
 // of the disk that has lost what was not synced. All that had to be kept at any
 // run before is still there, and the next run ends well.
 func TestCrashInRetention(t *testing.T) {
-	updates := trace(t, "friendsforever")
+	updates := testyjs.Session(t, "friendsforever")
 	audits := 0
 	for seed := range uint64(3) {
 		mem := vfs.NewCrashableMem()
@@ -230,7 +231,7 @@ func TestCrashInRetention(t *testing.T) {
 func TestRetentionLeavesWhatIsInDoubt(t *testing.T) {
 	build := func(t *testing.T) *years {
 		y := newYears(t, nil, 4, nil)
-		for i, u := range trace(t, "sveltecomponent")[:200] {
+		for i, u := range testyjs.Session(t, "sveltecomponent")[:200] {
 			y.add(func() time.Time { return y.now }, u)
 			y.now = y.now.Add(20 * time.Minute)
 			if i%20 == 19 {
@@ -323,7 +324,7 @@ func TestMomentsOfAPolicy(t *testing.T) {
 // told from where on authors are known.
 func TestAuthorsOutliveTheirEntries(t *testing.T) {
 	y := newYears(t, nil, 6, nil)
-	updates := trace(t, "friendsforever")[:300]
+	updates := testyjs.Session(t, "friendsforever")[:300]
 	for i, u := range updates {
 		// Something carried: two clients in one update.
 		if i == 40 {

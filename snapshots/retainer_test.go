@@ -10,12 +10,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"ysync/internal/metrics"
+	"ysync/internal/testyjs"
 	"ysync/snapshots"
 )
 
 func TestRetainerRunsOverAllDocuments(t *testing.T) {
 	y := newYears(t, nil, 4, nil)
-	for i, u := range trace(t, "sveltecomponent")[:100] {
+	for i, u := range testyjs.Session(t, "sveltecomponent")[:100] {
 		y.add(func() time.Time { return y.now }, u)
 		y.now = y.now.Add(20 * time.Minute)
 		if i%20 == 19 {

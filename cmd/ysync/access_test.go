@@ -42,80 +42,84 @@ func mint(t *testing.T, args ...string) (public, token string) {
 }
 
 func TestServeWithTokens(t *testing.T) {
-	keys, token := mint(t, "--audience", "ysync", "--tenant", "acme", "trips/*=write", "rules=read")
-	_, stranger := mint(t, "--audience", "ysync", "*=admin")
-	s := serve(t, "--data", t.TempDir(), "--keys", keys, "--token-audience", "ysync", "--ops", "127.0.0.1:0")
-	for _, c := range []struct {
-		path, token string
-		want        int // close code, 0 for let in
-	}{
-		{"/acme/trips/rome", token, 0},
-		{"/acme/rules", token, 0},
-		{"/acme/other", token, session.CloseForbidden},
-		{"/trips/rome", token, session.CloseForbidden},
-		{"/acme/trips/rome", "", session.CloseUnauthorized},
-		{"/acme/trips/rome", stranger, session.CloseUnauthorized},
-	} {
-		ctx, cancel := context.WithTimeout(t.Context(), bound)
-		defer cancel()
-		ws, _, err := websocket.Dial(ctx, "ws://"+s.addr()+c.path+"?token="+c.token, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = ws.CloseNow() }()
-		if err := ws.Write(ctx, websocket.MessageBinary, []byte{0, 0, 1, 0}); err != nil {
-			t.Fatal(err)
-		}
-		got := 0
-		for {
-			_, frame, err := ws.Read(ctx)
-			var end websocket.CloseError
-			if errors.As(err, &end) {
-				got = int(end.Code)
-			} else if err != nil {
+	on(t, func(t *testing.T, site *site) {
+		keys, token := mint(t, "--audience", "ysync", "--tenant", "acme", "trips/*=write", "rules=read")
+		_, stranger := mint(t, "--audience", "ysync", "*=admin")
+		s := site.serve("--keys", keys, "--token-audience", "ysync")
+		for _, c := range []struct {
+			path, token string
+			want        int // close code, 0 for let in
+		}{
+			{"/acme/trips/rome", token, 0},
+			{"/acme/rules", token, 0},
+			{"/acme/other", token, session.CloseForbidden},
+			{"/trips/rome", token, session.CloseForbidden},
+			{"/acme/trips/rome", "", session.CloseUnauthorized},
+			{"/acme/trips/rome", stranger, session.CloseUnauthorized},
+		} {
+			ctx, cancel := context.WithTimeout(t.Context(), bound)
+			defer cancel()
+			ws, _, err := websocket.Dial(ctx, "ws://"+s.addr()+c.path+"?token="+c.token, nil)
+			if err != nil {
 				t.Fatal(err)
 			}
-			if err != nil || frame[0] == 0 && frame[1] == 1 {
-				break
+			defer func() { _ = ws.CloseNow() }()
+			if err := ws.Write(ctx, websocket.MessageBinary, []byte{0, 0, 1, 0}); err != nil {
+				t.Fatal(err)
+			}
+			got := 0
+			for {
+				_, frame, err := ws.Read(ctx)
+				var end websocket.CloseError
+				if errors.As(err, &end) {
+					got = int(end.Code)
+				} else if err != nil {
+					t.Fatal(err)
+				}
+				if err != nil || frame[0] == 0 && frame[1] == 1 {
+					break
+				}
+			}
+			if got != c.want {
+				t.Errorf("%s: %d, want %d", c.path, got, c.want)
 			}
 		}
-		if got != c.want {
-			t.Errorf("%s: %d, want %d", c.path, got, c.want)
-		}
-	}
-	_, log := s.stop(syscall.SIGTERM)
-	for _, secret := range []string{token, stranger} {
-		for _, part := range strings.Split(secret, ".")[1:] {
-			if strings.Contains(log, part) {
-				t.Error("the log shows a token")
+		_, log := s.stop(syscall.SIGTERM)
+		for _, secret := range []string{token, stranger} {
+			for _, part := range strings.Split(secret, ".")[1:] {
+				if strings.Contains(log, part) {
+					t.Error("the log shows a token")
+				}
 			}
 		}
-	}
+	})
 }
 
 func TestOperateWithTokens(t *testing.T) {
-	keys, token := mint(t, "*=admin")
-	other, weak := mint(t, "*=write")
-	s := serve(t, "--data", t.TempDir(), "--keys", keys+","+other, "--ops", "127.0.0.1:0")
-	server := "http://" + s.serving["ops"].(string)
-	for _, c := range []struct {
-		token string
-		want  int
-	}{{token, 0}, {weak, exitDenied}, {"x", exitDenied}, {"", exitDenied}} {
-		cmd := command(t, "doc", "list", "--server", server)
-		cmd.Env = append(cmd.Env, "YSYNC_TOKEN="+c.token)
-		if _, errs, code := finish(t, cmd); code != c.want {
-			t.Errorf("exit code %d, want %d: %s", code, c.want, errs)
+	on(t, func(t *testing.T, site *site) {
+		keys, token := mint(t, "*=admin")
+		other, weak := mint(t, "*=write")
+		s := site.serve("--keys", keys+","+other)
+		server := "http://" + s.serving["ops"].(string)
+		for _, c := range []struct {
+			token string
+			want  int
+		}{{token, 0}, {weak, exitDenied}, {"x", exitDenied}, {"", exitDenied}} {
+			cmd := command(t, "doc", "list", "--server", server)
+			cmd.Env = append(cmd.Env, "YSYNC_TOKEN="+c.token)
+			if _, errs, code := finish(t, cmd); code != c.want {
+				t.Errorf("exit code %d, want %d: %s", code, c.want, errs)
+			}
 		}
-	}
-	answer, err := http.Get(server + "/status")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	if body, _ := io.ReadAll(answer.Body); answer.StatusCode != http.StatusOK {
-		t.Errorf("/status from this machine: %s %s", answer.Status, body)
-	}
+		answer, err := http.Get(server + "/status")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		if body, _ := io.ReadAll(answer.Body); answer.StatusCode != http.StatusOK {
+			t.Errorf("/status from this machine: %s %s", answer.Status, body)
+		}
+	})
 }
 
 func TestAccessFlags(t *testing.T) {

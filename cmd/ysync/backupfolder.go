@@ -135,6 +135,9 @@ func (b *backup) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := b.copyRulings(); err != nil {
+		return err
+	}
 	if err := b.exchange(mark); err != nil {
 		return err
 	}
@@ -200,6 +203,19 @@ func (b *backup) copyLog(from, to string) (int64, error) {
 		}
 	}
 	return total, syncFolder(to)
+}
+
+// copyRulings takes over what was taken back of rights, newer than the log rather
+// than older: without it whoever was sent away could come back with the backup. The
+// file is replaced whole by who writes it, and is not there before the first ruling.
+func (b *backup) copyRulings() error {
+	err := place(filepath.Join(b.folder, rulingsFile), filepath.Join(b.order.To, rulingsFile), false)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = os.Remove(filepath.Join(b.order.To, rulingsFile)); errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+	}
+	return errors.Join(err, syncFolder(b.order.To))
 }
 
 // copyFiles takes over the stored files that the backup does not have, and

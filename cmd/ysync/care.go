@@ -12,7 +12,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
 
 	"ysync/internal/api"
 	"ysync/snapshots"
@@ -21,19 +20,14 @@ import (
 type docRepairCmd struct {
 	target
 	documentArg
-	DryRun bool `help:"Only tell what is damaged and what would be done." env:"-"`
+	rehearsal
 	jsonFlag
 }
 
 // Run repairs a document.
 func (c *docRepairCmd) Run(ctx context.Context, s streams) error {
-	what := own
-	if c.DryRun {
-		what = look
-	}
-	return c.with(ctx, s, what, func(ctx context.Context, client *client) error {
-		r := c.request(http.MethodPost, "repair")
-		r.query.Set("dry_run", strconv.FormatBool(c.DryRun))
+	return c.with(ctx, s, c.use(), func(ctx context.Context, client *client) error {
+		r := c.order(c.request(http.MethodPost, "repair"))
 		out := c.printer(s)
 		return show(ctx, client, r, out, func(report snapshots.Repair) {
 			out.row(report, report.Document, repaired(&report, c.DryRun))
@@ -180,20 +174,25 @@ type docCopyCmd struct {
 	target
 	documentArg
 	Into string `arg:"" help:"Name of the new document."`
+	rehearsal
 	jsonFlag
 }
 
 // Run copies a document.
 func (c *docCopyCmd) Run(ctx context.Context, s streams) error {
-	return c.with(ctx, s, own, func(ctx context.Context, client *client) error {
-		r := c.request(http.MethodPost, "copy")
+	return c.with(ctx, s, c.use(), func(ctx context.Context, client *client) error {
+		r := c.order(c.request(http.MethodPost, "copy"))
 		r.body = api.CopyOrder{Into: c.Into}
 		var t api.Restored
 		if err := client.json(ctx, r, &t); err != nil {
 			return err
 		}
 		out := c.printer(s)
-		out.row(t, t.Document, fmt.Sprintf("holds %s as of position %d", t.From.Document, t.From.Position))
+		verb := "holds"
+		if c.DryRun {
+			verb = "would hold"
+		}
+		out.row(t, t.Document, fmt.Sprintf("%s %s as of position %d", verb, t.From.Document, t.From.Position))
 		return out.flush()
 	})
 }
@@ -221,6 +220,7 @@ type docEditCmd struct {
 	documentArg
 	opsArg
 	Position string `help:"Only while the document is at this position." placeholder:"N" env:"-"`
+	rehearsal
 	jsonFlag
 }
 
@@ -230,28 +230,30 @@ func (c *docEditCmd) Run(ctx context.Context, s streams) error {
 	if c.Position != "" {
 		r.header = http.Header{"If-Match": {c.Position}}
 	}
-	return c.change(ctx, s, c.target, r, c.jsonFlag)
+	return c.change(ctx, s, c.target, c.rehearsal, r, c.jsonFlag)
 }
 
 type docCreateCmd struct {
 	target
 	documentArg
 	opsArg
+	rehearsal
 	jsonFlag
 }
 
 // Run creates a document.
 func (c *docCreateCmd) Run(ctx context.Context, s streams) error {
-	return c.change(ctx, s, c.target, c.request(http.MethodPut), c.jsonFlag)
+	return c.change(ctx, s, c.target, c.rehearsal, c.request(http.MethodPut), c.jsonFlag)
 }
 
 // change sends the steps and prints the answer.
-func (a opsArg) change(ctx context.Context, s streams, at target, r request, format jsonFlag) error {
+func (a opsArg) change(ctx context.Context, s streams, at target, how rehearsal, r request, format jsonFlag) error {
 	order, err := a.order()
 	if err != nil {
 		return err
 	}
-	return at.with(ctx, s, own, func(ctx context.Context, client *client) error {
+	return at.with(ctx, s, how.use(), func(ctx context.Context, client *client) error {
+		r = how.order(r)
 		r.body = order
 		var done api.Applied
 		if err := client.json(ctx, r, &done); err != nil {

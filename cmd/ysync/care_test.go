@@ -237,32 +237,33 @@ func TestRepairStopped(t *testing.T) {
 }
 
 func TestEditCommands(t *testing.T) {
-	s := embedded(t)
-	live := s.serve()
-	for _, c := range []struct {
-		args []string
-		want string
-	}{
-		{[]string{"doc", "create", "d", `[{"op": "text", "path": ["t"], "insert": "hello"}]`}, "position 1"},
-		{[]string{"doc", "edit", "d", `[{"op": "text", "path": ["t"], "at": 5, "insert": "!"}]`, "--position", "1"}, "position 2"},
-		{[]string{"doc", "copy", "d", "e"}, "holds d as of position 2"},
-		{[]string{"doc", "get", "e", "--text"}, "hello!"},
-	} {
-		if out := s.must(live, c.args...); !strings.Contains(out, c.want) {
-			t.Errorf("%v: want %q in %s", c.args, c.want, out)
+	on(t, func(t *testing.T, site *site) {
+		live := site.serve()
+		for _, c := range []struct {
+			args []string
+			want string
+		}{
+			{[]string{"doc", "create", "d", `[{"op": "text", "path": ["t"], "insert": "hello"}]`}, "position 1"},
+			{[]string{"doc", "edit", "d", `[{"op": "text", "path": ["t"], "at": 5, "insert": "!"}]`, "--position", "1"}, "position 2"},
+			{[]string{"doc", "copy", "d", "e"}, "holds d as of position 2"},
+			{[]string{"doc", "get", "e", "--text"}, "hello!"},
+		} {
+			if out := site.must(live, c.args...); !strings.Contains(out, c.want) {
+				t.Errorf("%v: want %q in %s", c.args, c.want, out)
+			}
 		}
-	}
-	for code, args := range map[int][]string{
-		exitConflict: {"doc", "create", "d", `[{"op": "text", "path": ["t"], "insert": "x"}]`},
-		exitUsage:    {"doc", "edit", "d", `{"op": "text"}`},
-	} {
-		cmd := s.env(command(t, args...))
-		cmd.Env = append(cmd.Env, "YSYNC_SERVER=http://"+live.ops())
-		if out, errs, got := finish(t, cmd); got != code || errs == "" {
-			t.Errorf("%v: exit code %d, want %d: %s%s", args, got, code, out, errs)
+		for code, args := range map[int][]string{
+			exitConflict: {"doc", "create", "d", `[{"op": "text", "path": ["t"], "insert": "x"}]`},
+			exitUsage:    {"doc", "edit", "d", `{"op": "text"}`},
+		} {
+			cmd := site.env(command(t, args...))
+			cmd.Env = append(cmd.Env, "YSYNC_SERVER=http://"+live.ops())
+			if out, errs, got := finish(t, cmd); got != code || errs == "" {
+				t.Errorf("%v: exit code %d, want %d: %s%s", args, got, code, out, errs)
+			}
 		}
-	}
-	if code, log := live.stop(syscall.SIGTERM); code != 0 {
-		t.Errorf("exit code %d: %s", code, log)
-	}
+		if code, log := live.stop(syscall.SIGTERM); code != 0 {
+			t.Errorf("exit code %d: %s", code, log)
+		}
+	})
 }

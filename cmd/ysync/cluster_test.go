@@ -21,24 +21,31 @@ type nodes struct {
 	redis    *testredis.Server
 	database *testpg.Server
 	url      string
+	store    *s3test.Server
 	bucket   string
 }
 
 func newNodes(t *testing.T) *nodes {
 	t.Helper()
 	store, database := s3test.Start(t), testpg.Start(t)
-	n := &nodes{T: t, redis: testredis.Start(t), database: database, url: database.Database(t)}
+	n := &nodes{T: t, redis: testredis.Start(t), database: database, url: database.Database(t), store: store}
 	n.bucket = "s3://" + store.Bucket(t, "cluster") + "/ysync?endpoint=" + store.Endpoint
 	return n
 }
 
 func (n *nodes) start(name string, args ...string) *server {
 	n.Helper()
-	cmd := command(n.T, append([]string{
+	return n.startAt(name, n.redis.URL(), n.url, args...)
+}
+
+// startAt is start with a Redis and a database that are somewhere else.
+func (n *nodes) startAt(name, redis, database string, args ...string) *server {
+	n.Helper()
+	cmd := commandFor(n.T, 5*bound, append([]string{
 		"serve", "--listen", "127.0.0.1:0", "--ops", "127.0.0.1:0", "--data", filepath.Join(n.TempDir(), name), "--node-name", name,
 	}, args...)...)
-	cmd.Env = append(cmd.Env, "YSYNC_CLUSTER="+n.redis.URL())
-	return startServer(n.T, withLog(withBucket(cmd, n.bucket), n.url))
+	cmd.Env = append(cmd.Env, "YSYNC_CLUSTER="+redis)
+	return startServer(n.T, withLog(withBucket(cmd, n.bucket), database))
 }
 
 // three starts three nodes and waits until each of them knows the others.

@@ -258,7 +258,7 @@ func (u updateArg) send(ctx context.Context, c *client, r request, out *printer)
 }
 
 func printApplied(out *printer, a api.Applied) error {
-	did := "changed"
+	did := rehearsal{a.DryRun}.did("changed")
 	switch {
 	case a.Pending:
 		did = "part of it waits for updates that the document lacks"
@@ -275,13 +275,14 @@ type docImportCmd struct {
 	updateArg
 	New      bool   `help:"Only into a document that does not exist yet." env:"-"`
 	Position string `help:"Only while the document is at this position." placeholder:"N" env:"-"`
+	rehearsal
 	jsonFlag
 }
 
 // Run applies an update.
 func (c *docImportCmd) Run(ctx context.Context, s streams) error {
-	return c.with(ctx, s, own, func(ctx context.Context, api *client) error {
-		r := c.request(http.MethodPost, "updates")
+	return c.with(ctx, s, c.use(), func(ctx context.Context, api *client) error {
+		r := c.order(c.request(http.MethodPost, "updates"))
 		r.header = http.Header{}
 		if c.New {
 			r.header.Set("If-None-Match", "*")
@@ -298,13 +299,14 @@ type docSeedCmd struct {
 	documentArg
 	updateArg
 	Key string `help:"Idempotency key: the same key never seeds twice, another one is refused." required:"" env:"-"`
+	rehearsal
 	jsonFlag
 }
 
 // Run seeds a document.
 func (c *docSeedCmd) Run(ctx context.Context, s streams) error {
-	return c.with(ctx, s, own, func(ctx context.Context, api *client) error {
-		r := c.request(http.MethodPut, "seed")
+	return c.with(ctx, s, c.use(), func(ctx context.Context, api *client) error {
+		r := c.order(c.request(http.MethodPut, "seed"))
 		r.header = http.Header{"Idempotency-Key": {c.Key}}
 		return c.send(ctx, api, r, c.printer(s))
 	})
@@ -376,29 +378,20 @@ func (c *docAuthorsCmd) Run(ctx context.Context, s streams) error {
 type docEraseCmd struct {
 	target
 	documentArg
-	DryRun bool `help:"Only tell what would be removed." env:"-"`
 	confirm
 	jsonFlag
 }
 
 // Run erases a document.
 func (c *docEraseCmd) Run(ctx context.Context, s streams) error {
-	what := own
-	if c.DryRun {
-		what = look
-	} else if err := c.ask(s, fmt.Sprintf("Erasing %q removes its log, snapshots and history for good, and nobody can use its name again.", c.Document)); err != nil {
+	if err := c.ask(s, fmt.Sprintf("Erasing %q removes its log, snapshots and history for good, and nobody can use its name again.", c.Document)); err != nil {
 		return err
 	}
-	return c.with(ctx, s, what, func(ctx context.Context, client *client) error {
-		r := c.request(http.MethodDelete)
-		r.query.Set("dry_run", strconv.FormatBool(c.DryRun))
+	return c.with(ctx, s, c.use(), func(ctx context.Context, client *client) error {
+		r := c.order(c.request(http.MethodDelete))
 		out := c.printer(s)
 		return show(ctx, client, r, out, func(e api.Erased) {
-			did := "erased"
-			if c.DryRun {
-				did = "would be erased"
-			}
-			out.row(e, e.Document, did)
+			out.row(e, e.Document, c.did("erased"))
 			for _, line := range [][]any{
 				{"log entries", e.Entries},
 				{"snapshots", fmt.Sprintf("%d, %v", e.Snapshots.Count, size(e.Snapshots.Bytes))},

@@ -93,16 +93,24 @@ func openFolder(path string, logger *zap.Logger) (*folder, error) {
 	return &folder{log: log}, nil
 }
 
-// rulings are what was taken back of rights: in the database that the log is in,
-// or else in the folder.
+// rulingStore has what was taken back of rights: in the database that the log is
+// in, or else in the folder.
+func (f *folder) rulingStore() (auth.RulingStore, error) {
+	if store, ok := f.log.(auth.RulingStore); ok {
+		return store, nil
+	}
+	file, err := auth.OpenRulingFile(filepath.Join(f.path, rulingsFile))
+	if err != nil {
+		return nil, &exitError{exitData, err}
+	}
+	return file, nil
+}
+
+// rulings are those that the store has, and what other nodes add to it.
 func (f *folder) rulings(ctx context.Context, logger *zap.Logger) (*auth.Rulings, error) {
-	store, ok := f.log.(auth.RulingStore)
-	if !ok {
-		file, err := auth.OpenRulingFile(filepath.Join(f.path, rulingsFile))
-		if err != nil {
-			return nil, &exitError{exitData, err}
-		}
-		store = file
+	store, err := f.rulingStore()
+	if err != nil {
+		return nil, err
 	}
 	return auth.NewRulings(ctx, store, func(err error) {
 		if err != nil {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"ysync/internal/api"
+	"ysync/internal/auth"
 	"ysync/internal/migrate"
 )
 
@@ -54,7 +55,9 @@ type movedAll struct {
 	Entries   int                     `json:"entries"`
 	Files     int                     `json:"files"`
 	Bytes     int64                   `json:"bytes"`
-	DryRun    bool                    `json:"dry_run,omitempty"`
+	// Rulings are those on rights that were copied.
+	Rulings int  `json:"rulings"`
+	DryRun  bool `json:"dry_run,omitempty"`
 	// TookMS is how long the run took, from the opening of the stores on.
 	TookMS int64 `json:"took_ms"`
 	// NewestEdit is the newest one there. After the last run nobody could edit
@@ -71,12 +74,12 @@ func (c *migrateMoveCmd) Run(ctx context.Context, s streams) (err error) {
 		return &exitError{exitUsage, err}
 	}
 	begun := time.Now()
-	from, closeSource, err := c.openSource(ctx, s)
+	from, err := c.openSource(ctx, s)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, closeSource()) }()
-	m := &migrate.Mover{From: from, DryRun: c.DryRun}
+	defer func() { err = errors.Join(err, from.close()) }()
+	m := &migrate.Mover{From: from.Stores, DryRun: c.DryRun}
 	data, err := openDestination(ctx, s, c.Data, c.storeFlags, c.DryRun)
 	if err != nil {
 		return err
@@ -85,7 +88,12 @@ func (c *migrateMoveCmd) Run(ctx context.Context, s streams) (err error) {
 		defer func() { err = errors.Join(err, data.close()) }()
 		m.To = migrate.Stores{Log: data.log, Files: data.store}
 	}
-	all, err := c.copy(ctx, s, m, begun)
+	// First, so that whoever was sent away never finds the documents without them.
+	rulings, err := c.rulings(ctx, from.rulings, data)
+	if err != nil {
+		return err
+	}
+	all, err := c.copy(ctx, s, m, movedAll{Rulings: rulings}, begun)
 	if err != nil || !c.CutOver {
 		return err
 	}
@@ -122,15 +130,22 @@ func sameFolder(a, b string) bool {
 	return err == nil && err2 == nil && os.SameFile(x, y)
 }
 
-// openSource opens what is copied from. A server whose log is in PostgreSQL may
-// run meanwhile, unless this is the last run.
-func (c *migrateMoveCmd) openSource(ctx context.Context, s streams) (migrate.Stores, func() error, error) {
+// moveSource is what is copied from.
+type moveSource struct {
+	migrate.Stores
+	rulings auth.RulingSource
+	close   func() error
+}
+
+// openSource opens it. A server whose log is in PostgreSQL may run meanwhile,
+// unless this is the last run.
+func (c *migrateMoveCmd) openSource(ctx context.Context, s streams) (moveSource, error) {
 	if c.remote() {
 		client, err := target{Server: c.Source, Token: c.Token}.connect(ctx, s, look)
 		if err != nil {
-			return migrate.Stores{}, nil, err
+			return moveSource{}, err
 		}
-		return migrate.Stores{Log: remoteLog{client}, Files: remoteFiles{client}}, client.close, nil
+		return moveSource{migrate.Stores{Log: remoteLog{client}, Files: remoteFiles{client}}, remoteRulings{client}, client.close}, nil
 	}
 	what := look
 	if c.CutOver {
@@ -143,17 +158,45 @@ func (c *migrateMoveCmd) openSource(ctx context.Context, s streams) (migrate.Sto
 		err = &exitError{exitInUse, fmt.Errorf("%w: name the operations address of its server instead, or stop it", exit.err)}
 	}
 	if err != nil {
-		return migrate.Stores{}, nil, fmt.Errorf("the source: %w", err)
+		return moveSource{}, fmt.Errorf("the source: %w", err)
 	}
-	return migrate.Stores{Log: data.log, Files: data.store}, data.close, nil
+	rulings, err := data.rulingStore()
+	if err != nil {
+		return moveSource{}, errors.Join(fmt.Errorf("the source: %w", err), data.close())
+	}
+	return moveSource{migrate.Stores{Log: data.log, Files: data.store}, rulings, data.close}, nil
 }
 
-// copy runs the copy and prints what became of it. Documents that are here
+// rulings copies what was taken back of rights, and tells how many are new. There
+// is no destination yet in some dry runs.
+func (c *migrateMoveCmd) rulings(ctx context.Context, from auth.RulingSource, to *folder) (int, error) {
+	var store auth.RulingStore
+	var there auth.RulingSource
+	if to != nil {
+		var err error
+		if store, err = to.rulingStore(); err != nil {
+			return 0, err
+		}
+		there = store
+	}
+	missing, err := auth.MissingRulings(ctx, from, there, time.Now())
+	if err != nil || c.DryRun {
+		return len(missing), err
+	}
+	for _, r := range missing {
+		if err := store.Rule(ctx, r); err != nil {
+			return 0, fmt.Errorf("copying the rulings: %w", err)
+		}
+	}
+	return len(missing), nil
+}
+
+// copy runs the copy and prints what became of it, and what all says already. Documents that are here
 // already, and for people those that went well, are only counted.
-func (c *migrateMoveCmd) copy(ctx context.Context, s streams, m *migrate.Mover, begun time.Time) (movedAll, error) {
+func (c *migrateMoveCmd) copy(ctx context.Context, s streams, m *migrate.Mover, all movedAll, begun time.Time) (movedAll, error) {
 	progress := newBar()
 	out := c.printer(s)
-	all := movedAll{Results: map[migrate.Outcome]int{}, DryRun: c.DryRun}
+	all.Results, all.DryRun = map[migrate.Outcome]int{}, c.DryRun
 	err := m.Run(ctx, func(d migrate.Move, total int) {
 		all.Documents++
 		all.Results[d.Outcome]++
@@ -192,6 +235,9 @@ func (c *migrateMoveCmd) copy(ctx context.Context, s streams, m *migrate.Mover, 
 	if !c.JSON {
 		fmt.Fprintf(s.out, "%d documents: %s; %d entries and %d files %s, %v, in %v\n",
 			all.Documents, c.summary(all.Results), all.Entries, all.Files, verb, size(all.Bytes), took.Round(10*time.Millisecond))
+		if all.Rulings > 0 {
+			fmt.Fprintf(s.out, "%d rulings on rights %s\n", all.Rulings, verb)
+		}
 		if c.CutOver && all.NewestEdit != nil {
 			fmt.Fprintf(s.out, "the newest edit there is of %s, %v ago: start the new server now\n",
 				cell(all.NewestEdit), time.Since(*all.NewestEdit).Round(10*time.Millisecond))

@@ -17,6 +17,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -64,7 +65,13 @@ func (s *site) lose() *site {
 
 func (s *site) serve(args ...string) *server {
 	s.t.Helper()
-	return startServer(s.t, s.env(command(s.t, append([]string{"serve", "--listen", "127.0.0.1:0", "--ops", "127.0.0.1:0", "--data", s.data}, args...)...)))
+	return s.serveFor(bound, args...)
+}
+
+// serveFor is serve for a test that may take longer.
+func (s *site) serveFor(atMost time.Duration, args ...string) *server {
+	s.t.Helper()
+	return startServer(s.t, s.env(commandFor(s.t, atMost, append([]string{"serve", "--listen", "127.0.0.1:0", "--ops", "127.0.0.1:0", "--data", s.data}, args...)...)))
 }
 
 // run runs a command on the stores.

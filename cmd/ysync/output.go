@@ -180,13 +180,15 @@ func (b *bar) done() {
 	}
 }
 
-// confirm asks before something cannot be undone.
+// confirm asks before something is done that cannot be undone.
 type confirm struct {
+	rehearsal
+
 	Yes bool `help:"Do not ask. Needed when nobody is at the terminal." env:"-"`
 }
 
 func (c confirm) ask(s streams, question string) error {
-	if c.Yes {
+	if c.Yes || c.DryRun {
 		return nil
 	}
 	if !term.IsTerminal(int(os.Stdin.Fd())) || !term.IsTerminal(int(os.Stderr.Fd())) {

@@ -27,6 +27,7 @@ import (
 	"ysync/persistence"
 	"ysync/snapshots"
 	"ysync/snapshots/s3"
+	"ysync/syncproto"
 )
 
 const releases = "testdata/releases"
@@ -43,6 +44,10 @@ type kept struct {
 	Content    string            `json:"content,omitempty"`
 	Moments    map[string]string `json:"moments,omitempty"`
 	Authors    string            `json:"authors,omitempty"`
+	// Refused are the IDs of updates that broke a limit.
+	Refused []string `json:"refused,omitempty"`
+	// Rulings is what was taken back of rights; Document is empty.
+	Rulings string `json:"rulings,omitempty"`
 }
 
 // moments are those that are asked for, of documents that have them.
@@ -72,7 +77,17 @@ func holding(t *testing.T, s *site) (all []kept) {
 				k.Moments[m] = s.must(nil, "doc", "get", d.Document, "--at", m)
 			}
 		}
+		for line := range strings.Lines(s.must(nil, "doc", "refused", d.Document, "--json")) {
+			var r api.Refused
+			if err := json.Unmarshal([]byte(line), &r); err != nil {
+				t.Fatal(err)
+			}
+			k.Refused = append(k.Refused, r.ID)
+		}
 		all = append(all, k)
+	}
+	if rulings := s.must(nil, "access", "list", "--json"); rulings != "" {
+		all = append(all, kept{Rulings: rulings})
 	}
 	return all
 }
@@ -81,7 +96,7 @@ func holding(t *testing.T, s *site) (all []kept) {
 func populate(t *testing.T, s *site) {
 	t.Helper()
 	writeOld(t, s, "thinned")
-	server := s.serve("--segment-interval", "200ms", "--retain-full", "0")
+	server := s.serve("--segment-interval", "200ms", "--retain-full", "0", "--max-document", "64KiB")
 	plan := server.join("plan")
 	plan.edit("Hello")
 	plan.edit(", wörld 🌍")
@@ -103,13 +118,45 @@ func populate(t *testing.T, s *site) {
 	if err := c.json(context.Background(), onDocument(http.MethodPost, "again", "reset"), &api.ResetReport{}); err != nil {
 		t.Fatal(err)
 	}
+	// What breaks a limit, and what waits for an edit that nobody has.
+	large := server.join("many edits")
+	large.send(syncproto.AppendUpdate(nil, newUpdate(t, strings.Repeat("large ", 20_000))))
+	if code := large.closed(); code/100 != 44 {
+		t.Errorf("what is too large ended with %d", code)
+	}
+	s.must(server, "doc", "import", "waiting", updateFile(t, "here"))
+	_, waits := dependent(t)
+	s.must(server, "doc", "import", "waiting", waits)
 	if code, log := server.stop(syscall.SIGTERM); code != 0 {
 		t.Fatalf("exit code %d: %s", code, log)
 	}
+	s.must(nil, "access", "revoke", "--subject", "ann", "--for", "876000h", "--reason", "left")
+	s.must(nil, "access", "limit", "--to", "read", "--documents", "acme/*", "--later", "--for", "876000h")
+	s.must(nil, "access", "revoke", "--subject", "bob")
+	s.must(nil, "access", "lift", "--subject", "bob")
 	// What is older than the window is thinned out, and who wrote it is kept.
 	if out := s.must(nil, "snapshot", "prune", "thinned", "--full", "1ms", "--hourly", "1ms", "--daily", "1ms", "--yes", "--json"); !strings.Contains(out, `"segment"`) {
 		t.Fatalf("prune: %s", out)
 	}
+}
+
+// dependent writes two files with updates, always the same, of which the second
+// waits for the first.
+func dependent(t *testing.T) (first, second string) {
+	t.Helper()
+	author := crdt.New(crdt.Options{ClientID: 4711})
+	var names [2]string
+	for i, text := range []string{"first ", "this waits "} {
+		commit, err := author.Transact(nil, func(tx *crdt.Txn) { author.Text("t").Insert(tx, 0, text) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		names[i] = filepath.Join(t.TempDir(), "update")
+		if err := os.WriteFile(names[i], commit.AppendUpdate(nil, crdt.V1), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return names[0], names[1]
 }
 
 // writeOld makes a document of which each edit is of another day and author,
@@ -400,8 +447,12 @@ func openRelease(t *testing.T, s *site, want []kept) {
 		t.Errorf("verify: %s", out)
 	}
 	server := s.serve()
+	living := 0
 	for _, k := range want {
-		if k.Erased || k.Generation > 1 {
+		if k.Erased || k.Document == "" {
+			continue
+		}
+		if living++; k.Generation > 1 {
 			continue
 		}
 		peer := server.join(strings.ReplaceAll(k.Document, " ", "%20"))
@@ -409,6 +460,13 @@ func openRelease(t *testing.T, s *site, want []kept) {
 		peer.edit("+")
 		if got := s.must(server, "doc", "get", k.Document, "--text"); got != before+"+\n" {
 			t.Errorf("%s goes on with %q", k.Document, got)
+		}
+		if k.Document == "waiting" {
+			first, _ := dependent(t)
+			s.must(server, "doc", "import", k.Document, first)
+			if got := s.must(server, "doc", "get", k.Document, "--text"); !strings.Contains(got, "this waits first ") {
+				t.Errorf("what waited is not there: %q", got)
+			}
 		}
 	}
 	if out := s.must(server, "doc", "seed", "folder/seeded", updateFile(t, "again"), "--key", "template-1"); !strings.Contains(out, "nothing new") {
@@ -418,7 +476,7 @@ func openRelease(t *testing.T, s *site, want []kept) {
 
 	// The files alone are enough, too.
 	left := s.lose()
-	if out := left.must(nil, "snapshot", "rebuild"); !strings.Contains(out, "5 rebuilt") || !strings.Contains(out, "0 failed") {
+	if out := left.must(nil, "snapshot", "rebuild"); !strings.Contains(out, fmt.Sprint(living, " rebuilt")) || !strings.Contains(out, "0 failed") {
 		t.Errorf("rebuild: %s", out)
 	}
 }

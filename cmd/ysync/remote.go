@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"ysync/internal/api"
+	"ysync/internal/auth"
 	"ysync/persistence"
 	"ysync/snapshots"
 )
@@ -25,10 +26,30 @@ type remoteLog struct{ client *client }
 // remoteFiles are the snapshot files of a running server, to read.
 type remoteFiles struct{ client *client }
 
+// remoteRulings are those of a running server.
+type remoteRulings struct{ client *client }
+
 var (
-	_ persistence.Log = remoteLog{}
-	_ snapshots.Store = remoteFiles{}
+	_ persistence.Log   = remoteLog{}
+	_ snapshots.Store   = remoteFiles{}
+	_ auth.RulingSource = remoteRulings{}
 )
+
+// Rulings implements auth.RulingSource. It gives all that have not ended; the API
+// has no versions.
+func (r remoteRulings) Rulings(ctx context.Context, _ uint64) (all []auth.Ruling, version uint64, err error) {
+	for stored, err := range storesLines[api.Ruling](ctx, r.client, "rulings", nil) {
+		if err != nil {
+			return nil, 0, err
+		}
+		ruling, err := stored.Ruling()
+		if err != nil {
+			return nil, 0, err
+		}
+		all = append(all, ruling)
+	}
+	return all, 0, nil
+}
 
 // errEnough ends an answer that its reader has enough of.
 var errEnough = errors.New("enough")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"strconv"
 
 	"ysync/internal/api"
 )
@@ -13,7 +12,6 @@ type docResetCmd struct {
 	target
 	documentArg
 	atFlag
-	DryRun bool `help:"Only tell what would happen." env:"-"`
 	confirm
 	jsonFlag
 }
@@ -24,23 +22,15 @@ func (c *docResetCmd) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	what := own
-	if c.DryRun {
-		what = look
-	} else if err := c.ask(s, fmt.Sprintf("Resetting %q closes its clients and refuses what they have, edits that they made offline included.", c.Document)); err != nil {
+	if err := c.ask(s, fmt.Sprintf("Resetting %q closes its clients and refuses what they have, edits that they made offline included.", c.Document)); err != nil {
 		return err
 	}
-	return c.with(ctx, s, what, func(ctx context.Context, client *client) error {
-		r := c.request(http.MethodPost, "reset")
-		r.query.Set("dry_run", strconv.FormatBool(c.DryRun))
+	return c.with(ctx, s, c.use(), func(ctx context.Context, client *client) error {
+		r := c.order(c.request(http.MethodPost, "reset"))
 		r.body = api.ResetOrder{At: at}
 		out := c.printer(s)
 		return show(ctx, client, r, out, func(t api.ResetReport) {
-			did := "reset"
-			if c.DryRun {
-				did = "would be reset"
-			}
-			out.row(t, t.Document, did)
+			out.row(t, t.Document, c.did("reset"))
 			for _, line := range [][]any{
 				{"generation", t.Generation},
 				{"holds", shownMoment(t.From)},

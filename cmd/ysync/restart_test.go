@@ -85,6 +85,13 @@ func (p *peer) answer(vector []byte) {
 // edit writes text and waits until it is durable.
 func (p *peer) edit(text string) {
 	p.t.Helper()
+	p.write(text)
+	p.until(syncproto.KindAck)
+}
+
+// write writes text and asks to be told when it is durable.
+func (p *peer) write(text string) {
+	p.t.Helper()
 	body := p.doc.Text("t")
 	commit, err := p.doc.Transact(nil, func(tx *crdt.Txn) { body.Insert(tx, body.Len(), text) })
 	if err != nil {
@@ -92,7 +99,6 @@ func (p *peer) edit(text string) {
 	}
 	p.send(syncproto.AppendUpdate(nil, commit.AppendUpdate(nil, crdt.V1)))
 	p.send(syncproto.AppendAck(nil, []byte{1}))
-	p.until(syncproto.KindAck)
 }
 
 func (p *peer) text() string { return string(p.doc.Text("t").AppendString(nil)) }

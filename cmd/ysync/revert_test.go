@@ -1,34 +1,38 @@
 package main
 
 import (
-	"compress/gzip"
 	"encoding/json"
+	"flag"
 	"fmt"
-	"io"
 	"maps"
 	"math/rand/v2"
-	"os"
+	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 	"unicode/utf16"
 
 	"ysync/crdt"
 	"ysync/internal/api"
-	"ysync/internal/lib0"
+	"ysync/internal/testyjs"
 	"ysync/syncproto"
 )
+
+var revertedMoments = flag.Int("reverts", 3, "to how many random moments of a session it is reverted, then back, then there again")
 
 // TestRevertToAnyMomentUnderTypists gives a server a real editing session of two
 // authors, edit by edit, and then lets twenty clients type into it without a
 // pause. Meanwhile it is reverted to random moments, and each revert is reverted.
-// The entry that a revert makes gives the moment, byte for byte; what lives in
-// both the moment and the document before keeps its IDs; and what is typed
-// meanwhile stays.
+// The moment is what a real Yjs had then, and the entry that a revert makes gives
+// it, byte for byte; what lives in both the moment and the document before keeps
+// its IDs; and what is typed meanwhile stays.
 func TestRevertToAnyMomentUnderTypists(t *testing.T) {
 	on(t, func(t *testing.T, s *site) {
-		server := s.serve()
-		session := editingSession(t)
+		server := s.serveFor(bound + time.Duration(*revertedMoments)*20*time.Second)
+		session := testyjs.Session(t, "friendsforever")
 		feeder := server.join("d")
 		for _, u := range session {
 			feeder.send(syncproto.AppendUpdate(nil, u))
@@ -36,6 +40,17 @@ func TestRevertToAnyMomentUnderTypists(t *testing.T) {
 		feeder.send(syncproto.AppendAck(nil, []byte{1}))
 		feeder.until(syncproto.KindAck)
 		rng := rand.New(rand.NewPCG(4, 20))
+		positions := make([]uint64, *revertedMoments)
+		for i := range positions {
+			positions[i] = 1 + rng.Uint64N(uint64(len(session)))
+		}
+		yjs := map[string]testyjs.Shown{}
+		if next, ok := testyjs.Moments(t, "friendsforever", slices.Sorted(slices.Values(positions))); ok {
+			for range positions {
+				m := next()
+				yjs[momentOf(m.Position)] = m
+			}
+		}
 
 		typists := make([]*typist, 20)
 		for i := range typists {
@@ -56,8 +71,14 @@ func TestRevertToAnyMomentUnderTypists(t *testing.T) {
 		pass(100)
 		taken := map[string]bool{} // by reverts
 		moment := ""
-		for range 3 {
-			moment = "#" + strconv.Itoa(1+rng.IntN(len(session)))
+		for i, p := range positions {
+			if i%50 == 49 {
+				t.Logf("%d moments", i+1)
+			}
+			moment = momentOf(p)
+			if was, ok := yjs[moment]; ok && testyjs.Of(p, s.at(server, moment)) != was {
+				t.Errorf("the moment %s is not what Yjs had", moment)
+			}
 			undo := s.revert(server, moment, taken)
 			pass(20)
 			s.revert(server, undo, taken)
@@ -88,11 +109,13 @@ func TestRevertToAnyMomentUnderTypists(t *testing.T) {
 		if len(want) < 20 || len(taken) < 200 {
 			t.Errorf("the reverts took %d words, and %d came after them", len(taken), len(want))
 		}
-		t.Logf("%d words taken by reverts, %d typed since the last", len(taken), len(want))
+		t.Logf("%d reverts to %d moments and back, %d of them compared with Yjs; %d words taken by reverts, %d typed since the last",
+			3*len(positions), len(positions), len(yjs), len(taken), len(want))
 	})
 }
 
-// typeOn types words, each after a line break somewhere, until it is stopped.
+// typeOn types words, each after a line break somewhere, until it is stopped, fifty
+// a second at most: people leave the machine time for reverts.
 func (p *typist) typeOn(name int, places *rand.Rand, typed chan<- struct{}, stop <-chan struct{}) {
 	place := func(text crdt.Text) int {
 		at := []int{0}
@@ -103,7 +126,10 @@ func (p *typist) typeOn(name int, places *rand.Rand, typed chan<- struct{}, stop
 		}
 		return at[places.IntN(len(at))]
 	}
+	pace := time.NewTicker(20 * time.Millisecond)
+	defer pace.Stop()
 	for n := 0; ; n++ {
+		<-pace.C
 		if err := p.insert("text", fmt.Sprintf("<%d.%d>", name, n), place); err != nil {
 			p.t.Error(err)
 			return
@@ -119,11 +145,19 @@ func (p *typist) typeOn(name int, places *rand.Rand, typed chan<- struct{}, stop
 	}
 }
 
+func momentOf(position uint64) string { return "#" + strconv.FormatUint(position, 10) }
+
 // at is the document at a moment.
 func (s *site) at(server *server, moment string) *crdt.Doc {
 	s.t.Helper()
+	r := onDocument(http.MethodGet, "d", "content")
+	r.query = url.Values{"at": {moment}, "format": {"v1"}}
+	state, _, err := server.remote().bytes(s.t.Context(), r)
+	if err != nil {
+		s.t.Fatal(err)
+	}
 	doc := crdt.New(crdt.Options{})
-	if _, err := doc.Apply(nil, crdt.V1, []byte(s.must(server, "doc", "export", "d", "--at", moment))); err != nil {
+	if _, err := doc.Apply(nil, crdt.V1, state); err != nil {
 		s.t.Fatal(err)
 	}
 	doc.Text("text")
@@ -145,7 +179,7 @@ func (s *site) revert(server *server, moment string, taken map[string]bool) (und
 	for w := range words(then.Text("text").String()) {
 		delete(taken, w)
 	}
-	after := s.at(server, "#"+strconv.FormatUint(made.Position, 10))
+	after := s.at(server, momentOf(made.Position))
 	if got, want := after.AppendJSON(nil, nil), then.AppendJSON(nil, nil); string(got) != string(want) {
 		s.t.Errorf("reverted to %s the document is\n%.200s, want\n%.200s", moment, got, want)
 	}
@@ -171,27 +205,4 @@ func living(d *crdt.Doc) crdt.IDSet {
 		s.Add(r.Client, r.Clocks)
 	}
 	return s
-}
-
-// editingSession are the updates of two authors who wrote at the same time.
-func editingSession(t *testing.T) [][]byte {
-	t.Helper()
-	f, err := os.Open("../../crdt/testdata/friendsforever.updates.v1.bin.gz")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := io.ReadAll(z)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var updates [][]byte
-	for r := lib0.NewReader(b); r.Len() > 0; {
-		updates = append(updates, r.Bytes())
-	}
-	return updates
 }

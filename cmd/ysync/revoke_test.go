@@ -141,64 +141,66 @@ func (b *birds) get(s *server, path string) string {
 // What is revoked stays so over a restart, until it is lifted; the audit log
 // tells of all of it; no secret is seen anywhere.
 func TestRevokeHoldsAndNothingLeaks(t *testing.T) {
-	b := newBirds(t)
-	data, trail := t.TempDir(), filepath.Join(t.TempDir(), "audit.jsonl")
-	args := []string{"--data", data, "--keys", b.keys, "--ops", "127.0.0.1:0", "--audit", trail, "--log-level", "debug"}
-	s := serve(t, args...)
-	admin, ann := b.token("root", "", "*", "admin"), b.token("ann", "ann-1", "trips/*", "write")
-	ws := b.open(s, "/trips/rome", ann)
-	b.end(ws, true)
-	b.run(s, ann, exitDenied, "access", "revoke", "--subject", "root")
-	b.run(s, admin, exitUsage, "access", "revoke")
-	b.run(s, admin, 0, "access", "revoke", "--token-id", "ann-1", "--reason", "left")
-	if code, reason := b.end(ws, false); code != session.CloseUnauthorized || !strings.Contains(reason, "revoked") {
-		t.Errorf("closed with %d, %s", code, reason)
-	}
-	refused, _ := b.end(b.open(s, "/trips/rome", ann[:len(ann)-4]+"AAAA"), false)
-	if refused != session.CloseUnauthorized {
-		t.Errorf("a forged token: %d", refused)
-	}
-	b.run(s, admin, exitNotFound, "doc", "explain", "trips/rome")
-	for _, path := range []string{"/metrics", "/status", "/debug/pprof/goroutine?debug=2", "/debug/pprof/cmdline", "/api/v1/documents?token=" + ann} {
-		b.silent(path, b.get(s, path))
-	}
-	_, log := s.stop(syscall.SIGTERM)
-	b.silent("the log", log)
-
-	s = serve(t, args...)
-	if code, _ := b.end(b.open(s, "/trips/rome", ann), true); code != session.CloseUnauthorized {
-		t.Errorf("a revoked token after a restart: %d", code)
-	}
-	if list := b.run(s, admin, 0, "access", "list"); !strings.Contains(list, "ann-1") || !strings.Contains(list, "none") {
-		t.Errorf("the list: %s", list)
-	}
-	b.run(s, admin, 0, "access", "lift", "--token-id", "ann-1")
-	if code, _ := b.end(b.open(s, "/trips/rome", ann), true); code != 0 {
-		t.Errorf("a token that was lifted: %d", code)
-	}
-	// A dump of all that goes on, as after a panic.
-	_, log = s.stop(syscall.SIGQUIT)
-	if !strings.Contains(log, "goroutine") {
-		t.Error("no dump")
-	}
-	b.silent("the dump", log)
-
-	text, err := os.ReadFile(trail)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.silent("the audit log", string(text))
-	var told []string
-	for line := range strings.Lines(string(text)) {
-		var e audit.Event
-		if err := json.Unmarshal([]byte(line), &e); err != nil || e.Time.IsZero() {
-			t.Errorf("%s: %v", line, err)
+	on(t, func(t *testing.T, site *site) {
+		b := newBirds(t)
+		trail := filepath.Join(t.TempDir(), "audit.jsonl")
+		args := []string{"--keys", b.keys, "--audit", trail, "--log-level", "debug"}
+		s := site.serve(args...)
+		admin, ann := b.token("root", "", "*", "admin"), b.token("ann", "ann-1", "trips/*", "write")
+		ws := b.open(s, "/trips/rome", ann)
+		b.end(ws, true)
+		b.run(s, ann, exitDenied, "access", "revoke", "--subject", "root")
+		b.run(s, admin, exitUsage, "access", "revoke")
+		b.run(s, admin, 0, "access", "revoke", "--token-id", "ann-1", "--reason", "left")
+		if code, reason := b.end(ws, false); code != session.CloseUnauthorized || !strings.Contains(reason, "revoked") {
+			t.Errorf("closed with %d, %s", code, reason)
 		}
-		told = append(told, e.Event+" by "+e.Subject)
-	}
-	if got, want := strings.Join(told, ", "), "opened by ann, rights by , rights by root, rights by root, refused by , refused by , rights by root, opened by ann"; got != want {
-		t.Errorf("the audit log tells: %s", got)
-	}
+		refused, _ := b.end(b.open(s, "/trips/rome", ann[:len(ann)-4]+"AAAA"), false)
+		if refused != session.CloseUnauthorized {
+			t.Errorf("a forged token: %d", refused)
+		}
+		b.run(s, admin, exitNotFound, "doc", "explain", "trips/rome")
+		for _, path := range []string{"/metrics", "/status", "/debug/pprof/goroutine?debug=2", "/debug/pprof/cmdline", "/api/v1/documents?token=" + ann} {
+			b.silent(path, b.get(s, path))
+		}
+		_, log := s.stop(syscall.SIGTERM)
+		b.silent("the log", log)
+
+		s = site.serve(args...)
+		if code, _ := b.end(b.open(s, "/trips/rome", ann), true); code != session.CloseUnauthorized {
+			t.Errorf("a revoked token after a restart: %d", code)
+		}
+		if list := b.run(s, admin, 0, "access", "list"); !strings.Contains(list, "ann-1") || !strings.Contains(list, "none") {
+			t.Errorf("the list: %s", list)
+		}
+		b.run(s, admin, 0, "access", "lift", "--token-id", "ann-1")
+		if code, _ := b.end(b.open(s, "/trips/rome", ann), true); code != 0 {
+			t.Errorf("a token that was lifted: %d", code)
+		}
+		// A dump of all that goes on, as after a panic.
+		_, log = s.stop(syscall.SIGQUIT)
+		if !strings.Contains(log, "goroutine") {
+			t.Error("no dump")
+		}
+		b.silent("the dump", log)
+
+		text, err := os.ReadFile(trail)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.silent("the audit log", string(text))
+		var told []string
+		for line := range strings.Lines(string(text)) {
+			var e audit.Event
+			if err := json.Unmarshal([]byte(line), &e); err != nil || e.Time.IsZero() {
+				t.Errorf("%s: %v", line, err)
+			}
+			told = append(told, e.Event+" by "+e.Subject)
+		}
+		if got, want := strings.Join(told, ", "), "opened by ann, rights by , rights by root, rights by root, refused by , refused by , rights by root, opened by ann"; got != want {
+			t.Errorf("the audit log tells: %s", got)
+		}
+	})
 }
 
 // What one node is told reaches the sessions at the others, wherever their

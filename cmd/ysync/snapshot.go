@@ -119,7 +119,7 @@ type snapshotRestoreCmd struct {
 	momentArg
 	Into    string `help:"Restore into this new document." xor:"where" required:"" env:"-"`
 	InPlace bool   `help:"Revert the document itself, by ordinary edits that merge with those of the people in it." xor:"where" required:"" env:"-"`
-	DryRun  bool   `help:"Only tell what would change." env:"-"`
+	rehearsal
 	jsonFlag
 }
 
@@ -129,13 +129,8 @@ func (c *snapshotRestoreCmd) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	what := own
-	if c.DryRun {
-		what = look
-	}
-	return c.with(ctx, s, what, func(ctx context.Context, client *client) error {
-		r := c.request(http.MethodPost, "restore")
-		r.query.Set("dry_run", strconv.FormatBool(c.DryRun))
+	return c.with(ctx, s, c.use(), func(ctx context.Context, client *client) error {
+		r := c.order(c.request(http.MethodPost, "restore"))
 		r.body = api.RestoreOrder{At: at, Into: c.Into, InPlace: c.InPlace}
 		out := c.printer(s)
 		return show(ctx, client, r, out, func(t api.Restored) {
@@ -271,22 +266,17 @@ type snapshotPruneCmd struct {
 	Full   time.Duration `help:"Age up to which every moment is kept." default:"168h" env:"-"`
 	Hourly time.Duration `help:"Age up to which the state of every full hour is kept." default:"720h" env:"-"`
 	Daily  time.Duration `help:"Age up to which the state of every midnight is kept." default:"2160h" env:"-"`
-	DryRun bool          `help:"Only tell what would be removed." env:"-"`
 	confirm
 	jsonFlag
 }
 
 // Run thins the history out.
 func (c *snapshotPruneCmd) Run(ctx context.Context, s streams) error {
-	what := own
-	if c.DryRun {
-		what = look
-	} else if err := c.ask(s, "Pruning removes history for good."); err != nil {
+	if err := c.ask(s, "Pruning removes history for good."); err != nil {
 		return err
 	}
-	return c.with(ctx, s, what, func(ctx context.Context, client *client) error {
-		r := c.request("prune")
-		r.query.Set("dry_run", strconv.FormatBool(c.DryRun))
+	return c.with(ctx, s, c.use(), func(ctx context.Context, client *client) error {
+		r := c.order(c.request("prune"))
 		r.body = api.PruneOrder{Full: c.Full.String(), Hourly: c.Hourly.String(), Daily: c.Daily.String()}
 		progress := newBar()
 		out := c.printer(s, "DOCUMENT", "SNAPSHOTS MADE", "FILES REMOVED", "BYTES REMOVED", "FILES KEPT")

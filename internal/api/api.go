@@ -132,7 +132,8 @@ func (a *API) serve(h handler, event string) http.Handler {
 		if err == nil && !answered {
 			err = h(w, c)
 		}
-		if event != "" && !answered {
+		// What was only rehearsed did not happen.
+		if dry, _ := flag(c, "dry_run"); event != "" && !answered && (err != nil || !dry) {
 			a.audit(c, event, err)
 		}
 		fields := []zap.Field{

@@ -129,6 +129,7 @@ var wide = [][2]string{
 	{"GET", "/stores/entries?document=team/a"},
 	{"GET", "/stores/objects"},
 	{"GET", "/stores/object?key=a/b"},
+	{"GET", "/stores/rulings"},
 }
 
 // routes are all routes, for a document.

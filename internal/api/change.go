@@ -57,11 +57,7 @@ func (a *API) edit(w http.ResponseWriter, c *call) error {
 	if len(o.Ops) == 0 || len(o.Ops) > maxOps {
 		return invalid("ops: want 1 to %d", maxOps)
 	}
-	out, err := a.editUnder(c.ctx, c.document, t, &o)
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, http.StatusOK, applied(c.document, out))
+	return a.editOr(w, c, http.StatusOK, t, &o)
 }
 
 // create makes a document that does not exist yet by an EditOrder.
@@ -73,11 +69,14 @@ func (a *API) create(w http.ResponseWriter, c *call) error {
 	if len(o.Ops) == 0 || len(o.Ops) > maxOps {
 		return invalid("ops: want 1 to %d: a document exists from its first content on", maxOps)
 	}
-	out, err := a.editUnder(c.ctx, c.document, hub.Terms{Author: c.grant.Subject, New: true}, &o)
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, http.StatusCreated, applied(c.document, out))
+	return a.editOr(w, c, http.StatusCreated, hub.Terms{Author: c.grant.Subject, New: true}, &o)
+}
+
+// editOr edits, or tells what that would do.
+func (a *API) editOr(w http.ResponseWriter, c *call, status int, t hub.Terms, o *EditOrder) error {
+	return a.change(w, c, status,
+		func() (hub.Outcome, error) { return a.editUnder(c.ctx, c.document, t, o) },
+		func() (Applied, error) { return a.rehearse(c, t, o.rehearse) })
 }
 
 // editTries is how often an edit is tried on a document that others change.
@@ -87,27 +86,15 @@ const editTries = 8
 // of the copy: a transaction that fails half way is not undone.
 func (a *API) editUnder(ctx context.Context, document string, t hub.Terms, o *EditOrder) (hub.Outcome, error) {
 	for try := 1; ; try++ {
-		state, err := a.opt.Hub.Document(ctx, document)
-		if err != nil && !errors.Is(err, hub.ErrNotFound) {
+		copied, at, err := a.copyUnder(ctx, document, t)
+		if err != nil {
 			return hub.Outcome{}, err
 		}
-		if t.New && state.Position > 0 {
-			return hub.Outcome{}, hub.ErrExists
-		}
-		if t.At != nil && *t.At != state.Position {
-			return hub.Outcome{}, hub.ErrChanged
-		}
-		copied := crdt.New(crdt.Options{NoFormatCleanup: true})
-		if len(state.Update) > 0 {
-			if _, err := copied.Apply(nil, crdt.V2, state.Update); err != nil {
-				return hub.Outcome{}, err
-			}
-		}
-		if err := o.rehearse(copied); err != nil {
+		if _, err := o.rehearse(copied); err != nil {
 			return hub.Outcome{}, err
 		}
 		now := t
-		now.At = &state.Position
+		now.At = &at
 		out, err := a.opt.Hub.Edit(ctx, document, now, func(tx *crdt.Txn) {
 			for i := range o.Ops {
 				_ = o.Ops[i].run(tx) // it went well on the copy
@@ -120,9 +107,9 @@ func (a *API) editUnder(ctx context.Context, document string, t hub.Terms, o *Ed
 }
 
 // rehearse runs the order on a copy.
-func (o *EditOrder) rehearse(doc *crdt.Doc) error {
+func (o *EditOrder) rehearse(doc *crdt.Doc) (*crdt.Commit, error) {
 	var fault error
-	_, err := doc.Transact(nil, func(tx *crdt.Txn) {
+	commit, err := doc.Transact(nil, func(tx *crdt.Txn) {
 		for i := range o.Ops {
 			if fault = o.Ops[i].run(tx); fault == nil {
 				fault = tx.Err()
@@ -134,9 +121,9 @@ func (o *EditOrder) rehearse(doc *crdt.Doc) error {
 		}
 	})
 	if fault != nil {
-		return fault
+		return nil, fault
 	}
-	return err
+	return commit, err
 }
 
 var (
@@ -340,6 +327,10 @@ func (a *API) copy(w http.ResponseWriter, c *call) error {
 	if err := order(w, c, &o); err != nil {
 		return err
 	}
+	dry, err := flag(c, "dry_run")
+	if err != nil {
+		return err
+	}
 	if err := a.checkTarget(c, o.Into); err != nil {
 		return err
 	}
@@ -350,11 +341,15 @@ func (a *API) copy(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	answer := Restored{From: momentOf(point)}
+	answer := Restored{Applied: Applied{DryRun: dry}, From: momentOf(point)}
 	if err := a.restoreInto(c, o.Into, past, &answer); err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusCreated, answer)
+	status := http.StatusCreated
+	if dry {
+		status = http.StatusOK
+	}
+	return writeJSON(w, status, answer)
 }
 
 // checkTarget refuses a document to be made that the caller may not make.

@@ -37,12 +37,13 @@
 //	GET    /stores/entries                   its entries, ?document, ?after, ?to
 //	GET    /stores/objects                   the stored files, ?prefix
 //	GET    /stores/object                    the bytes of one, ?key, ?first
+//	GET    /stores/rulings                   what was taken back of rights, and lifted
 //	GET    /rulings                          what was taken back of rights
 //	POST   /rulings                          {"subject": …, "scope": "none"}: revoke, or change a role
 //	GET    /openapi.json                     the description of all this
 //
-// What changes something takes ?dry_run=true where a rehearsal tells more than
-// the order itself: restore, reset, erase, repair, prune.
+// What changes documents or their history takes ?dry_run=true: then it tells what
+// it would do, and the audit log does not say that it was done.
 //
 // In a cluster every node answers. What changes a document, and what shows its
 // memory, is passed on to the node that owns it, over the connection of the nodes

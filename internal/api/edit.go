@@ -21,6 +21,8 @@ type Applied struct {
 	Changed bool `json:"changed"`
 	// Pending: part of it waits for updates that the document lacks.
 	Pending bool `json:"pending,omitempty"`
+	// DryRun: nothing was changed; the rest tells what would be.
+	DryRun bool `json:"dry_run,omitempty"`
 }
 
 func applied(document string, o hub.Outcome) Applied {
@@ -75,11 +77,9 @@ func (a *API) apply(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	out, err := a.opt.Hub.Apply(c.ctx, c.document, t, update)
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, http.StatusOK, applied(c.document, out))
+	return a.change(w, c, http.StatusOK,
+		func() (hub.Outcome, error) { return a.opt.Hub.Apply(c.ctx, c.document, t, update) },
+		func() (Applied, error) { return a.rehearse(c, t, applying(update)) })
 }
 
 // seed gives a document its initial content, once.
@@ -92,15 +92,11 @@ func (a *API) seed(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	out, err := a.opt.Hub.Seed(c.ctx, c.document, c.grant.Subject, key, update)
-	if err != nil {
-		return err
-	}
-	status := http.StatusOK
-	if out.Changed {
-		status = http.StatusCreated
-	}
-	return writeJSON(w, status, applied(c.document, out))
+	return a.change(w, c, http.StatusCreated,
+		func() (hub.Outcome, error) {
+			return a.opt.Hub.Seed(c.ctx, c.document, c.grant.Subject, key, update)
+		},
+		func() (Applied, error) { return a.rehearseSeed(c, key, update) })
 }
 
 // RestoreOrder says what a document is to be restored to, and where. Exactly
@@ -124,8 +120,6 @@ type Restored struct {
 	// a revert makes and deletes.
 	Added   uint64 `json:"added"`
 	Deleted uint64 `json:"deleted"`
-	// DryRun: nothing was changed; the rest tells what would be.
-	DryRun bool `json:"dry_run,omitempty"`
 	// Undo is the moment to revert to, to undo a revert.
 	Undo string `json:"undo,omitempty"`
 }
@@ -183,10 +177,10 @@ func (a *API) restore(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	answer := Restored{From: momentOf(point), DryRun: dry}
+	answer := Restored{Applied: Applied{DryRun: dry}, From: momentOf(point)}
 	switch {
 	case o.InPlace && dry:
-		err = a.rehearse(c, past, &answer)
+		err = a.rehearseRevert(c, past, &answer)
 	case o.InPlace:
 		err = a.revert(c, t, past, &answer)
 	default:
@@ -239,8 +233,8 @@ func (a *API) revert(c *call, t hub.Terms, past *crdt.Doc, answer *Restored) err
 	return nil
 }
 
-// rehearse tells what a revert would do, on a copy.
-func (a *API) rehearse(c *call, past *crdt.Doc, answer *Restored) error {
+// rehearseRevert tells what a revert would do, on a copy.
+func (a *API) rehearseRevert(c *call, past *crdt.Doc, answer *Restored) error {
 	doc, rec, _, err := a.opt.Keeper.Load(c.ctx, c.document)
 	if err != nil {
 		return err
@@ -252,6 +246,6 @@ func (a *API) rehearse(c *call, past *crdt.Doc, answer *Restored) error {
 	out := hub.OutcomeOf(commit)
 	out.Position = rec.Head
 	answer.Applied = applied(c.document, out)
-	answer.Added, answer.Deleted = out.Added, out.Deleted
+	answer.Added, answer.Deleted, answer.DryRun = out.Added, out.Deleted, true
 	return nil
 }

@@ -149,6 +149,7 @@ func TestOpenAPI(t *testing.T) {
 		status                    int
 	}{
 		{"GET", doc, "", "", nil, 404},
+		{"PUT", doc, "?dry_run=true", `{"ops": [{"op": "text", "path": ["t"], "insert": "hello"}]}`, nil, 200},
 		{"PUT", doc, "", `{"ops": [{"op": "text", "path": ["t"], "insert": "hello"}]}`, nil, 201},
 		{"PUT", doc, "", `{"ops": [{"op": "text", "path": ["t"], "insert": "hello"}]}`, nil, 409},
 		{"POST", doc + "/edit", "", `{"ops": [{"op": "set", "path": ["m", "a"], "value": [1, {"b": null}]}]}`, []string{"If-Match", `"1"`}, 200},
@@ -158,7 +159,9 @@ func TestOpenAPI(t *testing.T) {
 		{"POST", doc + "/updates", "", "no update", nil, 422},
 		{"PUT", "/documents/team%2Fb/seed", "", hello(t), []string{"Idempotency-Key", "k"}, 201},
 		{"PUT", "/documents/team%2Fb/seed", "", hello(t), []string{"Idempotency-Key", "k"}, 200},
+		{"POST", doc + "/copy", "?dry_run=true", `{"into": "team/c"}`, nil, 200},
 		{"POST", doc + "/copy", "", `{"into": "team/c"}`, nil, 201},
+		{"POST", doc + "/copy", "?dry_run=true", `{"into": "team/c"}`, nil, 409},
 		{"POST", doc + "/snapshots", "", `{"label": "x"}`, nil, 201},
 		{"GET", doc + "/snapshots", "", "", nil, 200},
 		{"GET", "/documents", "?sizes=true", "", nil, 200},
@@ -186,6 +189,7 @@ func TestOpenAPI(t *testing.T) {
 		{"GET", "/stores/entries", "?document=team%2Fa", "", nil, 200},
 		{"GET", "/stores/objects", "", "", nil, 200},
 		{"GET", "/stores/object", "?key=none", "", nil, 404},
+		{"GET", "/stores/rulings", "", "", nil, 200},
 		{"DELETE", doc, "", "", nil, 200},
 		{"DELETE", doc, "?dry_run=perhaps", "", nil, 400},
 		{"GET", "/rulings", "", "", nil, 200},

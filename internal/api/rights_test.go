@@ -3,6 +3,8 @@ package api
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -153,5 +155,43 @@ func TestRulings(t *testing.T) {
 	r.token = mark("tenant")
 	if w := r.do("GET", "/documents/team%2Fa", ""); w.Code != http.StatusForbidden {
 		t.Errorf("an admin of documents that are read only now: %d", w.Code)
+	}
+}
+
+// What was only rehearsed is not in the audit log; who was not let in is.
+func TestAuditOfRehearsals(t *testing.T) {
+	trail := filepath.Join(t.TempDir(), "audit")
+	log, err := audit.Open(trail, "n", func(err error) { t.Error(err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRig(t, func(o *Options) { o.Auth, o.Audit = newGrants(), log })
+	for _, token := range []string{"admin", "read"} {
+		r.token = mark(token)
+		for _, c := range [][3]string{
+			{"POST", "/documents/d/updates", hello(t)},
+			{"POST", "/documents/d/updates?dry_run=true", hello(t)},
+			{"DELETE", "/documents/d?dry_run=true"},
+		} {
+			r.do(c[0], c[1], c[2])
+		}
+	}
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(trail)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told []string
+	for line := range strings.Lines(string(text)) {
+		var e audit.Event
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			t.Fatal(err)
+		}
+		told = append(told, fmt.Sprint(e.Event, " ", e.Status))
+	}
+	if got, want := strings.Join(told, ", "), "changed 200, changed 403, changed 403, erased 403"; got != want {
+		t.Errorf("the audit log tells: %s, want %s", got, want)
 	}
 }

@@ -85,7 +85,7 @@ func (a *API) routes() []route {
 		{method: "GET", path: document, serve: a.explain, summary: "Explain the state of a document.", answer: Explanation{}},
 		{
 			method: "PUT", path: document, serve: a.create, audit: "created", summary: "Create a document that does not exist yet.",
-			body: EditOrder{}, status: http.StatusCreated, answer: Applied{},
+			query: []parameter{dryRun}, body: EditOrder{}, status: http.StatusCreated, also: http.StatusOK, answer: Applied{},
 		},
 		{
 			method: "DELETE", path: document, serve: a.erase, audit: "erased", summary: "Erase a document for good.",
@@ -98,20 +98,20 @@ func (a *API) routes() []route {
 		},
 		{
 			method: "POST", path: document + "/updates", serve: a.apply, audit: "changed", summary: "Apply an update.",
-			query: []parameter{updateFormat}, header: []parameter{ifMatch, ifNoneMatch}, body: rawBody{}, answer: Applied{},
+			query: []parameter{updateFormat, dryRun}, header: []parameter{ifMatch, ifNoneMatch}, body: rawBody{}, answer: Applied{},
 		},
 		{
 			method: "POST", path: document + "/edit", serve: a.edit, audit: "changed", summary: "Edit a document in one transaction.",
-			header: []parameter{ifMatch, ifNoneMatch}, body: EditOrder{}, answer: Applied{},
+			query: []parameter{dryRun}, header: []parameter{ifMatch, ifNoneMatch}, body: EditOrder{}, answer: Applied{},
 		},
 		{
 			method: "PUT", path: document + "/seed", serve: a.seed, audit: "seeded", summary: "Initial content, once per key.",
-			query: []parameter{updateFormat}, header: []parameter{needed(text("Idempotency-Key", "1 to 256 bytes"))},
+			query: []parameter{updateFormat, dryRun}, header: []parameter{needed(text("Idempotency-Key", "1 to 256 bytes"))},
 			body: rawBody{}, status: http.StatusCreated, also: http.StatusOK, answer: Applied{},
 		},
 		{
 			method: "POST", path: document + "/copy", serve: a.copy, audit: "copied", summary: "Copy a document into a new one.",
-			body: CopyOrder{}, status: http.StatusCreated, answer: Restored{},
+			query: []parameter{dryRun}, body: CopyOrder{}, status: http.StatusCreated, also: http.StatusOK, answer: Restored{},
 		},
 		{
 			method: "GET", path: document + "/history", serve: a.history, summary: "Who edited when.",
@@ -195,6 +195,10 @@ func (a *API) routes() []route {
 		{
 			method: "GET", path: "/stores/object", serve: a.storedObject, audit: "exported", summary: "The bytes of a stored file.",
 			query: []parameter{needed(text("key", "of the file")), integer("first", "so many bytes from its front")}, answer: rawBody{},
+		},
+		{
+			method: "GET", path: "/stores/rulings", serve: a.storedRulings, summary: "What was taken back of rights, and what lifts it, as it is.",
+			answer: lineSet{"ruling": Ruling{}, "end": count{}},
 		},
 		{method: "GET", path: "/rulings", serve: a.rulings, summary: "List what was taken back of rights.", answer: lineSet{"ruling": Ruling{}, "end": count{}}},
 		{

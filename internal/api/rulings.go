@@ -44,6 +44,15 @@ func rulingOf(r auth.Ruling) Ruling {
 	return Ruling{r.Subject, r.Token, r.Documents, r.Scope.String(), r.Later, r.At, r.Until, r.By, r.Reason}
 }
 
+// Ruling undoes it.
+func (r Ruling) Ruling() (auth.Ruling, error) {
+	out := auth.Ruling{
+		Subject: r.Subject, Token: r.Token, Documents: r.Documents, Later: r.Later,
+		At: r.At, Until: r.Until, By: r.By, Reason: r.Reason,
+	}
+	return out, out.Scope.UnmarshalText([]byte(r.Scope))
+}
+
 // rule records a ruling.
 func (a *API) rule(w http.ResponseWriter, c *call) error {
 	if a.opt.Rulings == nil {
@@ -86,6 +95,10 @@ func (a *API) rulings(w http.ResponseWriter, _ *call) error {
 	if a.opt.Rulings != nil {
 		list = a.opt.Rulings.List(a.opt.Now())
 	}
+	return a.streamRulings(w, list)
+}
+
+func (a *API) streamRulings(w http.ResponseWriter, list []auth.Ruling) error {
 	slices.SortFunc(list, func(x, y auth.Ruling) int {
 		if d := x.At.Compare(y.At); d != 0 {
 			return d

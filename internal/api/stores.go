@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"ysync/internal/auth"
 	"ysync/persistence"
 	"ysync/snapshots"
 )
@@ -106,6 +107,16 @@ func (s StoredEntry) Entry() persistence.Entry {
 type StoredObject struct {
 	Key  string `json:"key"`
 	Size int64  `json:"size"`
+}
+
+// storedRulings streams the rulings that have not ended, those included that
+// only lift an earlier one.
+func (a *API) storedRulings(w http.ResponseWriter, _ *call) error {
+	var all []auth.Ruling
+	if a.opt.Rulings != nil {
+		all = a.opt.Rulings.All(a.opt.Now())
+	}
+	return a.streamRulings(w, all)
 }
 
 // storedRecords streams the records by name, or the one that ?document names.

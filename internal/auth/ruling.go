@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -80,14 +81,46 @@ func (s *Scope) UnmarshalText(text []byte) (err error) {
 // MaxRulings bounds those that are in force.
 const MaxRulings = 10_000
 
+// RulingSource tells what was ruled.
+type RulingSource interface {
+	// Rulings returns those that were recorded after a version, what lifts earlier
+	// ones included, and the newest version. The first one is 1.
+	Rulings(ctx context.Context, after uint64) ([]Ruling, uint64, error)
+}
+
 // RulingStore keeps rulings for all nodes, over restarts.
 type RulingStore interface {
-	// Rulings returns those that were recorded after a version, and the newest
-	// version. The first one is 1.
-	Rulings(ctx context.Context, after uint64) ([]Ruling, uint64, error)
+	RulingSource
 	// Rule records one in place of any with the same key, durably. It fails with
 	// ErrRuling when there are MaxRulings others.
 	Rule(ctx context.Context, r Ruling) error
+}
+
+// MissingRulings are those that one source has and another, which may be nil,
+// lacks at now: of two on the same the later one holds, wherever it was made.
+func MissingRulings(ctx context.Context, from, to RulingSource, now time.Time) ([]Ruling, error) {
+	all, _, err := from.Rulings(ctx, 0)
+	if err != nil {
+		return nil, fmt.Errorf("reading the rulings: %w", err)
+	}
+	there := map[string]Ruling{}
+	if to != nil {
+		list, _, err := to.Rulings(ctx, 0)
+		if err != nil {
+			return nil, fmt.Errorf("reading the rulings to compare with: %w", err)
+		}
+		for _, r := range list {
+			there[r.Key()] = r
+		}
+	}
+	var missing []Ruling
+	for _, r := range all {
+		had, known := there[r.Key()]
+		if now.Before(r.Until) && r.At.After(had.At) && (known || r.Scope < Admin) {
+			missing = append(missing, r)
+		}
+	}
+	return missing, nil
 }
 
 // lookEvery is how often a node looks for what others ruled.
@@ -202,11 +235,17 @@ func (r *Rulings) Changed() <-chan struct{} {
 
 // List returns the rulings in force at now.
 func (r *Rulings) List(now time.Time) []Ruling {
+	return slices.DeleteFunc(r.All(now), func(ruling Ruling) bool { return ruling.Scope == Admin })
+}
+
+// All returns the rulings that have not ended at now, those included that only
+// lift an earlier one.
+func (r *Rulings) All(now time.Time) []Ruling {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	var out []Ruling
 	for _, ruling := range r.all {
-		if ruling.Scope < Admin && now.Before(ruling.Until) {
+		if now.Before(ruling.Until) {
 			out = append(out, ruling)
 		}
 	}

@@ -3,8 +3,11 @@ package auth
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -94,11 +97,15 @@ func TestRulingsOutliveTheProcess(t *testing.T) {
 	if list := again.List(now); len(list) != 1 || list[0].Scope != Read {
 		t.Errorf("%+v", list)
 	}
-	if err := os.WriteFile(path, []byte("{}"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := OpenRulingFile(path); err == nil {
-		t.Error("a damaged file counts as no rulings")
+	for content, want := range map[string]string{
+		"{}": "holds no rulings", `{"format": 1`: "unexpected end", `{"format": 2, "rulings": {}}`: "newer release",
+	} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := OpenRulingFile(path); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("a file with %s: %v, want %s", content, err, want)
+		}
 	}
 }
 
@@ -170,3 +177,81 @@ func TestRevokedTokensAreRefused(t *testing.T) {
 type always struct{ grant Grant }
 
 func (a always) Authorize(context.Context, Request) (Grant, error) { return a.grant, nil }
+
+// TestMissingRulings: what one store has and another lacks, the later of two on
+// the same.
+func TestMissingRulings(t *testing.T) {
+	from, err := OpenRulingFile(filepath.Join(t.TempDir(), "from"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, err := OpenRulingFile(filepath.Join(t.TempDir(), "to"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	rule := func(f *RulingFile, subject string, scope Scope, at, until time.Duration) {
+		t.Helper()
+		if err := f.Rule(t.Context(), Ruling{Subject: subject, Scope: scope, At: now.Add(at), Until: now.Add(until)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	missing := func(to RulingSource, now time.Time) map[string]Scope {
+		t.Helper()
+		list, err := MissingRulings(t.Context(), from, to, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]Scope{}
+		for _, r := range list {
+			got[r.Subject] = r.Scope
+		}
+		return got
+	}
+	rule(from, "both", Read, 0, time.Hour)
+	rule(to, "both", Read, 0, time.Hour)
+	rule(from, "later here", Read, 0, time.Hour)
+	rule(to, "later here", None, time.Second, time.Hour)
+	rule(from, "later there", Read, time.Second, time.Hour)
+	rule(to, "later there", None, 0, time.Hour)
+	rule(to, "lifted", None, 0, time.Hour)
+	rule(from, "lifted", Admin, time.Second, time.Hour)
+	rule(from, "lifted before it came", Admin, time.Second, time.Hour)
+	rule(from, "new", None, 0, time.Hour)
+	rule(from, "short", None, 0, time.Minute)
+	want := map[string]Scope{"later there": Read, "lifted": Admin, "new": None, "short": None}
+	if got := missing(to, now); !maps.Equal(got, want) {
+		t.Errorf("missing are %v, want %v", got, want)
+	}
+	delete(want, "short")
+	if got := missing(to, now.Add(2*time.Minute)); !maps.Equal(got, want) {
+		t.Errorf("later missing are %v, want %v", got, want)
+	}
+	if got := missing(nil, now); len(got) != 5 || got["both"] != Read {
+		t.Errorf("of nothing, missing are %v", got)
+	}
+}
+
+// TestRulingFileIsFull: what only lifts makes room for what is in force.
+func TestRulingFileIsFull(t *testing.T) {
+	f, err := OpenRulingFile(filepath.Join(t.TempDir(), "rulings"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	for i := range MaxRulings {
+		r := Ruling{Subject: strconv.Itoa(i), Scope: None, At: now, Until: now.Add(time.Hour)}
+		if i == 0 {
+			r.Scope = Admin
+		}
+		f.kept.Rulings[r.Key()] = r
+	}
+	for _, c := range []struct {
+		subject string
+		want    error
+	}{{"one more", nil}, {"two more", ErrRuling}} {
+		if err := f.Rule(t.Context(), Ruling{Subject: c.subject, At: now, Until: now.Add(time.Hour)}); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", c.subject, err, c.want)
+		}
+	}
+}

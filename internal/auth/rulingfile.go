@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -23,7 +24,11 @@ type RulingFile struct {
 	kept ruled
 }
 
+// rulingFormat is the format of the file.
+const rulingFormat = 1
+
 type ruled struct {
+	Format  int               `json:"format"`
 	Version uint64            `json:"version"`
 	Rulings map[string]Ruling `json:"rulings"`
 }
@@ -41,7 +46,11 @@ func OpenRulingFile(path string) (*RulingFile, error) {
 		f.kept.Rulings = nil
 		err = json.Unmarshal(data, &f.kept)
 	}
-	if err == nil && f.kept.Rulings == nil {
+	switch {
+	case err != nil:
+	case f.kept.Format > rulingFormat:
+		err = fmt.Errorf("format %d is of a newer release, this one reads up to %d", f.kept.Format, rulingFormat)
+	case f.kept.Rulings == nil:
 		err = errors.New("it holds no rulings")
 	}
 	if err != nil {
@@ -65,15 +74,20 @@ func (f *RulingFile) Rulings(_ context.Context, after uint64) ([]Ruling, uint64,
 	return all, f.kept.Version, nil
 }
 
-// Rule implements RulingStore.
+// Rule implements RulingStore. What lifts another is kept, too, for whoever takes
+// the rulings over and has the other already, unless it takes the room of those in
+// force.
 func (f *RulingFile) Rule(_ context.Context, r Ruling) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	next := ruled{Version: f.kept.Version + 1, Rulings: map[string]Ruling{r.Key(): r}}
+	next := ruled{Format: rulingFormat, Version: f.kept.Version + 1, Rulings: map[string]Ruling{r.Key(): r}}
 	for key, old := range f.kept.Rulings {
-		if key != r.Key() && f.now().Before(old.Until) && old.Scope < Admin {
+		if key != r.Key() && f.now().Before(old.Until) {
 			next.Rulings[key] = old
 		}
+	}
+	if len(next.Rulings) > MaxRulings {
+		maps.DeleteFunc(next.Rulings, func(key string, old Ruling) bool { return key != r.Key() && old.Scope == Admin })
 	}
 	if len(next.Rulings) > MaxRulings {
 		return fmt.Errorf("%w: there are %d in force already", ErrRuling, MaxRulings)

@@ -29,6 +29,7 @@ func init() {
 		{"load", "one client opens the B4 document after a restart, from folder, PostgreSQL and bucket", loadJob},
 		{"hostile", "500 hostile clients beside 500 honest ones (-for)", hostileJob},
 		{"presence", "500 clients of one document that send back what they see, as stock clients do", presenceJob},
+		{"readers", "1 document × 3,000 readers at three nodes, 10 edits/s, PostgreSQL and Redis", readersJob},
 		{"join", "150 clients join a document of 20 MB at once", joinJob},
 	}
 }

@@ -99,6 +99,14 @@ func openLoop(srv *server, sh shape, editsPerSecond float64, d time.Duration) (g
 	if err != nil {
 		return sample{}, 0, err
 	}
+	drained, err = drive(writers, editsPerSecond, d, func() { got = s.window(srv, d) })
+	return got, drained, err
+}
+
+// drive has writers send editsPerSecond together on a fixed schedule for as long
+// as d after a warm-up, during which it measures. drained is how long it took
+// after the last edit until nothing was under way.
+func drive(writers []*writer, editsPerSecond float64, d time.Duration, measured func()) (drained time.Duration, err error) {
 	every := time.Duration(float64(len(writers)) / editsPerSecond * float64(time.Second))
 	begin := time.Now().Add(50 * time.Millisecond)
 	end := begin.Add(warmUp + d)
@@ -116,7 +124,7 @@ func openLoop(srv *server, sh shape, editsPerSecond float64, d time.Duration) (g
 		}()
 	}
 	time.Sleep(time.Until(begin.Add(warmUp)))
-	got = s.window(srv, d)
+	measured()
 	stop := time.Now()
 	for range writers {
 		<-done
@@ -125,9 +133,9 @@ func openLoop(srv *server, sh shape, editsPerSecond float64, d time.Duration) (g
 		time.Sleep(5 * time.Millisecond)
 	}
 	if n := pending(writers); n > 0 {
-		return got, time.Since(stop), fmt.Errorf("%d edits were never seen by all", n)
+		return time.Since(stop), fmt.Errorf("%d edits were never seen by all", n)
 	}
-	return got, time.Since(stop), nil
+	return time.Since(stop), nil
 }
 
 func pending(writers []*writer) int {

@@ -19,13 +19,15 @@ type group struct {
 	peers     []*peer
 	receivers int // peers, and readers
 	writers   map[crdt.ClientID]*writer
-	stats     *stats
+	// stats are told what those see who join from now on.
+	stats *stats
 }
 
 // peer is one client: a socket and a replica. Its replica is touched by its
 // reading goroutine, and by its writer, under mu.
 type peer struct {
 	group  *group
+	stats  *stats
 	socket *socket
 	synced chan struct{}
 	ended  atomic.Pointer[error] // why its connection is over; nil while it is not
@@ -47,8 +49,9 @@ type writer struct {
 	styled int
 	next   func() // called without locks when an edit of this writer is finished
 
-	// Guarded by group.mu: the edits under way, oldest first.
+	// Guarded by group.mu: the edits under way, oldest first, and how many were made.
 	edits []edit
+	made  int
 }
 
 // edit is one transaction under way. It is finished when missing is 0.
@@ -79,7 +82,7 @@ func (g *group) connect(addr string) (*peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &peer{group: g, socket: s, synced: make(chan struct{}), doc: crdt.New(crdt.Options{NoFormatCleanup: true})}
+	p := &peer{group: g, stats: g.stats, socket: s, synced: make(chan struct{}), doc: crdt.New(crdt.Options{NoFormatCleanup: true})}
 	go p.read()
 	if err := s.write(syncproto.AppendSyncStep1(nil, crdt.AppendStateVector(nil, p.doc.StateVector()))); err != nil {
 		return nil, err
@@ -123,7 +126,7 @@ func (p *peer) receive(m syncproto.Message) {
 	case syncproto.KindSyncStep1:
 		sv, err := crdt.DecodeStateVector(m.Payload)
 		if err != nil {
-			p.group.stats.fail(err)
+			p.stats.fail(err)
 			return
 		}
 		p.mu.Lock()
@@ -135,13 +138,13 @@ func (p *peer) receive(m syncproto.Message) {
 		commit, err := p.doc.Apply(nil, crdt.V1, m.Payload)
 		if err != nil {
 			p.mu.Unlock()
-			p.group.stats.fail(err)
+			p.stats.fail(err)
 			return
 		}
 		now := time.Now()
 		var finished []*writer
 		for client, added := range commit.Added() {
-			finished = append(finished, p.group.saw(client, added, now)...)
+			finished = append(finished, p.group.saw(p.stats, client, added, now)...)
 		}
 		p.mu.Unlock()
 		if m.Kind == syncproto.KindSyncStep2 {
@@ -157,9 +160,9 @@ func (p *peer) receive(m syncproto.Message) {
 	}
 }
 
-// saw counts what one receiver newly has of a client and returns the writer,
-// once for each edit that is finished by it.
-func (g *group) saw(client crdt.ClientID, added crdt.Range, now time.Time) (finished []*writer) {
+// saw counts, in the receiver's stats, what it newly has of a client and returns
+// the writer, once for each edit that is finished by it.
+func (g *group) saw(s *stats, client crdt.ClientID, added crdt.Range, now time.Time) (finished []*writer) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	w := g.writers[client]
@@ -171,7 +174,7 @@ func (g *group) saw(client crdt.ClientID, added crdt.Range, now time.Time) (fini
 		if e.to <= added.From || e.to > added.To {
 			continue
 		}
-		g.stats.delivered(now.Sub(e.at))
+		s.delivered(now.Sub(e.at))
 		if e.missing--; e.missing == 0 {
 			finished = append(finished, w)
 		}
@@ -240,6 +243,7 @@ func (w *writer) edit(at time.Time) error {
 	g.mu.Lock()
 	e.missing = g.receivers - 1
 	w.edits = append(w.edits, e)
+	w.made++
 	g.mu.Unlock()
 	err = p.socket.write(p.out)
 	p.mu.Unlock()

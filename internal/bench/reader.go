@@ -21,6 +21,7 @@ import (
 // server can send them.
 type reader struct {
 	group *group
+	stats *stats
 	file  *os.File // keeps the descriptor open
 	part  []byte   // the start of a frame whose rest has not come
 	seen  map[crdt.ClientID]crdt.Clock
@@ -56,7 +57,7 @@ func (g *group) joinReader(addr string) (func(), error) {
 	handed := make(chan *reader, 1)
 	p.mu.Lock()
 	p.handOver = func(left []byte) {
-		handed <- &reader{group: g, part: append([]byte(nil), left...), seen: map[crdt.ClientID]crdt.Clock{}}
+		handed <- &reader{group: g, stats: p.stats, part: append([]byte(nil), left...), seen: map[crdt.ClientID]crdt.Clock{}}
 	}
 	p.mu.Unlock()
 	p.socket.conn.SetReadDeadline(time.Now())
@@ -137,7 +138,7 @@ func serveReaders() {
 			}
 			r.part = append(r.part[:0], r.take(buf[:kept+n])...)
 			if len(r.part) == len(buf) {
-				r.group.stats.fail(fmt.Errorf("a frame over %d bytes", len(buf)))
+				r.stats.fail(fmt.Errorf("a frame over %d bytes", len(buf)))
 				unix.EpollCtl(readers.fd, unix.EPOLL_CTL_DEL, int(e.Fd), nil)
 			}
 		}
@@ -181,13 +182,13 @@ func (r *reader) message(b []byte) {
 		}
 		contents, err := crdt.ContentsOf(crdt.V1, m.Payload)
 		if err != nil {
-			r.group.stats.fail(err)
+			r.stats.fail(err)
 			return
 		}
 		for client, blocks := range contents.Blocks.All() {
 			if from := r.seen[client]; blocks.To > from {
 				r.seen[client] = blocks.To
-				for _, w := range r.group.saw(client, crdt.Range{From: from, To: blocks.To}, time.Now()) {
+				for _, w := range r.group.saw(r.stats, client, crdt.Range{From: from, To: blocks.To}, time.Now()) {
 					w.next()
 				}
 			}

@@ -29,7 +29,7 @@ const (
 type server struct {
 	name string
 	addr string
-	ops  string // where to fetch profiles; empty for none
+	ops  string // the operations port; empty for none
 	pid  int
 	stop func()
 }
@@ -64,7 +64,7 @@ func (s *server) profile(d time.Duration) {
 
 // fetch writes one of the server's profiles to a file, if profiles are wanted.
 func (s *server) fetch(what, name string) {
-	if s.ops == "" {
+	if s.ops == "" || profiles == "" {
 		return
 	}
 	answer, err := http.Get(fmt.Sprintf("http://%s/debug/pprof/%s", s.ops, what))

@@ -6,6 +6,9 @@ import (
 	"time"
 
 	"ysync/internal/e2e"
+	"ysync/internal/s3test"
+	"ysync/internal/testpg"
+	"ysync/internal/testredis"
 )
 
 // The test binary is the attackers, too.
@@ -76,5 +79,39 @@ func TestMirrorsOfPresence(t *testing.T) {
 	}
 	if got.seen < 103 || len(got.lost) > 0 || got.edits.Deliveries < 100 || got.edits.Failures > 0 {
 		t.Errorf("%+v", got)
+	}
+}
+
+// Each edit goes once to each other node, however many read it there, and all of
+// them see it. What that costs is for the job.
+func TestReadersOfACluster(t *testing.T) {
+	testpg.Need(t)
+	testredis.Need(t)
+	s3test.Need(t)
+	bin, err := e2e.Build(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := startSite(bin, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.stop()
+	nodes, err := s.start(3, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stopAll(nodes)
+	got, err := audience{readers: 20, editsPerSecond: 10, measure: 2 * time.Second}.run(nodes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.casts == 0 || got.casts > 2*got.edits || len(got.relayed) != 2 {
+		t.Errorf("%d update frames between nodes for %d edits, %d other nodes", got.casts, got.edits, len(got.relayed))
+	}
+	for _, r := range append(got.relayed, got.local) {
+		if r.Deliveries == 0 || r.Failures > 0 {
+			t.Errorf("%+v", r)
+		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"ysync/internal/fault"
 	"ysync/internal/metrics"
 	"ysync/persistence"
 )
@@ -92,6 +93,8 @@ type Member struct {
 	// those that no roll shows, since when.
 	evicted map[string]time.Duration
 	missing map[string]time.Duration
+	// emptied is when Redis was found to have lost what it held, boot time; 0 for never.
+	emptied time.Duration
 	lapsed  bool
 	docs    Documents // nil before Keep
 	ahead   Ahead     // nil for none
@@ -127,19 +130,22 @@ func Join(ctx context.Context, opt Options) (*Member, error) {
 	if opt.BootTime == nil {
 		opt.BootTime = bootTime
 	}
-	if opt.Roll == nil {
-		redis, err := newRedisRoll(opt.Redis)
+	if fault.Active(fault.WallClock) {
+		opt.BootTime = func() time.Duration { return time.Duration(time.Now().UnixNano()) }
+	}
+	m := &Member{
+		opt: opt, ttl: opt.TTL, self: opt.Self,
+		changed: make(chan struct{}), evicted: make(map[string]time.Duration), missing: make(map[string]time.Duration), lapsed: true,
+	}
+	if m.redis = opt.Roll; m.redis == nil {
+		redis, err := newRedisRoll(opt.Redis, m.redisEmptied)
 		if err != nil {
 			return nil, err
 		}
-		opt.Roll = redis
-	}
-	m := &Member{
-		opt: opt, ttl: opt.TTL, redis: opt.Roll, self: opt.Self,
-		changed: make(chan struct{}), evicted: make(map[string]time.Duration), missing: make(map[string]time.Duration), lapsed: true,
+		m.redis = redis
 	}
 	m.rolls = [2]*roll{
-		{name: metrics.Redis, beat: opt.Roll.Beat, leave: opt.Roll.Leave},
+		{name: metrics.Redis, beat: m.redis.Beat, leave: m.redis.Leave},
 		{name: metrics.Postgres, beat: opt.Log.Beat, leave: opt.Log.Leave},
 	}
 	m.look.batch = opt.Log.Holdings
@@ -259,6 +265,16 @@ func (m *Member) heard(r *roll, infos [][]byte, sent time.Duration, err error) {
 	}
 	m.judgeSelf()
 	m.merge()
+}
+
+// redisEmptied notes that Redis has lost what it held. Whoever lives says so
+// within a third of the TTL, and is seen in the database meanwhile.
+func (m *Member) redisEmptied() {
+	m.mu.Lock()
+	m.emptied = m.opt.BootTime()
+	m.mu.Unlock()
+	m.opt.Metrics.RedisEmptiedTotal.Inc()
+	m.opt.Logger.Warn("Redis has lost what it held: members are those that the database shows")
 }
 
 // askOther has the other roll beat at once when one has ceased to show a node

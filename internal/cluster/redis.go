@@ -14,12 +14,14 @@ import (
 const (
 	liveKey    = "{ysync}:live"  // boot IDs by when they count as dead, in milliseconds of Redis's clock
 	infoKey    = "{ysync}:nodes" // boot ID → the node as JSON
+	sinceKey   = "{ysync}:since" // a word of whoever found nothing here first
 	changesKey = "{ysync}:changes"
 )
 
 // beatScript notes that ARGV[1] lives, with info ARGV[2], for ARGV[3] ms,
 // drops whoever's time is over, tells everybody if that changed something, and
-// returns the infos of all. Only Redis's clock counts.
+// returns a word that is another one when Redis has lost what it held, and the
+// infos of all. Only Redis's clock counts.
 var beatScript = rueidis.NewLuaScript(`
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -39,7 +41,11 @@ redis.call('ZADD', KEYS[1], now + ARGV[3], ARGV[1])
 redis.call('PEXPIRE', KEYS[1], 3600000)
 redis.call('PEXPIRE', KEYS[2], 3600000)
 if changed then redis.call('PUBLISH', ARGV[4], ARGV[1]) end
-return redis.call('HVALS', KEYS[2])`)
+redis.call('SET', KEYS[3], ARGV[1] .. ' ' .. t[1] .. '.' .. t[2], 'NX')
+redis.call('PEXPIRE', KEYS[3], 3600000)
+local answer = redis.call('HVALS', KEYS[2])
+table.insert(answer, 1, redis.call('GET', KEYS[3]))
+return answer`)
 
 // leaveScript takes ARGV[1] off, and tells everybody.
 var leaveScript = rueidis.NewLuaScript(`
@@ -51,6 +57,11 @@ return 0`)
 // that a node starts, and goes on, without it.
 type redisRoll struct {
 	option rueidis.ClientOption
+	// emptied is told when Redis has lost what it held. It must not be nil.
+	emptied func()
+
+	// since is what beats have returned; they come one after the other.
+	since string
 
 	mu     sync.Mutex
 	client rueidis.Client // nil while there is no connection
@@ -64,7 +75,7 @@ const redisTimeout = time.Second
 // newRedisRoll reads a URL of Redis: redis://user:password@host:port/db, rediss://
 // for TLS; more nodes of a Redis Cluster as ?addr=host:port&addr=…; Sentinels
 // by ?master_set=NAME, host and addr being theirs.
-func newRedisRoll(url string) (*redisRoll, error) {
+func newRedisRoll(url string, emptied func()) (*redisRoll, error) {
 	option, err := rueidis.ParseURL(url)
 	if err != nil {
 		// The parser's error may quote the password.
@@ -81,7 +92,7 @@ func newRedisRoll(url string) (*redisRoll, error) {
 		option.Sentinel.ClientName = option.ClientName
 		option.Sentinel.TopologyRefreshInterval = 5 * time.Second
 	}
-	return &redisRoll{option: option}, nil
+	return &redisRoll{option: option, emptied: emptied}, nil
 }
 
 // connected returns the client, after it tried to make one.
@@ -111,11 +122,19 @@ func (r *redisRoll) Beat(ctx context.Context, boot string, info []byte, ttl time
 	}
 	ctx, cancel := context.WithTimeout(ctx, redisTimeout)
 	defer cancel()
-	answer, err := beatScript.Exec(ctx, client, []string{liveKey, infoKey},
+	answer, err := beatScript.Exec(ctx, client, []string{liveKey, infoKey, sinceKey},
 		[]string{boot, string(info), fmt.Sprint(ttl.Milliseconds()), changesKey}).AsStrSlice()
 	if err != nil {
 		return nil, err
 	}
+	if len(answer) == 0 {
+		return nil, errors.New("Redis answers a beat with nothing")
+	}
+	since, answer := answer[0], answer[1:]
+	if r.since != "" && r.since != since {
+		r.emptied()
+	}
+	r.since = since
 	infos := make([][]byte, len(answer))
 	for i, s := range answer {
 		infos[i] = []byte(s)

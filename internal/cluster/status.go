@@ -41,6 +41,9 @@ func (m *Member) Status() Status {
 	if !s.Redis.Up {
 		s.Degraded = append(s.Degraded, "Redis does not answer: documents are served, claimed and moved by what the database says, and a dead node is noticed later")
 	}
+	if s.Redis.Up && m.emptied > 0 && m.opt.BootTime()-m.emptied < m.ttl {
+		s.Degraded = append(s.Degraded, "Redis has lost what it held: nodes are seen in the database until they have said again that they live, and no document moves")
+	}
 	if !s.Postgres.Up {
 		s.Degraded = append(s.Degraded, "the database does not answer: edits are passed on and not acknowledged, documents are where they were, and none is claimed")
 	}

@@ -142,14 +142,14 @@ func row(name string, events int, gaps []time.Duration) string {
 
 // measured is a site for measurements: twelve documents, each with a writer at
 // every node.
-func measured(t *testing.T) (chaos, *stopwatch) {
+func measured(t *testing.T, binary string) (chaos, *stopwatch) {
 	seed := number(t, "CHAOS_SEED", uint64(time.Now().UnixNano()))
 	t.Logf("seed %d", seed)
 	s := &stopwatch{writers: map[*writer]*wait{}}
 	const documents = 12
 	return chaos{
 		config: config{
-			binary: buildServer(t), data: t.TempDir(), seed: seed, documents: documents, writers: documents,
+			binary: binary, data: t.TempDir(), seed: seed, documents: documents, writers: documents,
 			manner: manner{pause: 60 * time.Millisecond, settled: s.settled(documents)},
 		},
 		faithful: true,
@@ -178,7 +178,7 @@ func TestFailovers(t *testing.T) {
 	}
 	needSite(t)
 	times := int(number(t, "CHAOS_FAILOVERS", 56))
-	c, watch := measured(t)
+	c, watch := measured(t, buildServer(t))
 	ways := []string{"`kill -9`", "`SIGSTOP` until it is missed, then `SIGCONT`", "cut off from everything until it is missed", "`SIGTERM` (drain)"}
 	gaps, events := map[string][]time.Duration{}, map[string]int{}
 	const back = "a node comes (back) and is given documents"
@@ -300,7 +300,7 @@ func TestRedisGone(t *testing.T) {
 	}
 	needSite(t)
 	lasts := time.Duration(number(t, "CHAOS_TIME", 600)) * time.Second
-	c, watch := measured(t)
+	c, watch := measured(t, buildServer(t))
 	c.manner.pause = time.Second
 	r, err := c.playOn(t.Context(), mustNet(t), func(r *rig, ctx context.Context) error {
 		everybody := r.everybody()
@@ -368,7 +368,7 @@ func TestDatabaseGone(t *testing.T) {
 	}
 	needSite(t)
 	lasts := time.Duration(number(t, "CHAOS_TIME", 60)) * time.Second
-	c, watch := measured(t)
+	c, watch := measured(t, buildServer(t))
 	r, err := c.playOn(t.Context(), mustNet(t), func(r *rig, ctx context.Context) error {
 		everybody := r.everybody()
 		ways := []outage{

@@ -184,7 +184,7 @@ func (h *harness) auditPast(ctx context.Context, k *snapshots.Keeper, name strin
 	for range momentsPerAudit - 1 {
 		moments[1+h.rng.IntN(n)] = true
 	}
-	doc := crdt.New(crdt.Options{NoFormatCleanup: true})
+	doc := crdt.New(crdt.Options{NoFormatCleanup: true, RetryAll: true})
 	for i, e := range p.entries {
 		if _, err := doc.Apply(nil, crdt.V1, e.Update); err != nil {
 			return err

@@ -189,7 +189,8 @@ func sameAsHistory(k *snapshots.Keeper, files snapshots.Store, rec persistence.R
 	if err != nil {
 		return err
 	}
-	stored, replayed := crdt.New(crdt.Options{NoFormatCleanup: true}), crdt.New(crdt.Options{NoFormatCleanup: true})
+	server := crdt.Options{NoFormatCleanup: true, RetryAll: true}
+	stored, replayed := crdt.New(server), crdt.New(server)
 	if _, err := stored.Apply(nil, crdt.V2, state); err != nil {
 		return err
 	}

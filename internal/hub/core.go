@@ -279,6 +279,10 @@ func (c *core) subscribe(s *Subscription, vector []byte) {
 	case c.draining || c.resetting != nil && c.resetting.begun:
 		c.fx.ends = append(c.fx.ends, ending{s, endRestart})
 		return
+	case s.relayed() && s.group.self.gone():
+		// Why its group ended tells the other node which of its sessions come again.
+		c.fx.ends = append(c.fx.ends, ending{s, endRestart})
+		return
 	case c.otherGeneration(&s.peer):
 		c.fx.ends = append(c.fx.ends, ending{s, endReset})
 		return

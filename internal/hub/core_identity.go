@@ -7,6 +7,7 @@ import (
 
 	"ysync/awareness"
 	"ysync/crdt"
+	"ysync/internal/fault"
 	"ysync/internal/lib0"
 	"ysync/internal/metrics"
 	"ysync/syncproto"
@@ -154,10 +155,10 @@ func (c *core) identify(s *Subscription, kind syncproto.Kind, update []byte) jud
 		fresh += uint64(r.To - max(r.From, known))
 	}
 	all.ghosts = fresh - min(fresh, uint64(len(update)))
-	if s.at.ghosts+all.ghosts > ghostUnits {
+	if s.at.ghosts+all.ghosts > ghostUnits && !fault.Active(fault.AdmitGhosts) {
 		return c.impostor(s, update, metrics.IdentityClock, endClock)
 	}
-	if len(again) > 0 && c.forked(s, update, again) {
+	if len(again) > 0 && !fault.Active(fault.AdmitForks) && c.forked(s, update, again) {
 		return c.impostor(s, update, metrics.IdentityFork, endForked)
 	}
 	if madeUp {
@@ -350,23 +351,25 @@ func contentOf(b *crdt.Struct) func(yield func(crdt.Clock, string) bool) {
 		switch b.Kind {
 		case crdt.ContentGC, crdt.ContentDeleted, crdt.ContentSkip:
 		case crdt.ContentString:
-			for _, u := range lib0.AppendUTF16(nil, b.Text) {
+			for _, u := range lib0.AppendUTF16(nil, b.Text()) {
 				if !yield(clock, unitText(u)) {
 					return
 				}
 				clock++
 			}
 		case crdt.ContentAny, crdt.ContentJSON:
-			for _, v := range b.Values {
+			for v := range b.Values() {
 				if !yield(clock, string(canonical(v).AppendJSON([]byte{byte(b.Kind)}))) {
 					return
 				}
 				clock++
 			}
 		default:
-			content := append([]byte{byte(b.Kind), byte(b.Type)}, b.Name...)
-			if len(b.Values) == 1 && b.Kind != crdt.ContentDoc {
-				content = canonical(b.Values[0]).AppendJSON(append(content, 0))
+			content := append([]byte{byte(b.Kind), byte(b.Type)}, b.Name()...)
+			if b.Kind != crdt.ContentDoc {
+				for v := range b.Values() {
+					content = canonical(v).AppendJSON(append(content, 0))
+				}
 			}
 			yield(clock, string(content))
 		}

@@ -174,6 +174,8 @@ type Metrics struct {
 	Lease prometheus.Gauge
 	// Degraded is 1 while something that the node works with is gone.
 	Degraded *prometheus.GaugeVec // what
+	// RedisEmptiedTotal counts how often Redis had lost what it held.
+	RedisEmptiedTotal prometheus.Counter
 	// BeatSeconds is the time of one sign of life.
 	BeatSeconds *prometheus.HistogramVec // to, result
 	// TakeoversTotal counts documents claimed because their owner was gone.
@@ -301,13 +303,14 @@ func New(r prometheus.Registerer) *Metrics {
 		RelayBytesIn:          f.counter("relay_bytes_in_total", "Bytes received from other nodes."),
 		RelayBytesOut:         f.counter("relay_bytes_out_total", "Bytes sent to other nodes."),
 
-		Members:         f.gauge("cluster_members", "Live nodes that this one knows of, itself among them."),
-		Lease:           f.gauge("cluster_lease", "1 while others can know that this node lives."),
-		Degraded:        f.gauges("cluster_degraded", "1 while what is named is gone.", "what"),
-		BeatSeconds:     f.histograms("cluster_beat_seconds", "Time of one sign of life.", fast, "to", "result"),
-		TakeoversTotal:  f.counter("cluster_takeovers_total", "Documents claimed because their owner was gone."),
-		HandOversTotal:  f.counters("cluster_hand_overs_total", "Documents given to another node.", "result"),
-		HandOverSeconds: f.histogram("cluster_hand_over_seconds", "Time to give a document up.", fast),
+		Members:           f.gauge("cluster_members", "Live nodes that this one knows of, itself among them."),
+		Lease:             f.gauge("cluster_lease", "1 while others can know that this node lives."),
+		Degraded:          f.gauges("cluster_degraded", "1 while what is named is gone.", "what"),
+		RedisEmptiedTotal: f.counter("cluster_redis_emptied_total", "Times that Redis had lost what it held."),
+		BeatSeconds:       f.histograms("cluster_beat_seconds", "Time of one sign of life.", fast, "to", "result"),
+		TakeoversTotal:    f.counter("cluster_takeovers_total", "Documents claimed because their owner was gone."),
+		HandOversTotal:    f.counters("cluster_hand_overs_total", "Documents given to another node.", "result"),
+		HandOverSeconds:   f.histogram("cluster_hand_over_seconds", "Time to give a document up.", fast),
 
 		SnapshotSeconds:    f.histograms("snapshot_seconds", "Time to store a snapshot.", slow, "result"),
 		SnapshotBytes:      f.counter("snapshot_bytes_total", "Bytes of document state stored in snapshots, before compression."),

@@ -149,7 +149,7 @@ func (im *Importer) document(ctx context.Context, r *Result) {
 // garbage as the server will, but without its clean-up of formats: a document is
 // what its clients sent.
 func rebuild(stored *Stored) (*crdt.Doc, error) {
-	doc := crdt.New(crdt.Options{NoFormatCleanup: true})
+	doc := crdt.New(crdt.Options{NoFormatCleanup: true, RetryAll: true})
 	for i, update := range stored.Updates {
 		if _, err := doc.Apply(nil, crdt.V1, update); err != nil {
 			return nil, damaged("update %d of %d does not apply: %w", i+1, len(stored.Updates), err)

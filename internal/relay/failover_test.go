@@ -1,9 +1,12 @@
 package relay
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"testing"
 
+	"ysync/crdt"
 	"ysync/internal/hub"
 	"ysync/syncproto"
 )
@@ -197,4 +200,40 @@ func TestOlderLinkIsGivenUpToo(t *testing.T) {
 		}
 		return true
 	}, b)
+}
+
+// Those that have what was before a reset are sent away, and not who came after
+// it to the same node.
+func TestResetWhileWithoutAnOwner(t *testing.T) {
+	w := newWorld(t, 3)
+	w.own("d", w.nodes[0])
+	b := w.client(w.nodes[1], "d", 2)
+	w.synced(b)
+	b.write("old ")
+	b.ack(1)
+	w.until("acknowledged", func() bool { return len(b.acks) == 1 }, b)
+	// The owner tells it from time to time.
+	b.seat.route.mu.Lock()
+	b.seat.route.vector = crdt.AppendStateVector(nil, b.doc.StateVector())
+	b.seat.route.mu.Unlock()
+	w.own("d", nil)
+	w.nodes[0].kill()
+	ctx, cancel := context.WithTimeout(context.Background(), bound)
+	defer cancel()
+	if _, err := w.nodes[2].hub.Reset(ctx, "d", "operator", nil); err != nil {
+		t.Fatal(err)
+	}
+	c := w.client(w.nodes[1], "d", 3)
+	c.write("new")
+	c.ack(1)
+	w.own("d", w.nodes[2])
+	w.until("one is sent away, the other acknowledged", func() bool { return b.ended != nil && (c.ended != nil || len(c.acks) == 1) }, b, c)
+	var why *hub.EndError
+	if !errors.As(b.ended, &why) || why.Code != hub.CodeReset {
+		t.Errorf("who has what was before: %v", b.ended)
+	}
+	if c.ended != nil {
+		t.Fatalf("who came after the reset: %v", c.ended)
+	}
+	w.until("it has both", func() bool { return len(c.text()) == len("old new") }, c)
 }

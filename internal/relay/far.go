@@ -85,13 +85,25 @@ func (t *route) gone(f *frame) (moved bool) {
 	}
 	c := t.channel
 	why := &hub.EndError{Code: int(f.a), Reason: f.text}
+	again := false
 	for _, s := range slices.Clone(t.seats) {
-		if s.leg == legElsewhere {
+		switch {
+		case s.leg != legElsewhere:
+		case f.a == hub.CodeReset && !s.synced:
+			// It was given nothing of what is over, and comes back at once: others,
+			// of before, may have been what the owner ended all for.
+			delete(t.byID, s.id)
+			t.unseat(s)
+			again = true
+		default:
 			t.finish(s, why)
 		}
 	}
-	t.channel = nil
+	t.channel, t.opened = nil, false
 	c.abandon()
+	if again {
+		t.look()
+	}
 	return false
 }
 

@@ -287,12 +287,12 @@ func (w *world) judgeLogs() {
 	reader.ctx, reader.cancel = w.ctx, func() {}
 	keeper := snapshots.New(&shelf{bucket: w.bucket, node: reader, dice: reader.dice}, w.database.log, snapshots.Options{Logger: w.logger("judge")})
 	for _, document := range w.names {
-		doc, rec, _, err := keeper.Load(w.ctx, document)
+		doc, rec, err := w.load(keeper, document)
 		if err != nil {
+			w.database.effect.Unlock()
 			w.fault("I6", "%s does not load: %v", document, err)
 			continue
 		}
-		w.database.effect.Lock()
 		a := w.database.shadow.of(document)
 		g := a.now()
 		if why := unequal(doc, g.replay); why != "" {
@@ -315,6 +315,23 @@ func (w *world) judgeLogs() {
 			if why != "" {
 				w.fault("I6", "the snapshot of %s %s", at(document, p.Position), why)
 			}
+		}
+		w.database.effect.Unlock()
+	}
+}
+
+// load loads a document, and again if its record changed meanwhile: an owner may
+// release it at any time. It returns with database.effect held.
+func (w *world) load(keeper *snapshots.Keeper, document string) (*crdt.Doc, persistence.Record, error) {
+	for {
+		doc, rec, _, err := keeper.Load(w.ctx, document)
+		w.database.effect.Lock()
+		if err != nil {
+			return nil, rec, err
+		}
+		now, err := w.database.log.Open(w.ctx, document)
+		if err != nil || now.Epoch == rec.Epoch && now.Head == rec.Head {
+			return doc, rec, err
 		}
 		w.database.effect.Unlock()
 	}
@@ -345,7 +362,9 @@ func (w *world) judgePresence() {
 	}
 	if wrong := w.eventually(seenWithin, func() string {
 		for _, c := range w.clients[len(w.clients)-len(w.names):] {
-			if why := w.unseen(c); why != "" {
+			blind := false
+			c.do(func() { blind = c.blind })
+			if why := w.unseen(c); why != "" && !blind {
 				return why
 			}
 		}

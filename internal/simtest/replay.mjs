@@ -10,10 +10,16 @@ const sorted = object => JSON.stringify(Object.fromEntries(Object.entries(object
 let count = 0
 for await (const line of createInterface({ input: process.stdin })) {
   const { name, base, updates, vector, text, map, array, waits } = JSON.parse(line)
-  const doc = new Y.Doc()
-  const [t, m, a] = [doc.getText('text'), doc.getMap('map'), doc.getArray('array')]
+  let doc = new Y.Doc()
   if (base) Y.applyUpdateV2(doc, Buffer.from(base, 'base64'))
   for (const update of updates) Y.applyUpdate(doc, Buffer.from(update, 'base64'))
+  // Yjs may leave something waiting though all is there; whoever loads what it has, has it all.
+  if (doc.store.pendingStructs) {
+    const loaded = new Y.Doc()
+    Y.applyUpdate(loaded, Y.encodeStateAsUpdate(doc))
+    doc = loaded
+  }
+  const [t, m, a] = [doc.getText('text'), doc.getMap('map'), doc.getArray('array')]
   const state = Object.fromEntries([...Y.decodeStateVector(Y.encodeStateVector(doc))].map(([id, clock]) => [String(id), clock]))
   const differ = (what, theirs, ours) => {
     if (theirs !== ours) console.log(`${name}: ${what}: Yjs has ${theirs}, here is ${ours}`)

@@ -65,8 +65,10 @@ func (a *account) begin(number persistence.Generation, first persistence.Positio
 	return g
 }
 
-// newReplay is a document that is exactly what it is given.
-func newReplay() *crdt.Doc { return crdt.New(crdt.Options{ClientID: 1, NoFormatCleanup: true}) }
+// newReplay is a document that is exactly what it is given, as those of servers are.
+func newReplay() *crdt.Doc {
+	return crdt.New(crdt.Options{ClientID: 1, NoFormatCleanup: true, RetryAll: true})
+}
 
 func (a *account) now() *generation { return a.gens[len(a.gens)-1] }
 
@@ -179,13 +181,13 @@ func (g *generation) identify(w *world, document string, p persistence.Position,
 		return
 	}
 	var parts []string
-	switch {
-	case s.Kind == crdt.ContentString:
-		for _, r := range s.Text {
+	switch s.Kind {
+	case crdt.ContentString:
+		for _, r := range s.Text() {
 			parts = append(parts, string(r))
 		}
-	case len(s.Values) > 0:
-		for _, v := range s.Values {
+	default:
+		for v := range s.Values() {
 			parts = append(parts, string(v.AppendJSON(nil)))
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -27,6 +28,8 @@ type Server struct {
 	Dir string
 	// Port is where it listens, on the loopback interface or its machine.
 	Port int
+	// Bus is where one of a Redis Cluster listens for the others; 0 for none.
+	Bus int
 
 	host      *testnet.Host
 	arguments []string
@@ -69,6 +72,22 @@ func StartSentinel(t testing.TB, config string) *Server {
 	return startFor(t, &Server{sentinel: config})
 }
 
+// StartCluster is Start for one of a Redis Cluster that has no slots yet and gives
+// another up after a second.
+func StartCluster(t testing.TB) *Server {
+	t.Helper()
+	Need(t)
+	// The port for the others would be 10000 above that for clients, which may be
+	// too high.
+	bus, err := freePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return startFor(t, &Server{Bus: bus, arguments: []string{
+		"--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(bus), "--cluster-node-timeout", "1000",
+	}})
+}
+
 // startFor starts a server for as long as the test lasts.
 func startFor(t testing.TB, s *Server) *Server {
 	t.Helper()
@@ -92,13 +111,18 @@ func NewOn(host *testnet.Host) (*Server, error) {
 	return start(&Server{host: host, arguments: []string{"--protected-mode", "no"}})
 }
 
-func start(s *Server) (*Server, error) {
+// freePort is a port that nobody listens at.
+func freePort() (int, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	s.Port = l.Addr().(*net.TCPAddr).Port
-	if err := l.Close(); err != nil {
+	return l.Addr().(*net.TCPAddr).Port, l.Close()
+}
+
+func start(s *Server) (*Server, error) {
+	var err error
+	if s.Port, err = freePort(); err != nil {
 		return nil, err
 	}
 	if s.Dir, err = os.MkdirTemp("", "ysync-redis-"); err != nil {
@@ -161,19 +185,45 @@ func (s *Server) URL() string { return "redis://" + s.Addr() }
 
 // Do sends a command of words without spaces and returns the first line of the answer.
 func (s *Server) Do(words ...string) (string, error) {
+	line, _, err := s.ask(words)
+	return line, err
+}
+
+// Text is Do for a command whose answer is one text, which it returns.
+func (s *Server) Text(words ...string) (string, error) {
+	_, text, err := s.ask(words)
+	return text, err
+}
+
+// ask returns the first line of an answer, and the text behind it if there is one.
+func (s *Server) ask(words []string) (line, text string, err error) {
 	conn, err := net.DialTimeout("tcp", s.Addr(), startTimeout)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	defer conn.Close()
 	if err := conn.SetDeadline(time.Now().Add(startTimeout)); err != nil {
-		return "", err
+		return "", "", err
 	}
 	if _, err := fmt.Fprintf(conn, "%s\r\n", strings.Join(words, " ")); err != nil {
-		return "", err
+		return "", "", err
 	}
-	line, err := bufio.NewReader(conn).ReadString('\n')
-	return strings.TrimRight(line, "\r\n"), err
+	answer := bufio.NewReader(conn)
+	if line, err = answer.ReadString('\n'); err != nil {
+		return "", "", err
+	}
+	line = strings.TrimRight(line, "\r\n")
+	length, isText := strings.CutPrefix(line, "$")
+	if !isText {
+		return line, "", nil
+	}
+	n, err := strconv.Atoi(length)
+	if err != nil || n < 0 {
+		return line, "", err
+	}
+	b := make([]byte, n)
+	_, err = io.ReadFull(answer, b)
+	return line, string(b), err
 }
 
 // Kill ends the server at once.

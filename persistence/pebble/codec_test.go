@@ -2,11 +2,13 @@ package pebble
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"pgregory.net/rapid"
 
 	"ysync/persistence"
@@ -42,7 +44,110 @@ func TestKeysKeepOrderAndApart(t *testing.T) {
 	})
 }
 
-func TestEntriesAndRecordsRoundTrip(t *testing.T) {
+// store has entries written as a store does, and returns what is under each key.
+func store(t testing.TB, entries []persistence.Entry) (keys, values [][]byte) {
+	t.Helper()
+	write := new(pebble.Batch)
+	w := begin(write, "a", 1)
+	for i := range entries {
+		w.add(&entries[i])
+	}
+	w.end()
+	for r := write.Reader(); ; {
+		kind, key, value, ok, err := r.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !ok {
+			return keys, values
+		}
+		if kind != pebble.InternalKeyKindSet {
+			t.Fatalf("a write of kind %v", kind)
+		}
+		keys, values = append(keys, bytes.Clone(key)), append(values, bytes.Clone(value))
+	}
+}
+
+// readGroup reads all entries under a key.
+func readGroup(key, value []byte) (entries []persistence.Entry, err error) {
+	g, err := openGroup(key, value)
+	if err != nil {
+		return nil, err
+	}
+	for g.next <= g.last {
+		e, err := g.entry("ann")
+		if err != nil {
+			return entries, err
+		}
+		entries = append(entries, e)
+	}
+	return entries, nil
+}
+
+// single is an entry as layout 1 stored it.
+func single(key []byte, e *persistence.Entry) []byte {
+	value := []byte{singleVersion, 0, 0, 0, 0}
+	value = binary.AppendVarint(binary.AppendUvarint(value, uint64(e.Epoch)), e.Time.UnixMilli())
+	value = append(appendString(value, e.Author), e.Update...)
+	sealValue(key, value)
+	return value
+}
+
+func equalEntries(a, b persistence.Entry) bool {
+	return a.Position == b.Position && a.Epoch == b.Epoch && a.Time.Equal(b.Time) && a.Author == b.Author && bytes.Equal(a.Update, b.Update)
+}
+
+func TestGroupsRoundTrip(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		first := persistence.Position(rapid.Uint64Range(1, 1<<40).Draw(rt, "first"))
+		var entries []persistence.Entry
+		size := rapid.SampledFrom([]int{0, 3, 40, groupBytes / 3, 2 * groupBytes})
+		for i := range rapid.IntRange(1, 12).Draw(rt, "entries") {
+			entries = append(entries, persistence.Entry{
+				Position: first + persistence.Position(i),
+				Epoch:    persistence.Epoch(rapid.SampledFrom([]uint64{1, 1, 1, 1 << 60}).Draw(rt, "epoch")),
+				Time:     time.UnixMilli(rapid.Int64Range(-1<<50, 1<<50).Draw(rt, "time")).UTC(),
+				Author:   rapid.SampledFrom([]string{"", "ann", "bob"}).Draw(rt, "author"),
+				Update:   bytes.Repeat([]byte{byte(i)}, size.Draw(rt, "size")),
+			})
+		}
+		keys, values := store(t, entries)
+		n := 0
+		for i := range keys {
+			got, err := readGroup(keys[i], values[i])
+			if err != nil || len(got) == 0 {
+				rt.Fatalf("%d entries of a group, %v", len(got), err)
+			}
+			for _, e := range got {
+				if n == len(entries) || !equalEntries(e, entries[n]) {
+					rt.Fatalf("entry %d came back as %+v", n, e)
+				}
+				n++
+			}
+			g, _ := openGroup(keys[i], values[i])
+			if last := got[len(got)-1]; keyPosition(keys[i]) != last.Position || !g.ended().Equal(last.Time) {
+				rt.Fatalf("the key says %d, the group %v, of %+v", keyPosition(keys[i]), g.ended(), last)
+			}
+			if len(values[i]) > groupBytes+100 && len(got) > 1 {
+				rt.Fatalf("a group of %d bytes has %d entries", len(values[i]), len(got))
+			}
+		}
+		if n != len(entries) {
+			rt.Fatalf("%d of %d entries came back", n, len(entries))
+		}
+		// Any other place, and any flipped bit, is damage.
+		key, value := keys[0], values[0]
+		if _, err := readGroup(appendEntryKey(nil, "a", 1, keyPosition(key)+1), value); !errors.Is(err, persistence.ErrCorrupt) {
+			rt.Fatalf("a group out of its place: %v", err)
+		}
+		value[rapid.IntRange(0, len(value)-1).Draw(rt, "byte")] ^= 1 << rapid.IntRange(0, 7).Draw(rt, "bit")
+		if _, err := readGroup(key, value); !errors.Is(err, persistence.ErrCorrupt) {
+			rt.Fatalf("a flipped bit: %v", err)
+		}
+	})
+}
+
+func TestEntriesOfLayout1(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		key := appendEntryKey(nil, "a", 1, 7)
 		e := persistence.Entry{
@@ -52,33 +157,32 @@ func TestEntriesAndRecordsRoundTrip(t *testing.T) {
 			Author:   rapid.String().Draw(t, "author"),
 			Update:   rapid.SliceOf(rapid.Byte()).Draw(t, "update"),
 		}
-		value := make([]byte, entryBytes(&e))
-		putEntry(value, key, &e)
-		got, err := decodeEntry(key, value, "ann")
-		if err != nil || got.Position != e.Position || got.Epoch != e.Epoch || !got.Time.Equal(e.Time) || got.Author != e.Author || !bytes.Equal(got.Update, e.Update) {
+		value := single(key, &e)
+		got, err := readGroup(key, value)
+		if err != nil || len(got) != 1 || !equalEntries(got[0], e) {
 			t.Fatalf("%+v came back as %+v, %v", e, got, err)
 		}
-		// Any other place, and any flipped bit, is damage.
-		if _, err := decodeEntry(appendEntryKey(nil, "a", 1, 8), value, ""); !errors.Is(err, persistence.ErrCorrupt) {
+		if _, err := readGroup(appendEntryKey(nil, "a", 1, 8), value); !errors.Is(err, persistence.ErrCorrupt) {
 			t.Fatalf("an entry out of its place: %v", err)
 		}
-		value[rapid.IntRange(0, len(value)-1).Draw(t, "byte")] ^= 1 << rapid.IntRange(0, 7).Draw(t, "bit")
-		if _, err := decodeEntry(key, value, "ann"); !errors.Is(err, persistence.ErrCorrupt) {
-			t.Fatalf("a flipped bit: %v", err)
-		}
+	})
+}
 
-		key = appendRecordKey(nil, "a")
+func TestRecordsRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		key := appendRecordKey(nil, "a")
+		at := time.UnixMilli(rapid.Int64Range(-1<<50, 1<<50).Draw(t, "time")).UTC()
 		trimmed := persistence.Position(rapid.Uint64().Draw(t, "trimmed"))
 		r := persistence.Record{
-			Document: "a", Generation: 3, Epoch: e.Epoch, Owner: rapid.String().Draw(t, "owner"),
+			Document: "a", Generation: 3, Epoch: persistence.Epoch(rapid.Uint64().Draw(t, "epoch")), Owner: rapid.String().Draw(t, "owner"),
 			Head: trimmed, Trimmed: trimmed, Segmented: 9, SeedKey: rapid.String().Draw(t, "seed"),
 			Snapshot:  persistence.Pointer{Position: 9, Key: rapid.String().Draw(t, "snapshot"), SHA256: [32]byte{1, 2, 3}},
-			Tombstone: rapid.SampledFrom([]time.Time{{}, e.Time}).Draw(t, "tombstone"),
+			Tombstone: rapid.SampledFrom([]time.Time{{}, at}).Draw(t, "tombstone"),
 		}
 		if r.Snapshot.IsZero() {
 			r.Snapshot = persistence.Pointer{}
 		}
-		value = appendRecord([]byte("before"), key, &r)[len("before"):]
+		value := appendRecord([]byte("before"), key, &r)[len("before"):]
 		if got, err := decodeRecord("a", key, value); err != nil || got != r {
 			t.Fatalf("%+v came back as %+v, %v", r, got, err)
 		}
@@ -98,14 +202,11 @@ func TestValueOfALaterVersion(t *testing.T) {
 	if _, err := decodeRecord("a", key, value); !errors.Is(err, persistence.ErrNewerFormat) {
 		t.Errorf("got %v, want ErrNewerFormat", err)
 	}
-	entryKey := appendEntryKey(nil, "a", 1, 1)
-	e := persistence.Entry{Position: 1, Epoch: 1, Time: time.UnixMilli(1), Update: []byte("x")}
-	entry := make([]byte, entryBytes(&e))
-	putEntry(entry, entryKey, &e)
-	entry[0] = entryVersion + 1
-	sealValue(entryKey, entry)
-	if _, err := decodeEntry(entryKey, entry, ""); !errors.Is(err, persistence.ErrNewerFormat) {
-		t.Errorf("an entry: got %v, want ErrNewerFormat", err)
+	keys, values := store(t, []persistence.Entry{{Position: 1, Epoch: 1, Time: time.UnixMilli(1), Update: []byte("x")}})
+	values[0][0] = groupVersion + 1
+	sealValue(keys[0], values[0])
+	if _, err := openGroup(keys[0], values[0]); !errors.Is(err, persistence.ErrNewerFormat) {
+		t.Errorf("a group: got %v, want ErrNewerFormat", err)
 	}
 	value[0] = 0
 	sealValue(key, value)
@@ -115,21 +216,33 @@ func TestValueOfALaterVersion(t *testing.T) {
 }
 
 func FuzzDecodeEntry(f *testing.F) {
-	key := appendEntryKey(nil, "a", 1, 7)
-	e := persistence.Entry{Epoch: 1, Time: time.UnixMilli(1), Author: "ann", Update: []byte("u")}
-	value := make([]byte, entryBytes(&e))
-	putEntry(value, key, &e)
-	f.Add(value)
+	e := persistence.Entry{Position: 6, Epoch: 1, Time: time.UnixMilli(1), Author: "ann", Update: []byte("u")}
+	next := e
+	next.Position = 7
+	keys, values := store(f, []persistence.Entry{e, next})
+	key := keys[0]
+	f.Add(values[0])
+	f.Add(single(key, &e))
 	f.Fuzz(func(t *testing.T, value []byte) {
 		if len(value) >= headerBytes {
 			sealValue(key, value) // get past the checksum
 		}
-		e, err := decodeEntry(key, value, "ann")
+		entries, err := readGroup(key, value)
 		if err != nil && !errors.Is(err, persistence.ErrCorrupt) && !errors.Is(err, persistence.ErrNewerFormat) {
 			t.Errorf("unclassified: %v", err)
 		}
-		if len(e.Author)+len(e.Update) > len(value) {
-			t.Errorf("%d bytes became %d", len(value), len(e.Author)+len(e.Update))
+		n := 0
+		for i, e := range entries {
+			n += len(e.Update)
+			if len(e.Author) > len(value) || e.Position != entries[0].Position+persistence.Position(i) {
+				t.Errorf("%+v of %d bytes", e, len(value))
+			}
+		}
+		if n > len(value) || len(entries) > len(value) {
+			t.Errorf("%d bytes became %d entries with %d", len(value), len(entries), n)
+		}
+		if err == nil && entries[len(entries)-1].Position != 7 {
+			t.Errorf("the last is %+v", entries[len(entries)-1])
 		}
 	})
 }

@@ -8,15 +8,22 @@
 //
 //	'm' "format"                               version of this layout, in decimal
 //	'r' name 00 01                             the record
-//	'e' name 00 01 generation(8) position(8)   one entry; numbers are big-endian
+//	'e' name 00 01 generation(8) position(8)   entries up to a position; numbers are big-endian
 //
 // # Values
 //
 //	record: version(1) crc32c(4) fields
-//	entry:  version(1) crc32c(4) epoch time author-length author update
+//	group:  version(1) crc32c(4) epoch count time span (time author-length+1 author update-length update)...
 //
-// The checksum covers the key's document, generation and position too, so an
-// entry that turns up in another place is found damaged. Head and Updated are
+// A group is what one append brought for a document, cut at some 16 KiB. Its key has
+// the position of its last entry, so a seek to any of them finds it. Times are
+// milliseconds: that of the first entry, and from there to the last and to each; an
+// author-length of 0 stands for the author before. A trim keeps a group of
+// which any entry stays. Layout 1 had a key for each entry: version(1)
+// crc32c(4) epoch time author-length author update.
+//
+// The checksum covers the key's document, generation and position too, so a
+// group that turns up in another place is found damaged. Head and Updated are
 // not stored: they are the position and time of the newest entry (or Trimmed,
 // when there is none), so that an append writes entries and nothing else.
 //

@@ -12,10 +12,9 @@ import (
 )
 
 const (
-	entryVersion  = 1
 	recordVersion = 1
 	// headerBytes is the length of the version and the checksum before the
-	// fields of a record or an entry.
+	// fields of a record or a group of entries.
 	headerBytes = 5
 )
 
@@ -34,59 +33,18 @@ func sealValue(key, value []byte) {
 }
 
 // fieldsOf checks a value's checksum and version and returns its fields.
-func fieldsOf(key, value []byte, version byte) ([]byte, error) {
+func fieldsOf(key, value []byte, oldest, newest byte) ([]byte, error) {
 	switch {
 	case len(value) < headerBytes:
 		return nil, fmt.Errorf("%w: %d bytes", persistence.ErrCorrupt, len(value))
 	case checksum(key, value) != binary.LittleEndian.Uint32(value[1:]):
 		return nil, fmt.Errorf("%w: checksum mismatch", persistence.ErrCorrupt)
-	case value[0] > version:
-		return nil, fmt.Errorf("%w: version %d, this release reads up to %d", persistence.ErrNewerFormat, value[0], version)
-	case value[0] != version:
+	case value[0] > newest:
+		return nil, fmt.Errorf("%w: version %d, this release reads up to %d", persistence.ErrNewerFormat, value[0], newest)
+	case value[0] < oldest:
 		return nil, fmt.Errorf("%w: version %d", persistence.ErrCorrupt, value[0])
 	}
 	return value[headerBytes:], nil
-}
-
-// entryBytes is the length of an entry's value.
-func entryBytes(e *persistence.Entry) int {
-	var scratch [binary.MaxVarintLen64]byte
-	return headerBytes +
-		binary.PutUvarint(scratch[:], uint64(e.Epoch)) +
-		binary.PutVarint(scratch[:], e.Time.UnixMilli()) +
-		binary.PutUvarint(scratch[:], uint64(len(e.Author))) +
-		len(e.Author) + len(e.Update)
-}
-
-// putEntry writes an entry's value into dst, whose length is entryBytes(e).
-func putEntry(dst, key []byte, e *persistence.Entry) {
-	dst[0] = entryVersion
-	out := dst[:headerBytes]
-	out = binary.AppendUvarint(out, uint64(e.Epoch))
-	out = binary.AppendVarint(out, e.Time.UnixMilli())
-	out = appendString(out, e.Author)
-	_ = append(out, e.Update...)
-	sealValue(key, dst)
-}
-
-// decodeEntry reads the entry stored under key. Its Update aliases value; its
-// Author is the string given, if it is the same (most neighbours' are).
-func decodeEntry(key, value []byte, author string) (persistence.Entry, error) {
-	e := persistence.Entry{Position: keyPosition(key)}
-	fields, err := fieldsOf(key, value, entryVersion)
-	if err != nil {
-		return e, err
-	}
-	r := reader{rest: fields}
-	e.Epoch = persistence.Epoch(r.uvarint())
-	e.Time = time.UnixMilli(r.varint()).UTC()
-	if b := r.take(r.uvarint()); string(b) == author {
-		e.Author = author
-	} else {
-		e.Author = string(b)
-	}
-	e.Update = r.rest
-	return e, r.err
 }
 
 // appendRecord appends the value of a record stored under key. Head and
@@ -125,7 +83,7 @@ func appendPointer(dst []byte, p *persistence.Pointer) []byte {
 // least Trimmed; the newest entry may raise it.
 func decodeRecord(name string, key, value []byte) (persistence.Record, error) {
 	rec := persistence.Record{Document: name}
-	fields, err := fieldsOf(key, value, recordVersion)
+	fields, err := fieldsOf(key, value, recordVersion, recordVersion)
 	if err != nil {
 		return rec, err
 	}

@@ -72,7 +72,7 @@ func appendEntryKey(dst []byte, name string, g persistence.Generation, p persist
 	return appendPlace(appendEntryPrefix(dst, name), g, p)
 }
 
-// keyPosition is the position at the end of an entry's key.
+// keyPosition is the position at the end of a group's key: that of its last entry.
 func keyPosition(key []byte) persistence.Position {
 	return persistence.Position(binary.BigEndian.Uint64(key[len(key)-8:]))
 }

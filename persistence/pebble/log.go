@@ -17,8 +17,9 @@ import (
 	"ysync/persistence/internal/calls"
 )
 
-// formatVersion is the version of the layout that this release writes.
-const formatVersion = 1
+// formatVersion is the version of the layout that this release writes. It reads
+// version 1 too, in which each entry has a key of its own.
+const formatVersion = 2
 
 // databaseFormat is the database's own format. It is named, not "the newest",
 // so that an update of the library alone never makes a folder unreadable for
@@ -186,8 +187,11 @@ func (l *Log) checkFormat() error {
 		return fmt.Errorf("%w: unreadable format version", persistence.ErrCorrupt)
 	case version > formatVersion:
 		return fmt.Errorf("%w: format %d, this release reads up to %d", persistence.ErrNewerFormat, version, formatVersion)
-	case version != formatVersion:
+	case version == 0:
 		return fmt.Errorf("%w: format version %d", persistence.ErrCorrupt, version)
+	case version < formatVersion:
+		// Before anything is written that the release before would not understand.
+		return storeError(l.setFormat())
 	}
 	return nil
 }
@@ -205,12 +209,16 @@ func (l *Log) startFormat() error {
 	if !empty {
 		return fmt.Errorf("%w: the format version is missing", persistence.ErrCorrupt)
 	}
-	if err := l.db.Set(formatKey, strconv.AppendUint(nil, formatVersion, 10), pebble.Sync); err != nil {
+	if err := l.setFormat(); err != nil {
 		return err
 	}
 	// The database began its first write-ahead log before it took up its format,
 	// so damage inside could not be told from a torn end. A flush begins the next.
 	return l.db.Flush()
+}
+
+func (l *Log) setFormat() error {
+	return l.db.Set(formatKey, strconv.AppendUint(nil, formatVersion, 10), pebble.Sync)
 }
 
 // ReadOnly reports whether appends are refused for want of disk space.

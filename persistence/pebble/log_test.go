@@ -26,7 +26,7 @@ func TestNewerFormat(t *testing.T) {
 		"layout": func(t *testing.T, disk *vfs.MemFS) {
 			db, err := database.Open("log", &database.Options{FS: disk, FormatMajorVersion: database.FormatTableFormatV6, Logger: quiet{}})
 			if err == nil {
-				err = errors.Join(db.Set([]byte("mformat"), []byte("2"), database.Sync), db.Close())
+				err = errors.Join(db.Set([]byte("mformat"), []byte("3"), database.Sync), db.Close())
 			}
 			if err != nil {
 				t.Fatal(err)

@@ -12,7 +12,8 @@ import (
 
 var _ persistence.RawReader = (*Log)(nil)
 
-// Raw implements persistence.RawReader: the value under the entry's key.
+// Raw implements persistence.RawReader: the value that holds the entry, with its
+// neighbours.
 func (l *Log) Raw(ctx context.Context, name string, p persistence.Position) ([]byte, error) {
 	b, err := l.raw(ctx, name, p)
 	if err != nil {
@@ -33,12 +34,19 @@ func (l *Log) raw(ctx context.Context, name string, p persistence.Position) ([]b
 	if err != nil {
 		return nil, err
 	}
-	value, closer, err := l.db.Get(appendEntryKey(nil, name, rec.Generation, p))
-	if errors.Is(err, pebble.ErrNotFound) {
-		return nil, nil
-	}
+	lower, upper := entryBounds(name, rec.Generation)
+	it, err := l.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
 		return nil, storeError(err)
 	}
-	return bytes.Clone(value), storeError(closer.Close())
+	var value []byte
+	if it.SeekGE(appendEntryKey(nil, name, rec.Generation, p)) {
+		value, err = it.ValueAndErr()
+		if g, bad := openGroup(it.Key(), value); bad != nil || g.next <= p {
+			value = bytes.Clone(value)
+		} else {
+			value = nil // it begins behind the entry
+		}
+	}
+	return value, storeError(errors.Join(err, it.Error(), it.Close()))
 }

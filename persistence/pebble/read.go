@@ -48,9 +48,9 @@ func storedRecord(r pebble.Reader, name string) (persistence.Record, error) {
 	return rec, err
 }
 
-// addHead sets Head and Updated from the last entry within the iterator's
+// addHead sets Head and Updated from the last group within the iterator's
 // bounds. Where that one is damaged, its key tells the head all the same, and
-// the entry before it about when: a record with a damaged entry can be listed
+// the group before it about when: a record with a damaged entry can be listed
 // and claimed, for a repair, but whoever reads the entry gets the error.
 func addHead(rec *persistence.Record, it *pebble.Iterator) error {
 	for valid := it.Last(); valid; valid = it.Prev() {
@@ -58,18 +58,18 @@ func addHead(rec *persistence.Record, it *pebble.Iterator) error {
 		if err != nil {
 			return storeError(err)
 		}
-		e, err := decodeEntry(it.Key(), value, "")
-		if e.Position <= rec.Trimmed && rec.Head <= rec.Trimmed {
+		g, err := openGroup(it.Key(), value)
+		if g.last <= rec.Trimmed && rec.Head <= rec.Trimmed {
 			err = fmt.Errorf("%w: an entry at or before position %d, which is trimmed", persistence.ErrCorrupt, rec.Trimmed)
-			return &atPosition{position: e.Position, err: err}
+			return &atPosition{position: g.last, err: err}
 		}
-		rec.Head = max(rec.Head, e.Position)
+		rec.Head = max(rec.Head, g.last)
 		if err == nil {
-			rec.Updated = e.Time
+			rec.Updated = g.ended()
 			return nil
 		}
 		if !errors.Is(err, persistence.ErrCorrupt) {
-			return &atPosition{position: e.Position, err: err}
+			return &atPosition{position: g.last, err: err}
 		}
 	}
 	return storeError(it.Error())
@@ -153,26 +153,37 @@ func (l *Log) read(ctx context.Context, name string, after persistence.Position,
 func (l *Log) walk(ctx context.Context, it *pebble.Iterator, from []byte, head persistence.Position, each func(persistence.Entry) bool) error {
 	next, author := keyPosition(from), ""
 	for valid := it.SeekGE(from); valid; valid = it.Next() {
-		if err := l.calls.Alive(ctx); err != nil {
-			return err
-		}
-		if at := keyPosition(it.Key()); at != next {
-			return missing(next)
-		}
 		value, err := it.ValueAndErr()
 		if err != nil {
 			return &atPosition{position: next, err: storeError(err)}
 		}
-		e, err := decodeEntry(it.Key(), value, author)
-		if err != nil {
+		g, err := openGroup(it.Key(), value)
+		switch {
+		case err != nil:
 			return &atPosition{position: next, err: err}
+		case g.next > next:
+			return missing(next)
+		case g.next < next && next != keyPosition(from):
+			return overlap(next)
 		}
-		author = e.Author
-		e.Update = bytes.Clone(e.Update)
-		if !each(e) {
-			return nil
+		for g.next <= g.last {
+			if err := l.calls.Alive(ctx); err != nil {
+				return err
+			}
+			e, err := g.entry(author)
+			if err != nil {
+				return &atPosition{position: max(e.Position, next), err: err}
+			}
+			author = e.Author
+			if e.Position < next {
+				continue // before what was asked for; it may be trimmed
+			}
+			e.Update = bytes.Clone(e.Update)
+			if !each(e) {
+				return nil
+			}
+			next++
 		}
-		next++
 	}
 	if err := it.Error(); err != nil {
 		return &atPosition{position: next, err: storeError(err)}

@@ -46,25 +46,29 @@ func (l *Log) receive(ctx context.Context, rec persistence.Record, read func(per
 		return err
 	}
 	d.loaded = false // whatever becomes of it, the disk tells
-	key := appendEntryPrefix(nil, rec.Document)
-	prefix := len(key)
+	begun := false
 	err = persistence.ReceivedRow(rec, from, read(from), receiveBytes, func(part []persistence.Entry) error {
 		size := 0
 		for i := range part {
-			size += prefix + 16 + entryBytes(&part[i])
+			size += len(part[i].Author) + len(part[i].Update) + 64
 		}
 		if err := l.space.admit(size); err != nil {
 			return err
 		}
 		write := l.db.NewBatchWithSize(size)
-		for i := range part {
-			e := &part[i]
-			key = appendPlace(key[:prefix], rec.Generation, e.Position)
-			op := write.SetDeferred(len(key), entryBytes(e))
-			copy(op.Key, key)
-			putEntry(op.Value, key, e)
-			_ = op.Finish() // fails for indexed batches only
+		if !begun {
+			// Groups that an attempt left behind need not end where these do.
+			begun = true
+			_, upper := entryBounds(rec.Document, rec.Generation)
+			if err := write.DeleteRange(appendEntryKey(nil, rec.Document, rec.Generation, from+1), upper, nil); err != nil {
+				return err
+			}
 		}
+		w := begin(write, rec.Document, rec.Generation)
+		for i := range part {
+			w.add(&part[i])
+		}
+		w.end()
 		if err := l.applyLater(write); err != nil {
 			return err
 		}

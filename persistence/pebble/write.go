@@ -117,11 +117,18 @@ func (l *Log) prepare(batches []persistence.Batch, results []persistence.Result)
 			continue
 		}
 		ready = append(ready, prepared{index: i, document: d, after: after})
-		for j := range b.Entries {
-			bytes += 2*len(b.Document) + len(b.Entries[j].Author) + len(b.Entries[j].Update) + 64
-		}
+		bytes += groupsBytes(b.Document, b.Entries)
 	}
 	return ready, bytes
+}
+
+// groupsBytes is about how much the entries of a document take in a write, at most.
+func groupsBytes(name string, entries []persistence.NewEntry) int {
+	n := 0
+	for i := range entries {
+		n += len(entries[i].Author) + len(entries[i].Update) + 24
+	}
+	return n + (1+n/groupBytes)*(2*len(name)+64)
 }
 
 // allowed loads the record of a locked document and asks the rule.
@@ -138,25 +145,19 @@ func (l *Log) allowed(d *document, rule func(persistence.Record) (persistence.Re
 
 // putBatch adds the entries of a batch to a write, after the record before.
 func putBatch(write *pebble.Batch, before persistence.Record, b *persistence.Batch) {
-	var scratch [2*persistence.MaxDocumentName + 32]byte
-	key := appendEntryPrefix(scratch[:0], b.Document)
-	prefix := len(key)
+	w := begin(write, b.Document, b.Generation)
 	at := before.Updated
 	for i := range b.Entries {
 		at = persistence.EntryTime(at, b.Entries[i].Time)
-		e := persistence.Entry{
+		w.add(&persistence.Entry{
 			Position: before.Head + 1 + persistence.Position(i),
 			Epoch:    b.Epoch,
 			Time:     at,
 			Author:   b.Entries[i].Author,
 			Update:   b.Entries[i].Update,
-		}
-		key = appendPlace(key[:prefix], b.Generation, e.Position)
-		op := write.SetDeferred(len(key), entryBytes(&e))
-		copy(op.Key, key)
-		putEntry(op.Value, key, &e)
-		_ = op.Finish() // fails for indexed batches only
+		})
 	}
+	w.end()
 }
 
 // apply hands a write to the database, which orders and shows it at once. The

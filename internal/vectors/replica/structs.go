@@ -39,10 +39,10 @@ func fromStruct(s *crdt.Struct) vectors.Value {
 	unit("right", s.HasRightOrigin, s.RightOrigin)
 	unit("parent", s.HasParent, s.Parent)
 	if s.HasRoot {
-		set("parent", vectors.MakeString(s.Root))
+		set("parent", vectors.MakeString(s.Root()))
 	}
 	if s.HasKey {
-		set("sub", vectors.MakeString(s.Key))
+		set("sub", vectors.MakeString(s.Key()))
 	}
 	number("ref", uint64(s.Kind))
 	if c := structContent(s); c.Kind != vectors.Absent {
@@ -54,25 +54,33 @@ func fromStruct(s *crdt.Struct) vectors.Value {
 func structContent(s *crdt.Struct) vectors.Value {
 	switch s.Kind {
 	case crdt.ContentString:
-		return vectors.MakeString(s.Text)
+		return vectors.MakeString(s.Text())
 	case crdt.ContentAny, crdt.ContentJSON:
 		out := vectors.MakeList()
-		for _, v := range s.Values {
+		for v := range s.Values() {
 			out.List = append(out.List, FromValue(v))
 		}
 		return out
 	case crdt.ContentBinary, crdt.ContentEmbed, crdt.ContentDoc:
-		return FromValue(s.Values[0])
+		return FromValue(onlyValue(s))
 	case crdt.ContentFormat:
 		return vectors.MakeObject(
-			vectors.Field{Key: "key", Value: vectors.MakeString(s.Name)},
-			vectors.Field{Key: "value", Value: FromValue(s.Values[0])})
+			vectors.Field{Key: "key", Value: vectors.MakeString(s.Name())},
+			vectors.Field{Key: "value", Value: FromValue(onlyValue(s))})
 	case crdt.ContentType:
 		out := vectors.MakeObject(vectors.Field{Key: "type", Value: vectors.MakeString(typeNames[s.Type])})
-		if s.Name != "" {
-			out.Fields = append(out.Fields, vectors.Field{Key: "name", Value: vectors.MakeString(s.Name)})
+		if s.Name() != "" {
+			out.Fields = append(out.Fields, vectors.Field{Key: "name", Value: vectors.MakeString(s.Name())})
 		}
 		return out
 	}
 	return vectors.Value{}
+}
+
+// onlyValue is the value of a block that holds one.
+func onlyValue(s *crdt.Struct) (only crdt.Value) {
+	for v := range s.Values() {
+		only = v
+	}
+	return only
 }

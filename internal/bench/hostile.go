@@ -218,7 +218,7 @@ const attackersHere = "YSYNC_BENCH_ATTACKERS"
 var strict = []string{
 	"--session-messages", "100", "--session-bytes", "256KiB", "--fair-messages", "20", "--press-delay", "5ms",
 	"--max-message", "2MiB", "--large-messages", "16MiB", "--max-document", "4MiB", "--max-pending", "256KiB", "--max-refused", "4MiB",
-	"--max-outbox", "64KiB", "--sync-bytes", "256KiB", "--sync-diffs", "4MiB", "--connect-rate", "300",
+	"--max-outbox", "64KiB", "--sync-bytes", "256KiB", "--sync-diffs", "4MiB", "--connect-rate", "300", "--memory-limit", "240MiB",
 }
 
 // hostileFor is how long the attackers go on in the job "hostile".

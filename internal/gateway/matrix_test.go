@@ -20,6 +20,7 @@ import (
 
 	"ysync/awareness"
 	"ysync/internal/auth"
+	"ysync/internal/canary"
 	"ysync/internal/cluster"
 	"ysync/internal/hub"
 	"ysync/internal/lib0"
@@ -326,12 +327,12 @@ func elsewhereBy(t *testing.T, o *Options) Documents {
 		t.Fatal(err)
 	}
 	at := cluster.Node{Boot: "owner", Relay: l.Addr().String(), Weight: 1}
-	there, err := relay.New(relay.Options{Hub: owner, Directory: oneOwner{at, at}, Secret: []byte("s3cret"), Logger: zap.NewNop(), Metrics: m})
+	there, err := relay.New(relay.Options{Hub: owner, Directory: oneOwner{at, at}, Secret: []byte(canary.Secret("relay")), Logger: zap.NewNop(), Metrics: m})
 	if err != nil {
 		t.Fatal(err)
 	}
 	here, err := relay.New(relay.Options{
-		Hub: o.Hub, Directory: oneOwner{cluster.Node{Boot: "here", Weight: 1}, at}, Secret: []byte("s3cret"), Logger: zap.NewNop(), Metrics: o.Metrics,
+		Hub: o.Hub, Directory: oneOwner{cluster.Node{Boot: "here", Weight: 1}, at}, Secret: []byte(canary.Secret("relay")), Logger: zap.NewNop(), Metrics: o.Metrics,
 	})
 	if err != nil {
 		t.Fatal(err)

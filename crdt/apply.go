@@ -4,6 +4,8 @@ import (
 	"maps"
 	"math"
 	"slices"
+
+	"ysync/internal/fault"
 )
 
 // Apply integrates an update of another replica, entirely or not at all: after
@@ -381,6 +383,9 @@ func (tx *Txn) integrateRaw(b *rawBlock, offset uint32) {
 		rightOrigin = d.internID(b.right)
 		right = tx.cleanStart(rightOrigin)
 		gone = gone || d.item(right).isGC()
+	}
+	if gone && fault.Active(fault.SkipCollected) {
+		return
 	}
 	switch {
 	case gone:

@@ -7,6 +7,7 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
+	"ysync/internal/fault"
 	"ysync/internal/invariant"
 	"ysync/internal/lib0"
 )
@@ -91,7 +92,7 @@ func (d *Doc) splitContent(left, right *item, diff uint32) {
 			break
 		}
 		var c cut
-		if at, c = cutText(data, diff); c != cutClean {
+		if at, c = cutText(data, diff); c != cutClean && !fault.Active(fault.CutPairs) {
 			d.splitPair(left, right, at, c)
 			return
 		}

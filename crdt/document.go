@@ -2,6 +2,8 @@ package crdt
 
 import (
 	"math/rand/v2"
+
+	"ysync/internal/fault"
 )
 
 // Options configure a Doc. The zero value is valid.
@@ -104,7 +106,7 @@ func New(opts Options) *Doc {
 		guid:            opts.GUID,
 		limits:          opts.Limits.withDefaults(),
 		keepDeleted:     opts.KeepDeleted,
-		noFormatCleanup: opts.NoFormatCleanup,
+		noFormatCleanup: opts.NoFormatCleanup && !fault.Active(fault.CleanFormats),
 		retryAll:        opts.RetryAll,
 		clients:         append(make([]*client, 0, 2), &noClient),
 		branches:        make([]branch, 1, 4),

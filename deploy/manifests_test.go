@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -114,33 +115,99 @@ func checkSet(t *testing.T, set *apps.StatefulSet) {
 	}
 }
 
-// Every variable that the files set is a flag of the server.
-func TestVariablesAreFlags(t *testing.T) {
-	var source []byte
-	files, err := filepath.Glob("../cmd/ysync/*.go")
+// server is what the program's own help says: its flags, and the variables that
+// set them.
+type server struct{ flags, variables map[string]bool }
+
+func helpOf(t *testing.T) server {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "ysync")
+	build := exec.Command("go", "build", "-o", binary, "./cmd/ysync")
+	build.Dir = ".."
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	help, err := exec.Command(binary, "serve", "--help").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range files {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		source = append(source, text...)
+	s := server{flags: map[string]bool{}, variables: map[string]bool{}}
+	for _, m := range regexp.MustCompile(`(?m)^ +(?:-[a-z], )?(--[a-z-]+)`).FindAllStringSubmatch(string(help), -1) {
+		s.flags[m[1]] = true
 	}
-	for _, name := range []string{"compose.yaml", "kubernetes/ysync.yaml"} {
+	for _, name := range regexp.MustCompile(`\$(YSYNC_[A-Z_]+)`).FindAllStringSubmatch(string(help), -1) {
+		s.variables[name[1]] = true
+	}
+	if len(s.flags) < 40 || len(s.variables) < 40 {
+		t.Fatalf("%d flags and %d variables in the help", len(s.flags), len(s.variables))
+	}
+	return s
+}
+
+// serves checks the arguments of a server.
+func (s server) serves(t *testing.T, where string, arguments []string) {
+	t.Helper()
+	if len(arguments) == 0 || arguments[0] != "serve" {
+		t.Errorf("%s: %q does not serve", where, arguments)
+		return
+	}
+	for _, a := range arguments[1:] {
+		name, _, _ := strings.Cut(a, "=")
+		if strings.HasPrefix(a, "-") && !s.flags[name] {
+			t.Errorf("%s: %s is no flag of the server", where, name)
+		}
+	}
+}
+
+// Every argument and variable that the files give the server is one of its own.
+func TestArgumentsAndVariablesAreTheServers(t *testing.T) {
+	s := helpOf(t)
+	texts := map[string]string{}
+	for _, name := range []string{"Dockerfile", "compose.yaml", "kubernetes/ysync.yaml"} {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
 		}
+		texts[name] = string(text)
 		for _, v := range regexp.MustCompile(`YSYNC_[A-Z_]+`).FindAllString(string(text), -1) {
-			field := ""
-			for _, word := range strings.Split(strings.TrimPrefix(v, "YSYNC_"), "_") {
-				field += word[:1] + strings.ToLower(word[1:])
-			}
-			if !regexp.MustCompile(`(?m)^\t` + field + ` +\S+ +` + "`").Match(source) {
-				t.Errorf("%s sets %s, and the server has no flag of that name", name, v)
+			if !s.variables[v] {
+				t.Errorf("%s: %s is no variable of the server", name, v)
 			}
 		}
+	}
+	for name, pattern := range map[string]string{"Dockerfile": `(?m)^CMD (\[.*\])$`, "kubernetes/ysync.yaml": `(?m)^ +args: (\[.*\])$`} {
+		found := regexp.MustCompile(pattern).FindAllStringSubmatch(texts[name], -1)
+		if len(found) != 1 {
+			t.Errorf("%s: %d lists of arguments", name, len(found))
+			continue
+		}
+		var arguments []string
+		if err := strict.Unmarshal([]byte(found[0][1]), &arguments); err != nil {
+			t.Fatal(err)
+		}
+		s.serves(t, name, arguments)
+	}
+	var compose struct {
+		Services map[string]struct {
+			Image   string
+			Command []string
+		}
+	}
+	if err := strict.Unmarshal([]byte(texts["compose.yaml"]), &compose); err != nil {
+		t.Fatal(err)
+	}
+	nodes := 0
+	for name, service := range compose.Services {
+		if service.Image != "" { // not ours
+			continue
+		}
+		nodes++
+		if len(service.Command) > 0 {
+			s.serves(t, name, service.Command)
+		}
+	}
+	if nodes != 3 {
+		t.Errorf("compose.yaml has %d nodes", nodes)
 	}
 }

@@ -602,3 +602,37 @@ func TestStoredDocumentKeepsLoading(t *testing.T) {
 	r.append(workload()[20:]...)
 	r.load()
 }
+
+// What is in the log is there when it is loaded, however it was cut into entries:
+// an owner may have been brought at once what is in two entries that wait for
+// each other's blocks.
+func TestLoadLeavesNothingWaitingInVain(t *testing.T) {
+	insert := func(d *crdt.Doc, at int, s string) []byte {
+		text := d.Text("t")
+		commit, err := d.Transact(nil, func(tx *crdt.Txn) { text.Insert(tx, at, s) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return commit.AppendUpdate(nil, crdt.V1)
+	}
+	a, b := crdt.New(crdt.Options{ClientID: 5}), crdt.New(crdt.Options{ClientID: 9})
+	first := insert(a, 0, "first")
+	if _, err := b.Apply(nil, crdt.V1, first); err != nil {
+		t.Fatal(err)
+	}
+	reply := insert(b, 2, "reply")
+	insert(a, 5, "lost")
+	later, err := crdt.Merge(crdt.V1, reply, insert(a, 9, "later"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := memoryRig(t)
+	r.append(later, first)
+	doc, _, _, err := r.keeper.Load(t.Context(), r.document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := doc.Text("t").String(); got != "fireplyrst" {
+		t.Errorf("%q was loaded, and %+v waits", got, doc.Pending())
+	}
+}

@@ -20,6 +20,7 @@ type accessFlags struct {
 	TokenIssuer   string        `help:"What tokens must name as their issuer (iss)."`
 	TokenAudience string        `help:"What tokens must name among their audience (aud)."`
 	TokenLife     time.Duration `help:"Longest time that a token may be good for. What is revoked stays so for as long." default:"8760h"`
+	TokenUser     string        `help:"What becomes of the user that a token names: ${enum}. stamp shows it in the presences of its sessions whatever they say; verify drops presences that say another." default:"stamp" enum:"stamp,verify"`
 	Webhook       string        `help:"In place of --keys: https URL of a program of yours that is asked who may do what." placeholder:"URL"`
 	WebhookSecret string        `help:"File with the secret, 32 bytes at least, by which questions to --webhook are signed." placeholder:"FILE"`
 	Origins       []string      `help:"Web sites whose pages may connect, beside the server's own, as https://app.example; * for all." placeholder:"ORIGIN" sep:","`

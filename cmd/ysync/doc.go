@@ -10,7 +10,10 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/signal"
 	"strconv"
+	"syscall"
+	"time"
 
 	"ysync/internal/api"
 	"ysync/internal/session"
@@ -405,12 +408,16 @@ func (c *docEraseCmd) Run(ctx context.Context, s streams) error {
 type docExplainCmd struct {
 	target
 	documentArg
+	Follow bool `help:"Go on and print what changes, once a second, until a signal." env:"-"`
 	jsonFlag
 }
 
 // Run prints the state of a document.
 func (c *docExplainCmd) Run(ctx context.Context, s streams) error {
 	return c.with(ctx, s, look, func(ctx context.Context, client *client) error {
+		if c.Follow {
+			return c.follow(ctx, s, client)
+		}
 		out := c.printer(s)
 		return show(ctx, client, c.request(http.MethodGet), out, func(e api.Explanation) {
 			out.row(e, "document", e.Document.Document)
@@ -419,6 +426,48 @@ func (c *docExplainCmd) Run(ctx context.Context, s streams) error {
 			}
 		})
 	})
+}
+
+// follow prints the state, and then what is different from the second before. What
+// JSON tells of it is the whole.
+func (c *docExplainCmd) follow(ctx context.Context, s streams, client *client) error {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	before := map[string]bool{}
+	for {
+		out := c.printer(s)
+		err := show(ctx, client, c.request(http.MethodGet), out, func(e api.Explanation) {
+			now := map[string]bool{}
+			at := time.Now().Format("15:04:05")
+			var changed [][]any
+			for _, line := range explained(&e) {
+				text := fmt.Sprint(line...)
+				if now[text] = true; !before[text] {
+					changed = append(changed, append([]any{at}, line...))
+				}
+			}
+			before = now
+			if len(changed) > 0 {
+				out.row(e, changed[0]...)
+				for _, line := range changed[1:] {
+					out.row(nil, line...)
+				}
+			}
+		})
+		if ctx.Err() != nil {
+			return nil // it was told to stop
+		}
+		if err != nil {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 // explained are the lines about a document, for people.

@@ -20,6 +20,7 @@ import (
 
 	"ysync/crdt"
 	"ysync/internal/api"
+	"ysync/internal/canary"
 	"ysync/internal/teststores"
 	"ysync/persistence"
 	"ysync/persistence/pebble"
@@ -128,6 +129,9 @@ func (s *server) stop(signal os.Signal) (int, string) {
 	}
 	log := <-s.rest
 	_ = s.cmd.Wait()
+	if found := canary.Find(log); len(found) > 0 {
+		s.t.Errorf("the log shows %v", found)
+	}
 	return s.cmd.ProcessState.ExitCode(), log
 }
 

@@ -68,12 +68,13 @@ type giver struct {
 	since   bool   // there were some since the last time
 }
 
-// How often memory is given back, and what there must be to give: as much as is
-// alive, and no trifle. A collection costs about what that many bytes cost to
-// mark, so a server of any size spends no more on it than on one of its own.
+// How often memory is given back, and what there must be to give beyond what the
+// collector is let grow: a quarter of what is alive, and no trifle. A collection
+// costs about what that many bytes cost to mark, so a server of any size spends little
+// more on it than on those of its own.
 const (
 	giveEvery = 15 * time.Second
-	giveLeast = 48 << 20
+	giveLeast = 8 << 20
 )
 
 // look gives memory back if much of what is held is not alive, or was taken
@@ -101,7 +102,8 @@ func (g *giver) look(now time.Time) {
 	quiet := cycles == g.cycles && g.since
 	g.since = g.since || cycles != g.cycles
 	g.cycles = cycles
-	if held < 2*alive+giveLeast && held < g.given+g.given/2+giveLeast && !quiet {
+	usual := alive + alive*uint64(gcPercent(alive))/100
+	if held < usual+alive/4+giveLeast && held < g.given+g.given/2+giveLeast && !quiet {
 		return
 	}
 	debug.FreeOSMemory()

@@ -16,6 +16,7 @@ import (
 	"github.com/coder/websocket"
 
 	"ysync/internal/api"
+	"ysync/internal/canary"
 	"ysync/internal/testpg"
 	"ysync/internal/teststores"
 	"ysync/syncproto"
@@ -26,7 +27,9 @@ const password = "cAnArY-s3cret"
 
 // withLog is a command with the update log at a URL, set as an operator should.
 func withLog(cmd *exec.Cmd, url string) *exec.Cmd {
-	cmd.Env = append(cmd.Env, "YSYNC_LOG="+url)
+	// No database of these tests asks for a password, so each is given one that may
+	// turn up nowhere.
+	cmd.Env = append(cmd.Env, "YSYNC_LOG="+strings.Replace(url, "postgres@", "postgres:"+canary.Mark+".database@", 1))
 	return cmd
 }
 

@@ -70,6 +70,7 @@ func TestFlagsOfCommands(t *testing.T) {
 // TestRehearsals: a dry run tells what the command would do, or refuses what it
 // would refuse, and changes nothing: at a server and on the stores.
 func TestRehearsals(t *testing.T) {
+	t.Parallel() // it waits for processes most of the time
 	on(t, func(t *testing.T, s *site) {
 		server := s.serve()
 		hello, other := updateFile(t, "hello"), updateFile(t, "other")

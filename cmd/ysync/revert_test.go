@@ -114,7 +114,8 @@ func TestRevertToAnyMomentUnderTypists(t *testing.T) {
 	})
 }
 
-// typeOn types words, each after a line break somewhere, until it is stopped.
+// typeOn types words, each after a line break somewhere, until it is stopped, fifty
+// a second at most: people leave the machine time for reverts.
 func (p *typist) typeOn(name int, places *rand.Rand, typed chan<- struct{}, stop <-chan struct{}) {
 	place := func(text crdt.Text) int {
 		at := []int{0}
@@ -125,7 +126,10 @@ func (p *typist) typeOn(name int, places *rand.Rand, typed chan<- struct{}, stop
 		}
 		return at[places.IntN(len(at))]
 	}
+	pace := time.NewTicker(20 * time.Millisecond)
+	defer pace.Stop()
 	for n := 0; ; n++ {
+		<-pace.C
 		if err := p.insert("text", fmt.Sprintf("<%d.%d>", name, n), place); err != nil {
 			p.t.Error(err)
 			return

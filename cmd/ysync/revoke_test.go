@@ -197,7 +197,7 @@ func TestRevokeHoldsAndNothingLeaks(t *testing.T) {
 			}
 			told = append(told, e.Event+" by "+e.Subject)
 		}
-		if got, want := strings.Join(told, ", "), "opened by ann, rights by , rights by root, rights by root, rights by root, opened by ann"; got != want {
+		if got, want := strings.Join(told, ", "), "opened by ann, rights by , rights by root, rights by root, refused by , refused by , rights by root, opened by ann"; got != want {
 			t.Errorf("the audit log tells: %s", got)
 		}
 	})

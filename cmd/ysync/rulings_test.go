@@ -43,6 +43,7 @@ func (r *ruled) letsIn(token string) bool {
 // TestRulingsAreInBackups: whoever was sent away does not come back with a backup,
 // nor with one that is brought up to date.
 func TestRulingsAreInBackups(t *testing.T) {
+	t.Parallel() // it waits for processes most of the time
 	b := newBirds(t)
 	admin, ann, bob := b.token("root", "", "*", "admin"), b.token("ann", "", "plan", "write"), b.token("bob", "", "plan", "write")
 	s := embedded(t)

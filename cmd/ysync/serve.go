@@ -275,6 +275,7 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 func (c *serveCmd) newHub(data *folder, nodes membership, m *metrics.Metrics, tracer *tracing.Tracer, logger *zap.Logger) (*hub.Hub, error) {
 	limits := c.limitFlags.hub()
 	limits.LargeBytes, limits.DeletedPerLive = int(c.WarnDocument), c.WarnDeleted
+	limits.VerifyUser = c.TokenUser == "verify"
 	return hub.New(hub.Options{
 		Log:              data.log,
 		Tracer:           tracer,

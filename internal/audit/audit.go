@@ -18,13 +18,14 @@ import (
 	"time"
 
 	"ysync/internal/auth"
+	"ysync/internal/limit"
 )
 
 // Event is one line.
 type Event struct {
 	Time time.Time `json:"time"`
 	Node string    `json:"node,omitempty"`
-	// Event says what happened: "opened", or the operation of the API.
+	// Event says what happened: "opened", "refused", or the operation of the API.
 	Event    string `json:"event"`
 	Document string `json:"document,omitempty"`
 	Subject  string `json:"subject,omitempty"`
@@ -40,6 +41,18 @@ type Event struct {
 	Detail any `json:"detail,omitempty"`
 }
 
+// Refusal is the detail of somebody who was not let in.
+type Refusal struct {
+	Code   int    `json:"code"` // of the close
+	Reason string `json:"reason"`
+	// Omitted is how many others before it have no line, as there were too many.
+	Omitted int `json:"omitted,omitempty"`
+}
+
+// refusals are how many a second have a line, beyond a burst: anybody can make
+// them, and must not be able to fill the disk.
+var refusals = limit.Per(2, 100)
+
 // syncEvery is how often lines are synced, and the file is looked for.
 const syncEvery = time.Second
 
@@ -52,8 +65,10 @@ type Log struct {
 
 	mu sync.Mutex
 	// Guarded by mu.
-	file  *os.File
-	dirty bool
+	file    *os.File
+	dirty   bool
+	refused limit.Bucket
+	omitted int // refusals without a line since the last one that has one
 }
 
 // Open begins or goes on with a file, readable by its owner alone. failed hears
@@ -99,6 +114,25 @@ func (l *Log) Opened(document string, g auth.Grant, remote string, session uint6
 		Event: "opened", Document: document, Subject: g.Subject, Tenant: g.Tenant, Token: g.Token,
 		Scope: g.Scope.String(), Remote: remote, Session: session,
 	})
+}
+
+// Refused notes that somebody was not let in, if there were not too many of late.
+func (l *Log) Refused(document, remote string, session uint64, code int, reason string) {
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	now := l.now().UnixNano()
+	if int64(l.refused) > now+refusals.Burst() {
+		l.omitted++
+		l.mu.Unlock()
+		return
+	}
+	l.refused.Take(refusals, 1, now)
+	omitted := l.omitted
+	l.omitted = 0
+	l.mu.Unlock()
+	l.Write(Event{Event: "refused", Document: document, Remote: remote, Session: session, Detail: Refusal{code, reason, omitted}})
 }
 
 // Run syncs the file every second until ctx ends.

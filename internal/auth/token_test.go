@@ -346,6 +346,66 @@ func TestKeysOfAProvider(t *testing.T) {
 	}
 }
 
+// The attacks that tokens are known for, each by its name, against keys of a provider
+// that has rotated them, and that is down.
+func TestVectors(t *testing.T) {
+	noon := time.Now()
+	good := func() jwt.MapClaims { return with(good(), "exp", noon.Add(time.Hour).Unix()) }
+	fresh, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	public, _ := x509.MarshalPKIXPublicKey(&rsaKey.PublicKey)
+	publicPEM := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})
+	body, _ := json.Marshal(good())
+	unsigned := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`)) + "." + base64.RawURLEncoding.EncodeToString(body) + "."
+	rs := func(c jwt.MapClaims) string { return signed(t, jwt.SigningMethodRS256, rsaKey, kid("r"), c) }
+	es := func(key *ecdsa.PrivateKey, id any) string {
+		return signed(t, jwt.SigningMethodES256, key, map[string]any{"kid": id}, good())
+	}
+	before := set(t, map[string]any{"r": &rsaKey.PublicKey, "e": &ecKey.PublicKey})
+	after := set(t, map[string]any{"r": &rsaKey.PublicKey, "f": &fresh.PublicKey})
+	var down []byte
+	for _, c := range []struct {
+		name, token string
+		serves      []byte // what the provider serves when the token comes; nil for nothing
+		later       time.Duration
+		want        error
+	}{
+		{"a good one", rs(good()), before, 0, nil},
+		{"none", unsigned, before, 0, ErrToken},
+		{"HS/RS confusion", signed(t, jwt.SigningMethodHS256, publicPEM, kid("r"), good()), before, 0, ErrToken},
+		{"kid: a path", es(ecKey, "../../../dev/null"), before, 0, ErrToken},
+		{"kid: of another key", es(ecKey, "r"), before, 0, ErrToken},
+		{"kid: an injection", es(fresh, "e' UNION SELECT 'e"), before, 0, ErrToken},
+		{"kid: no string", es(fresh, []string{"e"}), before, 0, ErrToken},
+		{"dots bomb", strings.Repeat(".", MaxTokenBytes), before, 0, ErrToken},
+		{"over 8 KiB", rs(with(good(), "pad", strings.Repeat("x", MaxTokenBytes))), before, 0, ErrToken},
+		{"expired", rs(with(good(), "exp", noon.Add(-31*time.Second).Unix())), before, 0, ErrToken},
+		{"not yet valid", rs(with(good(), "nbf", noon.Add(31*time.Second).Unix())), before, 0, ErrToken},
+		{"wrong audience", rs(with(good(), "aud", "mail")), before, 0, ErrToken},
+		{"rotated key: the new one", es(fresh, "f"), after, time.Minute, nil},
+		{"rotated key: the old one", es(ecKey, "e"), after, 20 * time.Minute, ErrToken},
+		{"provider down: a key that is known", es(ecKey, "e"), down, 20 * time.Minute, nil},
+		{"provider down: a key that is not known", es(fresh, "f"), down, 20 * time.Minute, ErrToken},
+		{"provider down for two days", signed(t, jwt.SigningMethodES256, ecKey, kid("e"), with(good(), "exp", noon.Add(72*time.Hour).Unix())), down, 48 * time.Hour, ErrNoKeys},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			provider := newIDP(t, before)
+			keys, err := NewKeys(context.Background(), []string{provider.URL}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tokens := &Tokens{Keys: keys, Issuer: "https://app.example", Audience: "ysync"}
+			at := func(now time.Time, token string) error {
+				_, err := tokens.Authorize(context.Background(), Request{Document: "trips/oslo", Token: token, Now: now})
+				return err
+			}
+			provider.body.Store(&c.serves)
+			if err := at(noon.Add(c.later), c.token); !errors.Is(err, c.want) || c.want == nil && err != nil {
+				t.Errorf("%v, want %v", err, c.want)
+			}
+		})
+	}
+}
+
 func TestKeysOfAFileRotate(t *testing.T) {
 	name := file(t, set(t, map[string]any{"1": secret}))
 	keys, err := NewKeys(context.Background(), []string{name}, nil)

@@ -57,6 +57,8 @@ type row struct {
 	Rival  []float64 `json:"rival,omitempty"`
 	Must   string    `json:"must"`
 	OK     bool      `json:"ok"`
+	// Wrong: that it is short is a fault of the server, whatever the machine.
+	Wrong bool `json:"wrong,omitempty"`
 }
 
 func run() error {
@@ -101,13 +103,19 @@ func run() error {
 
 	wanted := strings.FieldsFunc(*only, func(r rune) bool { return r == ',' })
 	err = b.runJobs(wanted)
-	missed := 0
+	missed, wrong := 0, 0
 	for _, r := range b.report.Rows {
 		if !r.OK {
 			missed++
 		}
+		if r.Wrong && !r.OK {
+			wrong++
+		}
 	}
 	fmt.Printf("\n%d figures, %d short of what must be\n", len(b.report.Rows), missed)
+	if wrong > 0 {
+		err = errors.Join(err, fmt.Errorf("%d figures are wrong on any machine", wrong))
+	}
 	if *out != "" {
 		// What there is, also when a job has failed.
 		text, writing := json.MarshalIndent(b.report, "", "  ")

@@ -84,6 +84,17 @@ func (s *server) fetch(what, name string) {
 
 // heap writes a heap profile of what is alive after a collection.
 func (s *server) heap(name string) {
+	if s.ops == "" {
+		return
+	}
+	smaps, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps", s.pid))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(profiles, name+".smaps"), smaps, 0o644)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "profile:", err)
+	}
+	s.fetch("heap?debug=1", name+".heap.txt")
 	s.fetch("heap?gc=1", name+".heap.pprof")
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,18 +16,21 @@ import (
 	"ysync/internal/cluster"
 	"ysync/internal/metrics"
 	"ysync/persistence"
+	"ysync/persistence/memory"
 )
 
 // list is a roll, or the log, that shows who it is told to show.
 type list struct {
 	mu     sync.Mutex
 	infos  [][]byte
+	asked  int
 	change func()
 }
 
 func (l *list) Beat(_ context.Context, _ string, info []byte, _ time.Duration) ([][]byte, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.asked++
 	return append([][]byte{info}, l.infos...), nil
 }
 
@@ -86,6 +90,49 @@ func TestOtherRollIsAskedAtOnce(t *testing.T) {
 		if got := boots(m.Members()); !slices.Equal(got, []string{"a"}) {
 			<-m.Changed()
 			t.Errorf("the other node was gone after %v", time.Since(gone))
+		}
+	})
+}
+
+// beats is how often it was asked.
+func (l *list) beats() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.asked
+}
+
+// A node that was stopped for longer than its lease asks who is there before it
+// says whose a document is, though by the wall clock, which was set back
+// meanwhile, no time has passed.
+func TestLeaseIsNotByTheWallClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		redis, log := &list{}, &list{}
+		start := time.Now()
+		var stopped atomic.Int64
+		m, err := cluster.Join(t.Context(), cluster.Options{
+			Self: cluster.Node{Boot: "a", Name: "a", Weight: 1}, Roll: redis, Log: logList{log, memory.New()}, Logger: zap.NewNop(),
+			BootTime: func() time.Duration { return time.Since(start) + time.Hour + time.Duration(stopped.Load()) },
+			Metrics:  metrics.New(prometheus.NewRegistry()),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = m.Close(context.Background()) }()
+		time.Sleep(cluster.DefaultTTL / 10) // between two beats
+		owner := func() (asked bool) {
+			t.Helper()
+			before := [2]int{redis.beats(), log.beats()}
+			if o, err := m.Owner(t.Context(), "d"); err != nil || o.Boot != "a" {
+				t.Fatalf("owner %+v, %v", o, err)
+			}
+			return redis.beats() > before[0] && log.beats() > before[1]
+		}
+		if owner() {
+			t.Error("a node with a lease asked who is there")
+		}
+		stopped.Store(int64(2 * cluster.DefaultTTL))
+		if !owner() {
+			t.Error("a node that was stopped past its lease did not ask who is there")
 		}
 	})
 }

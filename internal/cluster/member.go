@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"ysync/internal/fault"
 	"ysync/internal/metrics"
 	"ysync/persistence"
 )
@@ -128,6 +129,9 @@ func Join(ctx context.Context, opt Options) (*Member, error) {
 	}
 	if opt.BootTime == nil {
 		opt.BootTime = bootTime
+	}
+	if fault.Active(fault.WallClock) {
+		opt.BootTime = func() time.Duration { return time.Duration(time.Now().UnixNano()) }
 	}
 	m := &Member{
 		opt: opt, ttl: opt.TTL, self: opt.Self,

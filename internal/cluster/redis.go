@@ -128,7 +128,7 @@ func (r *redisRoll) Beat(ctx context.Context, boot string, info []byte, ttl time
 		return nil, err
 	}
 	if len(answer) == 0 {
-		return nil, errors.New("Redis answers a beat with nothing")
+		return nil, errors.New("a beat is answered with nothing by Redis")
 	}
 	since, answer := answer[0], answer[1:]
 	if r.since != "" && r.since != since {

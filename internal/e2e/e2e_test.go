@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"ysync/internal/canary"
 	"ysync/internal/e2e"
 	"ysync/internal/teststores"
 )
@@ -78,6 +79,14 @@ func TestClients(t *testing.T) { on(t, clients) }
 func TestIdle(t *testing.T)    { on(t, idle) }
 func TestReset(t *testing.T)   { on(t, reset) }
 func TestBrowser(t *testing.T) { on(t, browser) }
+
+// TestCompression: y-websocket clients of each line, whose sockets compress, on a server
+// that does so too.
+func TestCompression(t *testing.T) {
+	t.Parallel()
+	server := startWith(t, t.TempDir(), nil, "--compression", "--ops", "127.0.0.1:0")
+	node(t, "compression.test.mjs", server.Addr)
+}
 
 // TestRestart: clients live through kill -9.
 func TestRestart(t *testing.T) {
@@ -212,6 +221,9 @@ func startWith(t *testing.T, data string, env []string, args ...string) *e2e.Ser
 	}
 	t.Cleanup(func() {
 		s.Kill()
+		if found := canary.Find(s.Log()); len(found) > 0 {
+			t.Errorf("the server's log shows %v", found)
+		}
 		if t.Failed() {
 			t.Logf("the server at %s said:\n%s", s.Addr, s.Log())
 		}

@@ -57,6 +57,22 @@ const (
 	StaleRoute Name = "stale-route"
 	// NoPresence does not show the next owner who is there.
 	NoPresence Name = "no-presence"
+	// AdmitForks takes other content for units that the document has.
+	AdmitForks Name = "admit-forks"
+	// AdmitGhosts takes any number of units without content.
+	AdmitGhosts Name = "admit-ghosts"
+	// UnloadBusy unloads a document with commands in its inbox.
+	UnloadBusy Name = "unload-busy"
+	// CleanFormats has servers remove redundant formats, which nobody is told of.
+	CleanFormats Name = "clean-formats"
+	// DropDelete drops the last range when sets of deletes are merged.
+	DropDelete Name = "drop-delete"
+	// CutPairs cuts text inside of a surrogate pair as anywhere else.
+	CutPairs Name = "cut-pairs"
+	// SkipCollected skips blocks next to or below what was collected.
+	SkipCollected Name = "skip-collected"
+	// CutDamage takes damage in the middle of a file for a torn end.
+	CutDamage Name = "cut-damage"
 	// WallClock gives a node the wall clock for its lease.
 	WallClock Name = "wall-clock"
 )

@@ -102,10 +102,10 @@ func TestCompressedMessages(t *testing.T) {
 				t.Fatalf("%s: %d bytes came of %d", who, len(got.Payload), len(message))
 			}
 		}
-		sent += 2 * len(message)
+		sent += 3 * len(message) // the writer hears of it in no way that counts here
 	}
-	// All but the largest went to one of the two in next to nothing.
-	if out := r.value("ysync_bytes_out_total", ""); int(out) > sent-deflateTo/4 {
+	// All but the smallest and the largest went to one of the two in next to nothing.
+	if out := r.value("ysync_bytes_out_total", ""); int(out) > sent-deflateTo/2 {
 		t.Errorf("%v bytes out for messages of %d", out, sent)
 	}
 	// A whole state that is asked for is compressed as well, or goes in parts.

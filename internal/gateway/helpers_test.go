@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"ysync/internal/auth"
+	"ysync/internal/canary"
 	"ysync/internal/metrics"
 	"ysync/syncproto"
 )
@@ -61,8 +63,27 @@ func startOn(t testing.TB, l net.Listener, change func(*Options)) *rig {
 			t.Error(err)
 		}
 		serving.Wait()
+		r.silent()
 	})
 	return r
+}
+
+// silent fails when a secret or a token of a test is in a line of the log or in the
+// metrics.
+func (r *rig) silent() {
+	r.t.Helper()
+	for _, line := range r.logs.All() {
+		if found := canary.Find(fmt.Sprint(line.Entry, line.ContextMap())); len(found) > 0 {
+			r.t.Errorf("the log shows %v: %s", found, line.Message)
+		}
+	}
+	families, err := r.registry.Gather()
+	if err != nil {
+		r.t.Error(err)
+	}
+	if found := canary.Find(fmt.Sprint(families)); len(found) > 0 {
+		r.t.Errorf("the metrics show %v", found)
+	}
 }
 
 func start(t testing.TB, change func(*Options)) *rig {

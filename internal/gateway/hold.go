@@ -22,6 +22,7 @@ const (
 func (c *conn) refuse(why *session.Close) {
 	if why.Code == session.CloseUnauthorized || why.Code == session.CloseForbidden {
 		c.deny(why.Reason)
+		c.server.options.Audit.Refused(c.document, c.remote, c.id, why.Code, why.Reason)
 	}
 	c.mu.Lock()
 	c.session.Closed()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"slices"
 	"strconv"
@@ -19,6 +20,7 @@ import (
 
 	"ysync/awareness"
 	"ysync/internal/auth"
+	"ysync/internal/canary"
 	"ysync/internal/cluster"
 	"ysync/internal/hub"
 	"ysync/internal/lib0"
@@ -226,7 +228,7 @@ func TestRights(t *testing.T) {
 	cell, messages := rightsTable(t)
 	i := slices.Index(messages, "Others")
 	messages = append(messages[:i:i], otherRanges()...)
-	for _, transport := range []string{"direct", "relayed"} {
+	for _, transport := range []string{"direct", "relayed", "compressed"} {
 		for _, phase := range []string{"first", "syncing", "live", "limited", "over", "draining"} {
 			t.Run(transport+" "+phase, func(t *testing.T) {
 				tokens, sign, rulings := withRulings(t)
@@ -237,12 +239,19 @@ func TestRights(t *testing.T) {
 					if transport == "relayed" {
 						o.Documents = elsewhereBy(t, o)
 					}
+					o.Compress = transport == "compressed"
 				})
+				try := func(o *websocket.DialOptions) (*client, *http.Response, error) {
+					if transport == "compressed" {
+						o.CompressionMode, o.CompressionThreshold = websocket.CompressionNoContextTakeover, 1
+					}
+					return r.try("/notes/a", o)
+				}
 				watcher := r.enter(t, "/notes/a", sign("admin", 100*time.Hour))
 				watcher.send(syncproto.AppendAwareness(nil, []byte{1, 1, 1, 2, '{', '}'}))
 				watcher.send(syncproto.AppendSyncStep2(nil, []byte{0, 0}))
 
-				nobody, _, err := r.try("/notes/a", header("x"))
+				nobody, _, err := try(header("x"))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -260,7 +269,7 @@ func TestRights(t *testing.T) {
 					for _, message := range messages {
 						id++
 						p := newTrier(role, message, id)
-						if p.client, _, err = r.try("/notes/a", header(sign(role, time.Hour))); err != nil {
+						if p.client, _, err = try(header(sign(role, time.Hour))); err != nil {
 							t.Fatal(err)
 						}
 						switch phase {
@@ -318,12 +327,12 @@ func elsewhereBy(t *testing.T, o *Options) Documents {
 		t.Fatal(err)
 	}
 	at := cluster.Node{Boot: "owner", Relay: l.Addr().String(), Weight: 1}
-	there, err := relay.New(relay.Options{Hub: owner, Directory: oneOwner{at, at}, Secret: []byte("s3cret"), Logger: zap.NewNop(), Metrics: m})
+	there, err := relay.New(relay.Options{Hub: owner, Directory: oneOwner{at, at}, Secret: []byte(canary.Secret("relay")), Logger: zap.NewNop(), Metrics: m})
 	if err != nil {
 		t.Fatal(err)
 	}
 	here, err := relay.New(relay.Options{
-		Hub: o.Hub, Directory: oneOwner{cluster.Node{Boot: "here", Weight: 1}, at}, Secret: []byte("s3cret"), Logger: zap.NewNop(), Metrics: o.Metrics,
+		Hub: o.Hub, Directory: oneOwner{cluster.Node{Boot: "here", Weight: 1}, at}, Secret: []byte(canary.Secret("relay")), Logger: zap.NewNop(), Metrics: o.Metrics,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -309,6 +309,38 @@ func TestPresencesShowTheUserOfTheToken(t *testing.T) {
 	}
 }
 
+// Or what a client says of it has to be what the token says, in any order of keys.
+func TestPresencesAreVerified(t *testing.T) {
+	r := newRig(t, Limits{VerifyUser: true})
+	watcher := r.join(1)
+	m := r.joinAs(Peer{Session: 2, Subject: "mallory", User: `{"name":"Mallory","team":{"a":1,"b":2}}`, CanWrite: true, CanPresence: true})
+	for i, state := range []string{
+		`{"user":{"team":{"b":2,"a":1},"name":"Mallory"},"cursor":1}`,
+		`{"user":{"name":"Ann"},"cursor":2}`,
+		`{"cursor":3}`,
+		`{"user":{"name":"Ann"},"User":{"name":"Mallory","team":{"a":1,"b":2}},"cursor":4}`,
+		`{"user":{"name":"Mallory","team":{"a":1,"b":2,"c":3}},"cursor":5}`,
+		`{"user":null,"cursor":6}`,
+	} {
+		r.do(m.message(syncproto.KindAwareness, presence(7, uint64(i+1), state)))
+	}
+	r.read(watcher)
+	var seen []string
+	for _, p := range watcher.presence {
+		d := awareness.NewDecoder(p)
+		for e, ok := d.Next(); ok; e, ok = d.Next() {
+			seen = append(seen, string(e.State))
+		}
+	}
+	got := strings.Join(seen, " ")
+	for cursor, want := range map[string]bool{"1": true, "2": false, "3": true, "4": false, "5": false, "6": false} {
+		if strings.Contains(got, `"cursor":`+cursor) != want {
+			t.Errorf("cursor %s, want %v; seen: %s", cursor, want, got)
+		}
+	}
+	r.endedWith(m, nil)
+}
+
 // A client may write an object that it has read with its keys in another order.
 func TestKeysInAnotherOrderAreNoFork(t *testing.T) {
 	set := func(value crdt.Value) []byte {

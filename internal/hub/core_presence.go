@@ -1,7 +1,9 @@
 package hub
 
 import (
+	"encoding/json"
 	"errors"
+	"reflect"
 	"slices"
 	"time"
 
@@ -46,7 +48,11 @@ func (c *core) awareness(s *Subscription, update []byte) {
 	}
 	if s.peer.User != "" {
 		// What is accepted of it is what it may say; what it only sends back is not.
-		stamped, err := awareness.Modify(update, s.stamp)
+		change := s.stamp
+		if c.limits.VerifyUser {
+			change = c.verify(s)
+		}
+		stamped, err := awareness.Modify(update, change)
 		if err != nil {
 			c.garble(s)
 			return
@@ -132,6 +138,31 @@ func (s *Subscription) stamp(_ uint64, state []byte) ([]byte, error) {
 		return state, nil
 	}
 	return stamped, err
+}
+
+// verify lets a state pass that says of s what its token says, or nothing, and makes
+// any other one of nobody. It is counted unless the client only sends back what others
+// said.
+func (c *core) verify(s *Subscription) func(uint64, []byte) ([]byte, error) {
+	return func(client uint64, state []byte) ([]byte, error) {
+		var fields map[string]json.RawMessage
+		if json.Unmarshal(state, &fields) != nil || fields["user"] == nil || sameJSON(fields["user"], s.peer.User) {
+			return state, nil
+		}
+		if !s.at.owns || uint64(s.at.own) == client {
+			c.opt.count.presenceRefused.WithLabelValues(presenceOtherUser).Inc()
+		}
+		return []byte("null"), nil
+	}
+}
+
+// presenceOtherUser is the label of a presence whose user is not that of the token.
+const presenceOtherUser = "user_of_somebody_else"
+
+// sameJSON tells whether two texts are the same value.
+func sameJSON(a json.RawMessage, b string) bool {
+	var x, y any
+	return json.Unmarshal(a, &x) == nil && json.Unmarshal([]byte(b), &y) == nil && reflect.DeepEqual(x, y)
 }
 
 // deaf tells whether s may not see presence. What stands for a group passes it on

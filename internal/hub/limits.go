@@ -5,6 +5,9 @@ import "time"
 // Limits bound what documents and sessions may take. A zero field means its
 // default; negative values are not allowed.
 type Limits struct {
+	// VerifyUser has presences say of their user what the token says, or nothing, in
+	// place of putting it there.
+	VerifyUser bool
 	// InboxBytes bounds what waits for one document's runner; senders wait
 	// beyond it. A larger single message is taken alone. Default 1 MiB.
 	InboxBytes int

@@ -150,24 +150,38 @@ func (h *Hub) storeRefused() {
 		if !ok {
 			return
 		}
+		begin := h.opt.Now()
 		err := h.opt.Snapshots.Refuse(h.ctx, r.Document, r.Time, r.Subject, r.Reason, r.Update)
 		if err == nil {
 			q.done(nil)
 			wait = firstRefusedWait
+			if !closing {
+				closing = q.rest(refusedRest * h.opt.Now().Sub(begin))
+			}
 			continue
 		}
 		q.done(&r)
 		h.opt.Logger.Error("a refused update could not be stored", zap.String("document", r.Document),
 			zap.Int("bytes", len(r.Update)), zap.Int("waiting", q.len()), zap.Error(err))
 		over = closing
-		again := time.NewTimer(wait)
-		select {
-		case <-again.C:
-			wait = min(2*wait, lastRefusedWait)
-		case <-q.hurry:
-			closing = true
-		}
-		again.Stop()
+		closing = q.rest(wait) || closing
+		wait = min(2*wait, lastRefusedWait)
+	}
+}
+
+// refusedRest is how many times as long as storing one took nothing is stored
+// then: who sends what is refused must not have the disk and the processor for it.
+const refusedRest = 4
+
+// rest waits for a while, or until the hub closes.
+func (q *quarantine) rest(wait time.Duration) (closing bool) {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return false
+	case <-q.hurry:
+		return true
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"ysync/crdt"
+	"ysync/internal/fault"
 	"ysync/internal/metrics"
 	"ysync/internal/tracing"
 	"ysync/persistence"
@@ -82,7 +83,7 @@ func (h *Hub) remove(d *document, why *EndError, must removal) bool {
 	sh := h.shard(d.name)
 	sh.mu.Lock()
 	d.mu.Lock()
-	if d.phase == gone || must == ifIdle && len(d.inbox) > 0 {
+	if d.phase == gone || must == ifIdle && len(d.inbox) > 0 && !fault.Active(fault.UnloadBusy) {
 		d.mu.Unlock()
 		sh.mu.Unlock()
 		return false

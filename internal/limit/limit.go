@@ -31,6 +31,9 @@ func Per(n, burst int) Rate {
 // Bounded reports whether the rate bounds anything.
 func (r Rate) Bounded() bool { return r.each > 0 }
 
+// Burst is how far ahead of now a bucket may be, in nanoseconds.
+func (r Rate) Burst() int64 { return r.burst }
+
 // Bucket is confined to one goroutine at a time. Its zero value is full. All
 // calls on one bucket count time, in nanoseconds, from the same moment.
 type Bucket int64

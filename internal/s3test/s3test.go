@@ -21,13 +21,14 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
 
+	"ysync/internal/canary"
 	"ysync/internal/testnet"
 )
 
 // Credentials of the server.
 const (
 	AccessKey = "test"
-	SecretKey = "testtest"
+	SecretKey = canary.Mark + ".s3" // no test may find it anywhere
 )
 
 // Server is a running server.

@@ -28,6 +28,10 @@ type client struct {
 	replica  *crdt.Doc
 	presence *awareness.Awareness
 	shown    int
+	// blind: it took others for gone when its connection broke, and what it is
+	// shown of them again under the same clock is no news to it (y-protocols), but
+	// what they renew is.
+	blind bool
 
 	conn    *conn
 	retryAt time.Time
@@ -91,7 +95,7 @@ func (c *client) begin() {
 	c.gen++
 	c.id = crdt.ClientID(c.number*1000 + c.gen)
 	c.replica = crdt.New(crdt.Options{ClientID: c.id, NoFormatCleanup: true})
-	c.presence = awareness.New(uint64(c.id), time.Now())
+	c.presence, c.blind = awareness.New(uint64(c.id), time.Now()), false
 	c.asks, c.deletes, c.settled, c.acked, c.heldUp = nil, nil, 0, 0, nil
 	c.w.born(c)
 }
@@ -198,6 +202,7 @@ func (c *client) lost() {
 		}
 	}
 	c.presence.Remove(others, time.Now())
+	c.blind = len(others) > 0
 	switch {
 	case code == hub.CodeReset:
 		c.begin()

@@ -24,10 +24,10 @@ var allKinds = []kind{
 	{"node stopped past its lease", 4, stop(3200*time.Millisecond, 8*time.Second)},
 	{"node stopped for a moment", 2, stop(100*time.Millisecond, 3*time.Second)},
 	{"node drained and started again", 3, drain},
-	{"wall clock set", 1, wallClock},
 	{"partition of two nodes", 3, partition(true)},
 	{"partition one way", 2, partition(false)},
 	{"links reset", 3, resetLinks},
+	{"links break after some messages", 2, breakLinks},
 	{"links delayed", 2, delayLinks},
 	{"client disconnected", 3, disconnect},
 	{"client loaded again", 2, reload},
@@ -148,12 +148,6 @@ func drain(w *world, d *dice) (func(), time.Duration, bool) {
 	return func() { n.drain(); w.start(n.place) }, 0, true
 }
 
-func wallClock(w *world, d *dice) (func(), time.Duration, bool) {
-	place, off := d.n(places), d.between(-time.Hour, time.Hour)
-	w.with(func() { w.wall[place] = off })
-	return nothing, 0, true
-}
-
 func pair(d *dice) (a, b int) {
 	a = d.n(places)
 	return a, (a + 1 + d.n(places-1)) % places
@@ -176,6 +170,17 @@ func partition(both bool) func(*world, *dice) (func(), time.Duration, bool) {
 func resetLinks(w *world, d *dice) (func(), time.Duration, bool) {
 	a, b := pair(d)
 	return nothing, 0, w.network.reset(a, b) > 0
+}
+
+// breakLinks has some messages more come through, so that what belongs together
+// comes in part.
+func breakLinks(w *world, d *dice) (func(), time.Duration, bool) {
+	a, b := pair(d)
+	lines := w.network.between(a, b)
+	for _, l := range lines {
+		l.left.Store(int64(1 + d.n(12)))
+	}
+	return nothing, 0, len(lines) > 0
 }
 
 func delayLinks(w *world, d *dice) (func(), time.Duration, bool) {

@@ -1,9 +1,12 @@
 package simtest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -20,16 +23,20 @@ var (
 type network struct {
 	w *world
 	// Guarded by world.mu.
-	open  [places][places]state // messages pass
-	slow  [places][places]time.Duration
-	lines map[*line]struct{}
+	open   [places][places]state // messages pass
+	slow   [places][places]time.Duration
+	lines  map[*line]struct{}
+	dialed int // lines so far
 }
 
 // line is a stream between two nodes.
 type line struct {
 	from, to *node
-	ctx      context.Context
-	cancel   context.CancelFunc
+	// left is after how many messages it breaks; 0 for never.
+	left   atomic.Int64
+	number int // of all lines
+	ctx    context.Context
+	cancel context.CancelFunc
 }
 
 func newNetwork(w *world) *network {
@@ -101,6 +108,8 @@ func (net *network) connect(ctx context.Context, from *node, to cluster.Node) (r
 	near.out = net.direction(l, from, target, far.in, w.dice(name+">"))
 	far.out = net.direction(l, target, from, near.in, w.dice(name+"<"))
 	w.mu.Lock()
+	net.dialed++
+	l.number = net.dialed
 	net.lines[l] = struct{}{}
 	w.mu.Unlock()
 	context.AfterFunc(l.ctx, func() {
@@ -156,6 +165,9 @@ func (net *network) direction(l *line, from, to *node, in chan<- []byte, d *dice
 		}
 		select {
 		case in <- data:
+			if l.left.Load() > 0 && l.left.Add(-1) == 0 {
+				l.cancel()
+			}
 		case <-l.ctx.Done():
 		}
 	})
@@ -168,16 +180,22 @@ func (net *network) cut(from, to int, stopped bool) {
 	net.open[from][to].set(!stopped)
 }
 
-// reset breaks all lines between two places, with what is under way.
-func (net *network) reset(a, b int) (broken int) {
+// between are the lines between two places.
+func (net *network) between(a, b int) (lines []*line) {
 	net.w.mu.Lock()
-	var lines []*line
+	defer net.w.mu.Unlock()
 	for l := range net.lines {
 		if l.from.place == a && l.to.place == b || l.from.place == b && l.to.place == a {
 			lines = append(lines, l)
 		}
 	}
-	net.w.mu.Unlock()
+	slices.SortFunc(lines, func(a, b *line) int { return cmp.Compare(a.number, b.number) })
+	return lines
+}
+
+// reset breaks all lines between two places, with what is under way.
+func (net *network) reset(a, b int) (broken int) {
+	lines := net.between(a, b)
 	for _, l := range lines {
 		l.cancel()
 	}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"ysync/internal/cluster"
-	"ysync/internal/fault"
 	"ysync/internal/hub"
 	"ysync/internal/relay"
 	"ysync/snapshots"
@@ -39,15 +38,7 @@ type node struct {
 }
 
 // bootTime is the clock that is never set.
-func (n *node) bootTime() time.Duration {
-	t := time.Since(n.w.began) + 2*time.Hour
-	if fault.Active(fault.WallClock) {
-		n.w.mu.Lock()
-		defer n.w.mu.Unlock()
-		t += n.w.wall[n.place]
-	}
-	return t
-}
+func (n *node) bootTime() time.Duration { return time.Since(n.w.began) + 2*time.Hour }
 
 // trip is how long something takes to the next machine.
 func (n *node) trip() time.Duration { return n.dice.between(50*time.Microsecond, time.Millisecond) }

@@ -72,8 +72,7 @@ type world struct {
 	mu sync.Mutex
 	// Guarded by mu.
 	nodes      [places]*node
-	wall       [places]time.Duration // by how much the wall clock is wrong
-	silent     [places]bool          // the machine of the node that died there is gone
+	silent     [places]bool // the machine of the node that died there is gone
 	boots      int
 	sessions   uint64
 	step       int // how many faults have begun

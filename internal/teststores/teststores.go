@@ -11,9 +11,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
+	"ysync/internal/canary"
 	"ysync/internal/s3test"
 	"ysync/internal/testpg"
 )
@@ -26,12 +28,13 @@ type Stores struct {
 	Files string
 }
 
-// Env is what names the stores in the environment of `ysync`.
+// Env is what names the stores in the environment of `ysync`. The password of the
+// database, which it does not ask for, is one that no test may find anywhere.
 func (s Stores) Env() []string {
 	if s == (Stores{}) {
 		return nil
 	}
-	env := []string{"YSYNC_LOG=" + s.Log, "YSYNC_SNAPSHOTS=" + s.Snapshots}
+	env := []string{"YSYNC_LOG=" + strings.Replace(s.Log, "postgres@", "postgres:"+canary.Mark+".database@", 1), "YSYNC_SNAPSHOTS=" + s.Snapshots}
 	for name, value := range s3test.Environment() {
 		env = append(env, name+"="+value)
 	}

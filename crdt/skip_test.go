@@ -25,7 +25,8 @@ func TestWideClientsAndSkips(t *testing.T) {
 	const wide = MaxClientID
 	u := newUpdateWriter()
 	for _, b := range []rawBlock{
-		textBlock(wide, 0, "ab"), {client: wide, clock: 2, length: 3, kind: kindSkip},
+		textBlock(wide, 0, "ab"),
+		{client: wide, clock: 2, length: 3, kind: kindSkip},
 		textBlock(wide, 5, "cd").after(ID{wide, 4}),
 	} {
 		u.w.write(&b)

@@ -84,20 +84,24 @@ func TestTraceOverTwoNodes(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		update := []byte{1, 1, byte(7 + i), 0, 4, 1, 1, 't', 1, 'x', 0}
 		send(syncproto.AppendSyncStep1(nil, []byte{0}))
-		send(syncproto.AppendUpdate(nil, update))
-		send([]byte{102, 1, 7})
-		for {
-			_, frame, err := ws.Read(t.Context())
-			if err != nil {
-				t.Fatalf("node %d: %v", i, err)
-			}
-			if frame[0] == 102 {
-				break
-			}
-			if frame[0] == 0 && frame[1] == 0 { // it asks for what it has set aside
-				send(syncproto.AppendSyncStep2(nil, update))
+		// What comes before the session has its place at the owner goes there with
+		// the place, as no message of its own: the edits after it do not.
+		for clock := range byte(3) {
+			update := []byte{1, 1, byte(7 + i), clock, 4, 1, 1, 't', 1, 'x', 0}
+			send(syncproto.AppendUpdate(nil, update))
+			send([]byte{102, 1, clock})
+			for {
+				_, frame, err := ws.Read(t.Context())
+				if err != nil {
+					t.Fatalf("node %d: %v", i, err)
+				}
+				if frame[0] == 102 && frame[2] == clock {
+					break
+				}
+				if frame[0] == 0 && frame[1] == 0 { // it asks for what it has set aside
+					send(syncproto.AppendSyncStep2(nil, update))
+				}
 			}
 		}
 	}

@@ -42,6 +42,7 @@ func mint(t *testing.T, args ...string) (public, token string) {
 }
 
 func TestServeWithTokens(t *testing.T) {
+	t.Parallel() // it waits for processes most of the time
 	on(t, func(t *testing.T, site *site) {
 		keys, token := mint(t, "--audience", "ysync", "--tenant", "acme", "trips/*=write", "rules=read")
 		_, stranger := mint(t, "--audience", "ysync", "*=admin")

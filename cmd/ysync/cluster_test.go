@@ -107,6 +107,7 @@ func members(names ...string) func(status) bool {
 
 // Nodes see one another come, die and leave, and say what is gone.
 func TestNodesSeeOneAnother(t *testing.T) {
+	t.Parallel() // it waits for processes most of the time
 	n := newNodes(t)
 	a, b, c := n.start("a"), n.start("b", "--node-weight", "2"), n.start("c")
 	for _, s := range []*server{a, b, c} {

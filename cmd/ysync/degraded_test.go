@@ -174,6 +174,7 @@ func (s *server) degrades(g gone) {
 // Whatever a node works with may be gone: a line of /status and a metric say so,
 // and no longer when it is back.
 func TestDegradedModes(t *testing.T) {
+	t.Parallel() // it waits for processes most of the time
 	n := newNodes(t)
 	redis, database := newCable(t, n.redis.Addr()), newCable(t, n.database.Addr())
 	a := n.start("a", "--segment-interval", "500ms", "--snapshot-interval", "500ms")

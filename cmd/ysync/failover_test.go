@@ -163,6 +163,7 @@ func TestDrainedOwner(t *testing.T) {
 // A node that is stopped past its lease loses its documents; when it goes on it
 // acknowledges nothing of them by itself, and serves them through their owners.
 func TestStoppedOwner(t *testing.T) {
+	t.Parallel() // it waits for processes most of the time
 	n := newNodes(t)
 	a, b, c := n.three()
 	crowd, stopped := newCrowd(t, "w", 9, a, b), newCrowd(t, "s", 9, c)
@@ -190,6 +191,7 @@ func TestStoppedOwner(t *testing.T) {
 // With Redis gone, an owner that dies is missed all the same. With the database
 // gone, nothing is acknowledged, no connection is lost, and all is taken up again.
 func TestWithoutRedisAndWithoutTheDatabase(t *testing.T) {
+	t.Parallel() // it waits for processes most of the time
 	n := newNodes(t)
 	a, b, c := n.three()
 	crowd := newCrowd(t, "w", 6, a, b)

@@ -57,6 +57,7 @@ func (s *site) mustMove(source string, args ...string) string {
 // people type; the last run copies only what is new; nothing that was
 // acknowledged is lost; and the way back gives the same again.
 func TestMoveWhileTheServerServes(t *testing.T) {
+	t.Parallel() // it waits for processes most of the time
 	small, large := embedded(t), elsewhere(t)
 	server := small.serve("--segment-interval", "1s")
 	source := "http://" + server.ops()
@@ -183,6 +184,7 @@ func TestMoveWhileTheServerServes(t *testing.T) {
 // TestMoveKilled: a run that is killed at any moment does no harm, and the next
 // one goes on.
 func TestMoveKilled(t *testing.T) {
+	t.Parallel() // it waits for processes most of the time
 	for name, destination := range map[string]func(*testing.T) *site{"ToFolder": embedded, "ToPostgres": elsewhere} {
 		t.Run(name, func(t *testing.T) {
 			small, large := embedded(t), destination(t)

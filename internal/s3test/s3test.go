@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -47,8 +48,8 @@ type Server struct {
 func Start(t testing.TB) *Server {
 	t.Helper()
 	Need(t)
-	for name, v := range Environment() {
-		t.Setenv(name, v)
+	if err := toEnvironment(); err != nil {
+		t.Fatal(err)
 	}
 	s, err := New(t.TempDir())
 	if err != nil {
@@ -57,6 +58,16 @@ func Start(t testing.TB) *Server {
 	t.Cleanup(func() { s.Kill(t) })
 	return s
 }
+
+// toEnvironment stays for as long as the process lives: they are the same for all
+// servers, and tests that wait side by side share it.
+var toEnvironment = sync.OnceValue(func() error {
+	var errs []error
+	for name, v := range Environment() {
+		errs = append(errs, os.Setenv(name, v))
+	}
+	return errors.Join(errs...)
+})
 
 // Need ends a test where a server cannot be started: it says so, or fails when CI=true.
 func Need(t testing.TB) {

@@ -3,6 +3,7 @@ package hub
 import (
 	"crypto/sha256"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,7 +32,10 @@ type counters struct {
 	deferred                                    prometheus.Counter
 	ackSeconds                                  prometheus.Observer
 	presence                                    prometheus.Gauge
-	presenceRefused, identity                   *prometheus.CounterVec
+	// unstored is how many documents are open whose newest snapshot or segment
+	// could not be stored.
+	unstored                  atomic.Int64
+	presenceRefused, identity *prometheus.CounterVec
 }
 
 func newCounters(m *metrics.Metrics) *counters {

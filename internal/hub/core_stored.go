@@ -44,6 +44,7 @@ type storedState struct {
 	// received; the zero time if there is none.
 	unsegmented time.Time
 	retryAt     time.Time // after a failure
+	failing     bool      // the newest one failed; counted as unstored
 
 	idle time.Time // since when nobody is subscribed
 	// last: the snapshot or segment before the unload was tried at this
@@ -85,6 +86,7 @@ func (c *core) snapshotWanted(r *request) {
 func (c *core) jobDone(j *job) {
 	st := &c.stored
 	st.running = nil
+	st.note(c.opt.count, j.err != nil)
 	if j.kind == jobReset && (j.generation > 0 || j.unclear) {
 		c.resetDone(j)
 		return
@@ -119,6 +121,18 @@ func (c *core) jobDone(j *job) {
 		}
 		c.fx.answers = append(c.fx.answers, answer{j.request, err})
 	}
+}
+
+// note says whether the newest snapshot or segment failed. A document that is
+// forgotten has none.
+func (st *storedState) note(n *counters, failing bool) {
+	switch {
+	case failing && !st.failing:
+		n.unstored.Add(1)
+	case !failing && st.failing:
+		n.unstored.Add(-1)
+	}
+	st.failing = failing
 }
 
 // fail turns away who waits for a snapshot.

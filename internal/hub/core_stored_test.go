@@ -115,6 +115,10 @@ func TestSegmentsByTime(t *testing.T) {
 	}
 	// A store that fails is tried again, not all the time.
 	r.finishJob(errors.New("the store is down"))
+	unstored := &r.opt.count.unstored
+	if unstored.Load() != 1 {
+		t.Errorf("%d documents count as not stored after a failure", unstored.Load())
+	}
 	r.pass(retryStored / 2)
 	if r.job != nil {
 		t.Error("tried again at once")
@@ -124,6 +128,9 @@ func TestSegmentsByTime(t *testing.T) {
 		t.Error("not tried again")
 	}
 	r.finishJob(nil)
+	if unstored.Load() != 0 {
+		t.Errorf("%d documents count as not stored after a success", unstored.Load())
+	}
 	r.pass(10 * time.Minute)
 	if r.job != nil {
 		t.Error("a segment of nothing")

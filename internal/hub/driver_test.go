@@ -418,6 +418,35 @@ func TestUnloadAndReload(t *testing.T) {
 	})
 }
 
+// brokenKeeper stores no history.
+type brokenKeeper struct{ Snapshots }
+
+func (brokenKeeper) Segment(context.Context, persistence.Record, persistence.Position) (persistence.Position, error) {
+	return 0, errors.New("the store is down")
+}
+
+// That history can't be stored is told while the document is open, and not for
+// ever when nobody is left who could find that it can be again.
+func TestFailingStoreIsOfOpenDocuments(t *testing.T) {
+	k := new(brokenKeeper)
+	run(t, Options{Logger: zap.NewNop(), Snapshots: k, SegmentInterval: time.Second, IdleUnload: time.Minute}, func(t *testing.T, w *world) {
+		k.Snapshots = w.keep
+		a := join(t, w.hub, "d", 1)
+		settle(a)
+		a.send(syncproto.KindUpdate, a.write("x"))
+		settle(a)
+		pass(2 * time.Second)
+		if !w.hub.Stats().StoreFailing {
+			t.Error("a store that fails is not told")
+		}
+		a.sub.Close()
+		pass(5 * time.Minute)
+		if s := w.hub.Stats(); s.StoreFailing || s.Documents != 0 {
+			t.Errorf("after the document is gone: %+v", s)
+		}
+	})
+}
+
 // A disk that hangs does not keep the process from stopping.
 func TestCloseOnADiskThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

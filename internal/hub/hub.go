@@ -130,9 +130,6 @@ type Hub struct {
 	subscriptions atomic.Int64
 	documents     atomic.Int64
 
-	// storeFailing: the newest snapshot or segment could not be stored.
-	storeFailing atomic.Bool
-
 	closing   atomic.Bool
 	closeOnce sync.Once
 	closeErr  error
@@ -218,7 +215,7 @@ type Stats struct {
 	UncommittedBytes int64
 	// LogStalled: commits fail, or the log is read-only.
 	LogStalled bool
-	// StoreFailing: the newest snapshot or segment could not be stored.
+	// StoreFailing: there is a document whose newest snapshot or segment could not be stored.
 	StoreFailing bool
 	// Refused is how many refused updates are not stored yet.
 	Refused int
@@ -233,7 +230,7 @@ func (h *Hub) Stats() Stats {
 		Subscriptions:    int(h.subscriptions.Load()),
 		UncommittedBytes: h.commit.uncommitted.Load(),
 		LogStalled:       h.commit.stalled.Load(),
-		StoreFailing:     h.storeFailing.Load(),
+		StoreFailing:     h.count.unstored.Load() > 0,
 		Refused:          h.sick.len(),
 		Quarantined:      len(h.ward.all()),
 	}

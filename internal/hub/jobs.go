@@ -11,16 +11,10 @@ import (
 // log's epoch check, after what it points to was verified, so a job that
 // outlives its document's ownership changes nothing.
 func (h *Hub) doJob(d *document, j *job) {
-	defer func() {
-		if j.err == nil {
-			h.storeFailing.Store(false)
-		}
-	}()
 	fail := func(what string, err error) {
 		if j.err == nil {
 			j.err = err
 		}
-		h.storeFailing.Store(true)
 		h.opt.Logger.Error(what, zap.String("document", d.name), zap.Uint64("position", uint64(j.position)), zap.Error(err))
 	}
 	if j.kind == jobSnapshot || j.kind == jobReset && j.position > j.record.Snapshot.Position {

@@ -192,6 +192,7 @@ func (r *runner) drop(d *document, why *EndError) {
 func (h *Hub) forget(d *document) {
 	h.commit.forget(d)
 	h.count.presence.Sub(float64(d.core.presence.Len()))
+	d.core.stored.note(h.count, false)
 	d.core = nil
 }
 

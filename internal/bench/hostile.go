@@ -126,9 +126,7 @@ func (o ordeal) run(srv *server) (out shown, err error) {
 	out.settleTook = time.Since(over)
 	srv.heap("settled")
 	end()
-	for wait := time.Now(); pending(writers) > 0 && time.Since(wait) < 30*time.Second; {
-		time.Sleep(20 * time.Millisecond)
-	}
+	until(30*time.Second, func() bool { return pending(writers) == 0 }) // or it is told below
 	out.unseen = pending(writers)
 	for _, g := range groups {
 		for _, p := range g.peers {

@@ -97,17 +97,15 @@ func (s *site) start(nodes int, prefix []string) (list []*server, err error) {
 		return list, nil
 	}
 	for _, n := range list {
-		for late := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
-			members, err := n.metric("ysync_cluster_members")
-			if err != nil {
-				return list, err
-			}
-			if members == nodes {
-				break
-			}
-			if time.Now().After(late) {
-				return list, fmt.Errorf("%s sees %d of %d nodes", n.name, members, nodes)
-			}
+		members, err := 0, error(nil)
+		if !until(time.Minute, func() bool {
+			members, err = n.metric("ysync_cluster_members")
+			return err != nil || members == nodes
+		}) {
+			return list, fmt.Errorf("%s sees %d of %d nodes", n.name, members, nodes)
+		}
+		if err != nil {
+			return list, err
 		}
 	}
 	return list, nil

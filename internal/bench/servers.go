@@ -129,18 +129,29 @@ func spawn(name string, command ...string) (*server, error) {
 		cmd.Process.Kill()
 		cmd.Wait()
 	}}
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	var refused error
+	if !until(20*time.Second, func() bool {
 		conn, err := net.Dial("tcp", s.addr)
-		if err == nil {
+		if refused = err; err == nil {
 			conn.Close()
-			return s, nil
 		}
-		if time.Now().After(deadline) {
-			s.stop()
-			return nil, fmt.Errorf("%s does not listen: %w", name, err)
-		}
-		time.Sleep(20 * time.Millisecond)
+		return err == nil
+	}) {
+		s.stop()
+		return nil, fmt.Errorf("%s does not listen: %w", name, refused)
 	}
+	return s, nil
+}
+
+// until looks at what another process does every 20 ms, until it is as wanted;
+// false when it is not within a time.
+func until(within time.Duration, done func() bool) bool {
+	for late := time.Now().Add(within); !done(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(late) {
+			return false
+		}
+	}
+	return true
 }
 
 // serveEcho answers every message with itself.

@@ -82,8 +82,7 @@ func TestPlantedBugsAreCaughtInChaos(t *testing.T) {
 	needSite(t)
 	seed := number(t, "CHAOS_SEED", uint64(time.Now().UnixNano()))
 	binary := buildServer(t, "-tags", "faults")
-	happened := 0
-	for range 12 {
+	untilCaught(t, seed, 12, "faults", func(seed uint64) (int, []string, error) {
 		r, err := chaos{
 			config: config{
 				binary: binary, data: t.TempDir(), seed: seed, documents: 8, writers: 40,
@@ -92,21 +91,9 @@ func TestPlantedBugsAreCaughtInChaos(t *testing.T) {
 			mishaps: mishapsPerRun, calm: 3 * time.Second, hurry: 1, together: 3, deep: true,
 			progress: func(format string, args ...any) { fmt.Printf(format+"\n", args...) },
 		}.play(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		happened += r.mishaps
-		if len(r.faults) > 0 {
-			t.Logf("seed %d: caught after %d faults: %s", seed, happened, r.faults[0])
-			return
-		}
-		seed++
-	}
-	t.Errorf("not caught in %d faults", happened)
+		return r.mishaps, r.faults, err
+	})
 }
-
-// planted is the environment of a server with a bug.
-func planted(bug fault.Name) []string { return []string{fmt.Sprintf("%s=%s", fault.Variable, bug)} }
 
 // TestOvertakenOwnersAreCaught: it finds an owner that goes on under a claim which
 // is not the newest any more.

@@ -113,25 +113,38 @@ func TestPlantedBugsAreCaught(t *testing.T) {
 	for _, bug := range []fault.Name{fault.AckBeforeCommit, fault.TrimTooEarly, fault.DropPending} {
 		t.Run(string(bug), func(t *testing.T) {
 			seed := number(t, "CRASH_SEED", uint64(time.Now().UnixNano()))
-			kills := 0
-			for range 8 {
+			untilCaught(t, seed, 8, "kills", func(seed uint64) (int, []string, error) {
 				cfg := smoke(binary, t.TempDir(), seed)
 				cfg.kills, cfg.damage = 10, 0
-				cfg.env = []string{fmt.Sprintf("%s=%s", fault.Variable, bug)}
+				cfg.env = planted(bug)
 				r, err := run(t.Context(), cfg)
-				if err != nil {
-					t.Fatal(err)
-				}
-				kills += r.crashes
-				if len(r.faults) > 0 {
-					t.Logf("seed %d: caught after %d kills: %s", seed, kills, r.faults[0])
-					return
-				}
-				seed++
-			}
-			t.Errorf("not caught in %d kills", kills)
+				return r.crashes, r.faults, err
+			})
 		})
 	}
+}
+
+// planted is the environment of a server with a bug.
+func planted(bug fault.Name) []string { return []string{fmt.Sprintf("%s=%s", fault.Variable, bug)} }
+
+// untilCaught plays a planted bug with one seed after the other until the audit finds
+// fault, at most runs times. play tells how many mishaps there were.
+func untilCaught(t *testing.T, seed uint64, runs int, mishaps string, play func(seed uint64) (int, []string, error)) {
+	t.Helper()
+	sum := 0
+	for range runs {
+		n, faults, err := play(seed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum += n
+		if len(faults) > 0 {
+			t.Logf("seed %d: caught after %d %s: %s", seed, sum, mishaps, faults[0])
+			return
+		}
+		seed++
+	}
+	t.Errorf("not caught in %d %s", sum, mishaps)
 }
 
 // add sums up reports.

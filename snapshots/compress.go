@@ -12,6 +12,10 @@ import (
 
 const (
 	writeWindowBytes = 4 << 20
+	// smallBytes is up to what size a body is compressed by an encoder that holds a
+	// tenth of the memory: it finds the same, as its window is no smaller. Most
+	// documents are small, and large ones' encoders must not live on for them.
+	smallBytes = 512 << 10
 	// readWindowBytes bounds what a frame can make the decoder hold.
 	readWindowBytes = 8 << 20
 	// firstReadBytes is what a body may allocate before it has shown that it
@@ -22,15 +26,8 @@ const (
 // Encoders and decoders are kept for reuse: building one allocates far more
 // than a small document needs.
 var (
-	encoders = sync.Pool{New: func() any {
-		// The file has a digest of its own; a second checksum buys nothing.
-		enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1),
-			zstd.WithWindowSize(writeWindowBytes), zstd.WithEncoderCRC(false))
-		if err != nil {
-			panic("zstd encoder options: " + err.Error())
-		}
-		return enc
-	}}
+	smallEncoders, largeEncoders = encoderPool(smallBytes), encoderPool(writeWindowBytes)
+
 	decoders = sync.Pool{New: func() any {
 		// Streaming always: decoding small inputs in one go would allocate what
 		// the frame claims before the claim is checked.
@@ -43,8 +40,24 @@ var (
 	}}
 )
 
+func encoderPool(windowBytes int) *sync.Pool {
+	return &sync.Pool{New: func() any {
+		// The file has a digest of its own; a second checksum buys nothing.
+		enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1),
+			zstd.WithWindowSize(windowBytes), zstd.WithEncoderCRC(false))
+		if err != nil {
+			panic("zstd encoder options: " + err.Error())
+		}
+		return enc
+	}}
+}
+
 // compress returns raw as one zstd frame.
 func compress(raw []byte) []byte {
+	encoders := largeEncoders
+	if len(raw) <= smallBytes {
+		encoders = smallEncoders
+	}
 	enc := encoders.Get().(*zstd.Encoder)
 	defer encoders.Put(enc)
 	return enc.EncodeAll(raw, make([]byte, 0, len(raw)/2+64))

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 
@@ -72,6 +73,7 @@ func openFolder(path string, logger *zap.Logger) (*folder, error) {
 		return nil, errors.Join(err, &exitError{exitUsage, fmt.Errorf("the update log of %s is in PostgreSQL: name it with --log or YSYNC_LOG", path)})
 	}
 	options := pebble.Options{Dir: filepath.Join(path, logFolder), Logger: logger}
+	options.MemTableBytes, options.CacheBytes = logMemory(debug.SetMemoryLimit(-1))
 	if _, isBackup, err := readBackupMark(path); err != nil {
 		return nil, err
 	} else if isBackup {
@@ -91,6 +93,13 @@ func openFolder(path string, logger *zap.Logger) (*folder, error) {
 		return nil, errors.Join(err, log.Close())
 	}
 	return &folder{log: log}, nil
+}
+
+// logMemory is what the embedded log may hold in memory of a process that may take
+// limit bytes: at most three tables of writes and a cache of reads. Where memory is
+// scarce, what is written in a rush must not be held long after it.
+func logMemory(limit int64) (table, cache int) {
+	return int(min(max(limit/256, 1<<20), 16<<20)), int(min(max(limit/16, 4<<20), 32<<20))
 }
 
 // rulingStore has what was taken back of rights: in the database that the log is

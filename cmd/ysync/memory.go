@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"strconv"
@@ -106,6 +107,8 @@ func (g *giver) look(now time.Time) {
 	if held < usual+alive/4+giveLeast && held < g.given+g.given/2+giveLeast && !quiet {
 		return
 	}
+	// What a sync.Pool keeps survives one collection. FreeOSMemory does another.
+	runtime.GC()
 	debug.FreeOSMemory()
 	metrics.Read(g.samples)
 	g.cycles, g.since = g.samples[4].Value.Uint64(), false

@@ -63,6 +63,7 @@ func (c *serveCmd) Run(ctx context.Context, s streams) error {
 	}
 	logger, announce := newLoggers(c.LogLevel, s.err)
 	defer func() { _ = logger.Sync() }()
+	boundMemory(int64(c.MemoryLimit), logger) // the log takes its part of it
 	if err := prepareFolder(c.Data); err != nil {
 		return err
 	}
@@ -128,7 +129,6 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	go tuneCollector(ctx)
-	boundMemory(int64(c.MemoryLimit), logger)
 	connections := c.MaxConnections
 	if files, bounded := openFiles(); bounded {
 		if connections = connectionsFor(connections, files); connections < c.MaxConnections {
@@ -190,7 +190,7 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 		return errors.Join(err, h.Close(ctx))
 	}
 	if links != nil {
-		defer others.answer(links, h, operations, failed).Close()
+		defer others.answer(links, h, http.HandlerFunc(operations.FromNode), failed).Close()
 	}
 	nodes.Keep(h)
 	proxies, err := c.proxies()

@@ -24,7 +24,7 @@ type ordeal struct {
 
 // shown is what came of it. Latencies are milliseconds.
 type shown struct {
-	quiet, loud                   [2]sample // attacked documents, and the others
+	quiet, loud                   [3]sample // attacked documents, the others, and how late the clients themselves run
 	baseline, peak, after         int64     // resident bytes
 	lost                          endings   // honest clients that lost their connection
 	unseen                        int       // edits that were not seen by all at the end
@@ -35,7 +35,7 @@ type shown struct {
 // run does it against a server.
 func (o ordeal) run(srv *server) (out shown, err error) {
 	prefix := fmt.Sprintf("ordeal-%d", time.Now().UnixNano())
-	var all [2]stats
+	all := [3]stats{{parts: true}, {parts: true}, {parts: true}}
 	var groups []*group
 	var writers []*writer
 	defer func() {
@@ -80,6 +80,7 @@ func (o ordeal) run(srv *server) (out shown, err error) {
 			}
 		})
 	}
+	writing.Go(func() { lateness(&all[2], stop) })
 	end := sync.OnceFunc(func() {
 		close(stop)
 		writing.Wait()
@@ -136,8 +137,23 @@ func (o ordeal) run(srv *server) (out shown, err error) {
 	return out, nil
 }
 
-// window measures the two kinds of documents at once.
-func (o ordeal) window(srv *server, all *[2]stats, d time.Duration) (got [2]sample, cpu time.Duration) {
+// lateness notes how late a timer of this process comes. That much of a latency is
+// of the measuring clients, which share a core with the attackers.
+func lateness(s *stats, stop <-chan struct{}) {
+	const every = 5 * time.Millisecond
+	for {
+		at := time.Now().Add(every)
+		select {
+		case <-stop:
+			return
+		case <-time.After(every):
+			s.delivered(time.Since(at))
+		}
+	}
+}
+
+// window measures the two kinds of documents, and the clients, at once.
+func (o ordeal) window(srv *server, all *[3]stats, d time.Duration) (got [3]sample, cpu time.Duration) {
 	before := srv.cpu()
 	var both sync.WaitGroup
 	for i := range all {
@@ -239,7 +255,11 @@ func hostileJob(b *bench, name string) error {
 	fmt.Printf("    attackers did: %s\n", got.did)
 	fmt.Printf("    CPU of the server: quiet %.0f ms/s, beside attackers %.0f ms/s; memory settled after %v\n",
 		float64(got.cpuQuiet.Milliseconds())/o.quiet.Seconds(), float64(got.cpuLoud.Milliseconds())/o.loud.Seconds(), got.settleTook.Round(time.Second))
+	fmt.Printf("    the server waited for its core %.0f ms/s quiet, %.0f ms/s beside attackers, which is what others had of it\n", 1000*got.quiet[2].Waited/o.quiet.Seconds(), 1000*got.loud[2].Waited/o.loud.Seconds())
+	own := [2]sample{got.quiet[2], got.loud[2]}
+	fmt.Printf("    the clients' own timers were late by p50 %.3g, p99 %.3g ms quiet, p50 %.3g, p99 %.3g ms beside attackers\n", own[0].P50, own[0].P99, own[1].P50, own[1].P99)
 	for i, which := range []string{"documents under attack", "other documents"} {
+		fmt.Printf("    %s: p99 in ms of each tenth of the time: quiet %.3g, beside attackers %.3g\n", which, got.quiet[i].Parts, got.loud[i].Parts)
 		q, l := got.quiet[i], got.loud[i]
 		must, factor := "≤ 2 × quiet", 2.0
 		if i == 1 {

@@ -189,6 +189,24 @@ func (s *server) cpu() time.Duration {
 	return time.Duration(user+system) * 10 * time.Millisecond
 }
 
+// waited is how long the process's threads that live were ready to run and did not
+// (Linux, /proc/pid/task/tid/schedstat, field 2, in nanoseconds): what others on
+// its core took of it.
+func (s *server) waited() (all time.Duration) {
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", s.pid))
+	if err != nil {
+		return 0
+	}
+	for _, task := range tasks {
+		text, err := os.ReadFile(task)
+		if fields := strings.Fields(string(text)); err == nil && len(fields) > 1 {
+			ns, _ := strconv.ParseInt(fields[1], 10, 64)
+			all += time.Duration(ns)
+		}
+	}
+	return all
+}
+
 // ownCPU is the processor time of this process.
 func ownCPU() time.Duration {
 	var u syscall.Rusage

@@ -15,6 +15,10 @@ type stats struct {
 	count     int
 	latencies []int32 // microseconds
 	failures  int
+	// parts: when each of the latencies was counted is kept, for sample.Parts.
+	parts bool
+	begin time.Time
+	came  []int32 // milliseconds since begin
 }
 
 func (s *stats) delivered(latency time.Duration) {
@@ -22,6 +26,9 @@ func (s *stats) delivered(latency time.Duration) {
 	if s.on {
 		s.count++
 		s.latencies = append(s.latencies, int32(min(latency.Microseconds(), 1<<31-1)))
+		if s.parts {
+			s.came = append(s.came, int32(time.Since(s.begin).Milliseconds()))
+		}
 	}
 	s.mu.Unlock()
 }
@@ -38,11 +45,13 @@ func (s *stats) fail(err error) {
 // window counts for d and returns what was seen and what CPU the server used.
 func (s *stats) window(srv *server, d time.Duration) sample {
 	s.mu.Lock()
-	s.on, s.count, s.latencies = true, 0, s.latencies[:0]
+	begin := time.Now()
+	s.on, s.count, s.latencies, s.came, s.begin = true, 0, s.latencies[:0], s.came[:0], begin
 	s.mu.Unlock()
 	go srv.profile(d)
-	cpu, begin := srv.cpu(), time.Now()
+	cpu, waited := srv.cpu(), srv.waited()
 	time.Sleep(d)
+	waited = srv.waited() - waited
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.on = false
@@ -51,11 +60,23 @@ func (s *stats) window(srv *server, d time.Duration) sample {
 		Deliveries: s.count,
 		PerSecond:  float64(s.count) / took.Seconds(),
 		CPUSeconds: used.Seconds(),
+		Waited:     waited.Seconds(),
 		Failures:   s.failures,
 	}
 	if used > 0 {
 		out.PerCPUSecond = float64(s.count) / used.Seconds()
 		out.MicrosPerDelivery = float64(used.Microseconds()) / float64(max(1, s.count))
+	}
+	if s.parts {
+		var of [windowParts][]int32
+		for i, ms := range s.came {
+			part := &of[min(windowParts-1, windowParts*int64(ms)/max(1, took.Milliseconds()))]
+			*part = append(*part, s.latencies[i])
+		}
+		for _, part := range of {
+			slices.Sort(part)
+			out.Parts = append(out.Parts, percentile(part, 99))
+		}
 	}
 	slices.Sort(s.latencies)
 	out.P50 = percentile(s.latencies, 50)
@@ -69,12 +90,18 @@ type sample struct {
 	Deliveries        int     `json:"deliveries"`
 	PerSecond         float64 `json:"per_second"`
 	CPUSeconds        float64 `json:"cpu_seconds"`
+	Waited            float64 `json:"waited_seconds"` // of the server, for the processor
 	PerCPUSecond      float64 `json:"per_cpu_second"`
 	MicrosPerDelivery float64 `json:"cpu_micros_per_delivery"`
 	P50               float64 `json:"p50_ms"`
 	P99               float64 `json:"p99_ms"`
 	Failures          int     `json:"failures"`
+	// Parts are the p99 of each tenth of the window, of stats that keep them.
+	Parts []float64 `json:"p99_ms_parts,omitempty"`
 }
+
+// windowParts is how many parts a window has in sample.Parts.
+const windowParts = 10
 
 func percentile(sorted []int32, p int) float64 {
 	if len(sorted) == 0 {

@@ -36,10 +36,17 @@ type addedRange struct {
 	to     crdt.Clock
 }
 
+// keptBatch is how much room for contributions is kept in any case.
+const keptBatch = 16
+
 // begin starts a batch.
 func (b *batch) begin(c *core, commands []command) {
 	clear(b.list)
 	clear(b.authors)
+	// What a rush needed is given back when a batch needs far less.
+	if cap(b.list) > keptBatch && len(b.list) < cap(b.list)/4 {
+		b.list, b.authors = nil, nil
+	}
 	*b = batch{list: b.list[:0], authors: b.authors[:0]}
 	n := 0
 	for i := range commands {

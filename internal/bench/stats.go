@@ -17,11 +17,13 @@ type stats struct {
 	failures  int
 }
 
-func (s *stats) delivered(latency time.Duration) {
+func (s *stats) delivered(latencies ...time.Duration) {
 	s.mu.Lock()
 	if s.on {
-		s.count++
-		s.latencies = append(s.latencies, int32(min(latency.Microseconds(), 1<<31-1)))
+		s.count += len(latencies)
+		for _, d := range latencies {
+			s.latencies = append(s.latencies, int32(min(d.Microseconds(), 1<<31-1)))
+		}
 	}
 	s.mu.Unlock()
 }
@@ -38,7 +40,7 @@ func (s *stats) fail(err error) {
 // window counts for d and returns what was seen and what CPU the server used.
 func (s *stats) window(srv *server, d time.Duration) sample {
 	s.mu.Lock()
-	s.on, s.count, s.latencies = true, 0, s.latencies[:0]
+	s.on, s.count, s.latencies = true, 0, make([]int32, 0, 8<<20)
 	s.mu.Unlock()
 	go srv.profile(d)
 	cpu, begin := srv.cpu(), time.Now()

@@ -13,6 +13,7 @@ import (
 // Nodes that show certificates to each other serve each other's documents and
 // orders; who shows none, or that of a stranger, is turned away.
 func TestNodesShowCertificates(t *testing.T) {
+	t.Parallel() // it waits for processes most of the time
 	n := newNodes(t)
 	ours, theirs := testtls.New(t), testtls.New(t)
 	args := func(i *testtls.Issuer) []string {

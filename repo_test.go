@@ -44,6 +44,7 @@ var places = map[string]place{
 	"internal/fault":     {0, nil},
 	"internal/metrics":   {0, nil},
 	"internal/testnet":   {0, nil},
+	"internal/testtls":   {0, nil},
 	"internal/testpg":    {1, nil},
 	"internal/testredis": {1, nil},
 	"internal/s3test":    {1, nil},

@@ -80,7 +80,7 @@ func (k *Keeper) checkSnapshot(ctx context.Context, document string, f *CheckedF
 	if h.Document != document || SnapshotKey(h, sha256.Sum256(file)) != f.Key {
 		return &FileError{f.Key, misnamed(h.Document, document)}
 	}
-	if _, err := summarize(state); err != nil {
+	if err := decodes(state); err != nil {
 		return &FileError{f.Key, corrupt("%v", err)}
 	}
 	return nil

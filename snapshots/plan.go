@@ -351,7 +351,7 @@ func (t *trail) verify(ctx context.Context, p persistence.Position) error {
 		}
 		_, state, err := t.state(ctx, f)
 		if err == nil {
-			_, err = summarize(state)
+			err = decodes(state)
 		}
 		if err == nil {
 			return nil

@@ -57,8 +57,8 @@ func (t target) with(ctx context.Context, s streams, what use, f func(context.Co
 func (t target) connect(ctx context.Context, s streams, what use) (*client, error) {
 	if t.Server != "" {
 		base, err := url.Parse(t.Server)
-		if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" {
-			return nil, &exitError{exitUsage, fmt.Errorf("--server: %q: want a URL such as http://127.0.0.1:8788", t.Server)}
+		if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" || base.User != nil {
+			return nil, &exitError{exitUsage, errors.New("--server: want a URL such as http://127.0.0.1:8788, without a password (see --token)")}
 		}
 		return &client{
 			http: &http.Client{Transport: &http.Transport{Proxy: nil, MaxIdleConnsPerHost: 64}}, base: strings.TrimSuffix(t.Server, "/"), token: t.Token,

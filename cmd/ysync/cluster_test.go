@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -135,35 +134,6 @@ func TestNodesSeeOneAnother(t *testing.T) {
 	a.until("Redis is back", func(st status) bool { return len(st.Degraded) == 0 })
 	if code, log := a.stop(syscall.SIGTERM); code != 0 {
 		t.Errorf("exit code %d: %s", code, log)
-	}
-}
-
-// Commands reach the owner of a document through any node.
-func TestCommandsReachTheOwner(t *testing.T) {
-	n := newNodes(t)
-	a, b, c := n.three()
-	servers := []*server{a, b, c}
-	writers := make([]*peer, 6)
-	for i := range writers {
-		writers[i] = servers[i%3].join(fmt.Sprint("plan-", i))
-		writers[i].edit("hey")
-	}
-	for i := range writers {
-		for _, s := range servers {
-			operations := "http://" + s.serving["ops"].(string)
-			name := fmt.Sprint("plan-", i)
-			_, errs, code := ysync(t, "snapshot", "create", name, "--server", operations, "--label", "now")
-			if code != 0 {
-				t.Errorf("snapshot of %s: exit code %d: %s", name, code, errs)
-			}
-			out, errs, code := ysync(t, "doc", "explain", name, "--server", operations, "--json")
-			if code != 0 || !strings.Contains(out, `"owned":true`) {
-				t.Errorf("explain %s: exit code %d: %s %s", name, code, out, errs)
-			}
-		}
-	}
-	if _, errs, code := ysync(t, "doc", "erase", "plan-0", "--yes", "--server", "http://"+servers[1].serving["ops"].(string)); code != 0 {
-		t.Errorf("erase: exit code %d: %s", code, errs)
 	}
 }
 

@@ -112,6 +112,9 @@ func startServer(t *testing.T, cmd *exec.Cmd) *server {
 			s.serving = fields
 		}
 	}
+	if found := canary.Find(before.String()); len(found) > 0 {
+		t.Errorf("the log shows %v", found)
+	}
 	go func() {
 		rest, _ := io.ReadAll(r)
 		s.rest <- string(rest)

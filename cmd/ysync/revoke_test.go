@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -27,6 +28,8 @@ type birds struct {
 	keys   string // a file
 	key    auth.Key
 	tokens []string
+
+	dialled atomic.Uint32 // see by
 }
 
 func newBirds(t *testing.T) *birds {

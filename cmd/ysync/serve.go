@@ -190,7 +190,7 @@ func (c *serveCmd) serve(ctx context.Context, s streams, data *folder, logger, a
 		return errors.Join(err, h.Close(ctx))
 	}
 	if links != nil {
-		defer others.answer(links, h, operations, failed).Close()
+		defer others.answer(links, h, http.HandlerFunc(operations.FromNode), failed).Close()
 	}
 	nodes.Keep(h)
 	proxies, err := c.proxies()

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"time"
 
+	"go.opentelemetry.io/otel"
 	"go.uber.org/zap"
 
 	"ysync/internal/tracing"
@@ -27,8 +28,8 @@ func (t *traceFlags) check() error {
 	if t.Traces == "" {
 		return nil
 	}
-	if u, err := url.Parse(t.Traces); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return fmt.Errorf("--traces: want a URL such as http://127.0.0.1:4318")
+	if u, err := url.Parse(t.Traces); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
+		return fmt.Errorf("--traces: want a URL such as http://127.0.0.1:4318, without a password (OTEL_EXPORTER_OTLP_HEADERS may have one)")
 	}
 	return nil
 }
@@ -42,6 +43,9 @@ func (t *traceFlags) tracer(ctx context.Context, node string, logger *zap.Logger
 	if err != nil {
 		return nil, nil, &exitError{exitUsage, err}
 	}
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
+		logger.Warn("traces were not sent", zap.Error(err))
+	}))
 	tracer := tracing.New(exporter, t.TraceEvery, thisBuild().Version, node)
 	return tracer, func() {
 		ctx, cancel := context.WithTimeout(context.Background(), tracesWithin)

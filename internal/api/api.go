@@ -100,8 +100,11 @@ func New(opt Options) (*API, error) {
 	return a, nil
 }
 
-// ServeHTTP implements http.Handler.
-func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.mux.ServeHTTP(w, r) }
+// ServeHTTP implements http.Handler, for all that is no node.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	r.Header.Del(forwarded)
+	a.mux.ServeHTTP(w, r)
+}
 
 // call is one request that was let in.
 type call struct {

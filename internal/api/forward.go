@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httputil"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -23,10 +24,20 @@ type Owners interface {
 	http.RoundTripper
 }
 
-// forwarded marks a request that came from another node. It is served, or
-// refused, where it arrives: two nodes that have each other for the owner must
-// not send it to and fro.
+// forwarded marks a request that came from another node, and says from where
+// that one had it. It is served, or refused, where it arrives: two nodes that
+// have each other for the owner must not send it to and fro.
 const forwarded = "Ysync-Forwarded"
+
+// FromNode serves a request that another node passes on, over a connection that
+// only nodes can make. For limits and the audit log it comes from where that
+// node had it from.
+func (a *API) FromNode(w http.ResponseWriter, r *http.Request) {
+	if from, err := netip.ParseAddrPort(r.Header.Get(forwarded)); err == nil {
+		r.RemoteAddr = from.String()
+	}
+	a.mux.ServeHTTP(w, r)
+}
 
 // ownerWithin bounds the search for the owner of a document.
 const ownerWithin = 5 * time.Second
@@ -56,7 +67,7 @@ func (a *API) forward(w http.ResponseWriter, c *call) (bool, error) {
 	proxy := httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(&url.URL{Scheme: "http", Host: node})
-			r.Out.Header.Set(forwarded, "1")
+			r.Out.Header.Set(forwarded, c.RemoteAddr)
 		},
 		Transport:     a.opt.Owners,
 		FlushInterval: -1,

@@ -82,6 +82,17 @@ type Grant struct {
 	Granted Scope
 	// Issued is when the token was made (iat); the zero time when it does not say.
 	Issued time.Time
+	// Limits are what the token bounds; those of the server hold beside.
+	Limits Limits
+}
+
+// Limits are bounds on who has a token, 0 for none.
+type Limits struct {
+	// Connections of the token's subject, at one node.
+	Connections int `json:"connections,omitempty"`
+	// MessagesPerSecond and BytesPerSecond of each session that the token lets in.
+	MessagesPerSecond int `json:"messages_per_second,omitempty"`
+	BytesPerSecond    int `json:"bytes_per_second,omitempty"`
 }
 
 // Covers reports whether the grant's pattern names the document.

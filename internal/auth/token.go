@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -44,6 +45,17 @@ type Claims struct {
 	// Generation is the only one of the documents that the token is good for; 0
 	// for any. See Grant.
 	Generation uint64 `json:"generation,omitempty"`
+	// Limits are tighter ones than the server's.
+	Limits Limits `json:"limits,omitzero"`
+}
+
+// UnmarshalJSON implements json.Unmarshaler. It refuses a limit that it does not
+// know: whoever wrote it counts on it.
+func (l *Limits) UnmarshalJSON(text []byte) error {
+	type plain Limits
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	return d.Decode((*plain)(l))
 }
 
 // Tokens authorises by JSON Web Tokens.
@@ -73,7 +85,7 @@ func (t *Tokens) Authorize(ctx context.Context, r Request) (Grant, error) {
 
 // grant is what the claims say of a document.
 func (c *Claims) grant(document string) (Grant, error) {
-	best := Grant{Subject: c.Subject, Expiry: c.ExpiresAt.Add(leeway), Generation: c.Generation, Tenant: c.Tenant, Token: c.ID, User: string(c.User)}
+	best := Grant{Subject: c.Subject, Expiry: c.ExpiresAt.Add(leeway), Generation: c.Generation, Tenant: c.Tenant, Token: c.ID, User: string(c.User), Limits: c.Limits}
 	if c.IssuedAt != nil {
 		best.Issued = c.IssuedAt.Time
 	}
@@ -152,6 +164,8 @@ func (c *Claims) check(now time.Time, maxLife time.Duration) error {
 		return fmt.Errorf("%w: its user is no JSON object, or is over %d bytes", ErrToken, maxUserBytes)
 	case len(c.Documents) > maxPatterns:
 		return fmt.Errorf("%w: it lists more than %d patterns", ErrToken, maxPatterns)
+	case c.Limits.Connections < 0 || c.Limits.MessagesPerSecond < 0 || c.Limits.BytesPerSecond < 0:
+		return fmt.Errorf("%w: a limit of it is negative", ErrToken)
 	case maxLife > 0 && c.ExpiresAt.Sub(c.begin(now)) > maxLife:
 		return fmt.Errorf("%w: it is good for longer than this server allows", ErrToken)
 	}

@@ -16,6 +16,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -220,6 +221,26 @@ func TestTokenCoversDocuments(t *testing.T) {
 	}
 }
 
+// Limits of a token come with its grant, and only those that are known and make sense.
+func TestTokenLimits(t *testing.T) {
+	tokens := tokensOf(t)
+	for text, want := range map[string]Limits{
+		`{"connections":2,"messages_per_second":30,"bytes_per_second":4096}`: {2, 30, 4096},
+		`{"messages_per_second":1}`: {0, 1, 0},
+		`{}`:                        {},
+		`{"connections":-1}`:        {},
+		`{"messages_per_minute":1}`: {},
+		`{"connections":"2"}`:       {},
+		`[]`:                        {},
+	} {
+		token := signed(t, jwt.SigningMethodHS256, secret, kid("h"), with(good(), "limits", json.RawMessage(text)))
+		g, err := tokens.Authorize(t.Context(), Request{Document: "news", Token: token, Now: noon})
+		if taken := want != (Limits{}) || text == "{}"; g.Limits != want || taken && err != nil || !taken && !errors.Is(err, ErrToken) {
+			t.Errorf("%s: %+v, %v", text, g.Limits, err)
+		}
+	}
+}
+
 func TestParseKeys(t *testing.T) {
 	public, _ := x509.MarshalPKIXPublicKey(ecKey.Public())
 	weak, _ := rsa.GenerateKey(rand.Reader, 1024)
@@ -384,7 +405,7 @@ func TestVectors(t *testing.T) {
 		{"rotated key: the new one", es(fresh, "f"), after, time.Minute, nil},
 		{"rotated key: the old one", es(ecKey, "e"), after, 20 * time.Minute, ErrToken},
 		{"provider down: a key that is known", es(ecKey, "e"), down, 20 * time.Minute, nil},
-		{"provider down: a key that is not known", es(fresh, "f"), down, 20 * time.Minute, ErrToken},
+		{"provider down: a key that is not known", es(fresh, "f"), down, 20 * time.Minute, ErrNoKeys},
 		{"provider down for two days", signed(t, jwt.SigningMethodES256, ecKey, kid("e"), with(good(), "exp", noon.Add(72*time.Hour).Unix())), down, 48 * time.Hour, ErrNoKeys},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -403,6 +424,69 @@ func TestVectors(t *testing.T) {
 				t.Errorf("%v, want %v", err, c.want)
 			}
 		})
+	}
+}
+
+// A provider that failed and that does not answer keeps nobody waiting whose key is
+// known; when it is back, its new keys are.
+func TestNobodyWaitsForAProviderThatIsDown(t *testing.T) {
+	fresh, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	var asked atomic.Int64
+	hangs, goes := make(chan struct{}), make(chan struct{})
+	provider := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		switch asked.Add(1) {
+		case 1:
+			_, _ = w.Write(set(t, map[string]any{"1": ecKey}))
+		case 2:
+			http.Error(w, "down", http.StatusServiceUnavailable)
+		default:
+			close(hangs)
+			<-goes
+			_, _ = w.Write(set(t, map[string]any{"1": ecKey, "2": fresh}))
+		}
+	}))
+	defer provider.Close()
+	keys, err := NewKeys(t.Context(), []string{provider.URL + "/set?key=s3cret"}, func(source string, err error) {
+		if text := source + err.Error(); strings.Contains(text, "s3cret") || !strings.Contains(text, "/set") {
+			t.Errorf("told of %q: %v", source, err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokens := &Tokens{Keys: keys}
+	at := func(after time.Duration, key *ecdsa.PrivateKey, id string) error {
+		now := time.Now().Add(after)
+		token := signed(t, jwt.SigningMethodES256, key, kid(id), with(good(), "exp", now.Add(time.Hour).Unix()))
+		_, err := tokens.Authorize(t.Context(), Request{Document: "trips/x", Token: token, Now: now})
+		return err
+	}
+	if err := at(20*time.Minute, ecKey, "1"); err != nil {
+		t.Errorf("when it has failed: %v", err)
+	}
+	if err := at(21*time.Minute, ecKey, "1"); err != nil {
+		t.Errorf("while it does not answer: %v", err)
+	}
+	<-hangs // it was asked, and nobody waits for it
+	if err := at(22*time.Minute, fresh, "2"); !errors.Is(err, ErrNoKeys) || errors.Is(err, ErrDenied) {
+		t.Errorf("a key that it may have by now: %v", err)
+	}
+	close(goes)
+	keys.sources[0].settle()
+	if err := at(21*time.Minute, fresh, "2"); err != nil {
+		t.Errorf("when it is back: %v", err)
+	}
+	if n := asked.Load(); n != 3 {
+		t.Errorf("asked %d times, want 3", n)
+	}
+}
+
+// settle waits until a source is not being read.
+func (s *source) settle() {
+	for reading := true; reading; runtime.Gosched() {
+		s.mu.Lock()
+		reading = s.reading
+		s.mu.Unlock()
 	}
 }
 
@@ -430,8 +514,8 @@ func TestKeysOfAFileRotate(t *testing.T) {
 
 func TestSourcesThatAreRefused(t *testing.T) {
 	for _, name := range []string{"http://keys.example/set", "https://", "ftp://127.0.0.1/x", "https://me:pw@keys.example/", filepath.Join(t.TempDir(), "none")} {
-		if _, err := NewKeys(context.Background(), []string{name}, nil); err == nil {
-			t.Errorf("%q was accepted", name)
+		if _, err := NewKeys(context.Background(), []string{name}, nil); err == nil || strings.Contains(err.Error(), "pw") {
+			t.Errorf("%q: %v", name, err)
 		}
 	}
 	// A provider that is down at the start is no reason not to start.

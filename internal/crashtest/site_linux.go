@@ -149,15 +149,20 @@ func (s *site) read(ctx context.Context) (err error) {
 
 // start starts the nodes with a binary and waits until they know one another.
 func (s *site) start(ctx context.Context, binary string, env []string, args ...string) error {
-	for i := range nodeCount {
-		name := fmt.Sprint("n", i+1)
-		n := &node{name: name, site: s, host: s.machines[name], binary: binary, env: env, args: args}
-		s.nodes = append(s.nodes, n)
-		if err := n.start(ctx); err != nil {
+	for range nodeCount {
+		if err := s.add(ctx, binary, env, args...); err != nil {
 			return err
 		}
 	}
 	return s.whole(ctx)
+}
+
+// add starts one more node.
+func (s *site) add(ctx context.Context, binary string, env []string, args ...string) error {
+	name := fmt.Sprint("n", len(s.nodes)+1)
+	n := &node{name: name, site: s, host: s.machines[name], binary: binary, env: env, args: args}
+	s.nodes = append(s.nodes, n)
+	return n.start(ctx)
 }
 
 // whole waits until every node knows every other.
@@ -344,6 +349,34 @@ func (n *node) until(ctx context.Context, want func(nodeStatus) bool) error {
 			return fmt.Errorf("%s: waited for another status than %+v %w:\n%s", n.name, st, errors.Join(err, ctx.Err()), n.current().tail(5))
 		}
 	}
+}
+
+// documentsOf are the documents of a node.
+func (s *site) documentsOf(ctx context.Context, n *node) (map[string]bool, error) {
+	var boot string
+	soon, cancel := context.WithTimeout(ctx, calmTimeout)
+	defer cancel()
+	err := n.until(soon, func(st nodeStatus) bool {
+		boot = st.Cluster.Self.Boot
+		return true
+	})
+	if err != nil {
+		return nil, err
+	}
+	conn, err := pgx.Connect(ctx, s.url)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := conn.Query(ctx, "SELECT convert_from(document, 'UTF8') FROM ysync.documents WHERE owner = $1", boot)
+	if err != nil {
+		return nil, errors.Join(err, conn.Close(ctx))
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	has := map[string]bool{}
+	for _, name := range names {
+		has[name] = true
+	}
+	return has, errors.Join(err, conn.Close(ctx))
 }
 
 const (

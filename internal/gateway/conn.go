@@ -38,8 +38,10 @@ type conn struct {
 	// Owned by the registry's shard lock.
 	slot int
 
-	// Owned by the reader: the document's turn, if it has begun with a message.
+	// Owned by the reader: the document's turn, if it has begun with a message, and
+	// what the token bounds, nil for nothing.
 	turn hub.Turn
+	own  *share
 
 	// slowed: it was told of in the log that it sends too much.
 	slowed atomic.Bool

@@ -85,6 +85,47 @@ func TestRatesSlowAndDropNothing(t *testing.T) {
 	}
 }
 
+// boundBy grants what everyoneIs does, with the limits of a token.
+type boundBy auth.Limits
+
+func (b boundBy) Authorize(ctx context.Context, r auth.Request) (auth.Grant, error) {
+	g, err := everyoneIs("ann").Authorize(ctx, r)
+	g.Limits = auth.Limits(b)
+	return g, err
+}
+
+// What a token bounds is bounded, and what the server bounds too.
+func TestLimitsOfAToken(t *testing.T) {
+	t.Run("connections", func(t *testing.T) {
+		r := start(t, func(o *Options) { o.Auth = boundBy{Connections: 1} })
+		r.connect("/a").sync()
+		if end := r.connect("/b").closed(); end.Code != session.CloseTooMany {
+			t.Errorf("the second was closed with %d %s", end.Code, end.Reason)
+		}
+	})
+	t.Run("no more than the server's", func(t *testing.T) {
+		r := start(t, func(o *Options) { o.Auth, o.Subject = boundBy{Connections: 9}, Share{Connections: 1} })
+		r.connect("/a").sync()
+		if end := r.connect("/b").closed(); end.Code != session.CloseTooMany {
+			t.Errorf("the second was closed with %d %s", end.Code, end.Reason)
+		}
+	})
+	for name, limits := range map[string]boundBy{"messages": {MessagesPerSecond: 20}, "bytes": {BytesPerSecond: 200}} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t, func(o *Options) { o.Auth = limits })
+			a := r.connect("/doc")
+			a.sync()
+			for i := range 110 {
+				a.send(syncproto.AppendUpdate(nil, insert(7, byte(i), "x")))
+			}
+			eventually(t, "all of it", func() bool { return r.value("ysync_hub_updates_total", metrics.UpdateApplied) == 110 })
+			if r.value("ysync_limited_messages_total", metrics.LimitTokenRate) == 0 {
+				t.Error("nothing was slowed")
+			}
+		})
+	}
+}
+
 // The rates of a subject are those of all of its sessions together.
 func TestRatesOfASubject(t *testing.T) {
 	r := start(t, func(o *Options) {

@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"ysync/internal/auth"
 	"ysync/internal/limit"
 	"ysync/internal/metrics"
 	"ysync/internal/session"
@@ -49,10 +50,11 @@ func newShares(bound Share) *shares {
 	}
 }
 
-// enter counts a connection of name, unless there are too many. Who has no name
-// shares with nobody: the share is nil.
-func (a *shares) enter(name string) (s *share, ok bool) {
-	if name == "" || a.bound == (Share{}) {
+// enter counts a connection of name, unless there are too many, or as many as its
+// token allows (0 for any number). Who has no name shares with nobody: the share
+// is nil.
+func (a *shares) enter(name string, allowed int) (s *share, ok bool) {
+	if name == "" || a.bound == (Share{}) && allowed == 0 {
 		return nil, true
 	}
 	a.mu.Lock()
@@ -62,7 +64,7 @@ func (a *shares) enter(name string) (s *share, ok bool) {
 	case s == nil:
 		s = &share{all: a, name: name}
 		a.of[name] = s
-	case a.bound.Connections > 0 && s.connections >= a.bound.Connections:
+	case a.bound.Connections > 0 && s.connections >= a.bound.Connections, allowed > 0 && s.connections >= allowed:
 		return nil, false
 	}
 	s.connections++
@@ -90,16 +92,28 @@ func (s *share) spend(n int, now int64) time.Duration {
 }
 
 // join counts the connection for its subject and its tenant.
-func (c *conn) join(subject, tenant string) *session.Close {
+func (c *conn) join(grant *auth.Grant) *session.Close {
 	var ok bool
-	if c.subject, ok = c.server.subjects.enter(subject); !ok {
+	if c.subject, ok = c.server.subjects.enter(grant.Subject, grant.Limits.Connections); !ok {
 		return c.crowded(metrics.LimitSubjectConnections, "too many connections of one subject")
 	}
-	if c.tenant, ok = c.server.tenants.enter(tenant); !ok {
+	if c.tenant, ok = c.server.tenants.enter(grant.Tenant, 0); !ok {
 		return c.crowded(metrics.LimitTenantConnections, "too many connections of one tenant")
 	}
+	c.confine(grant.Limits)
 	return nil
 }
+
+// confine bounds the rates of the connection as its token says.
+func (c *conn) confine(l auth.Limits) {
+	c.own = nil
+	if l.MessagesPerSecond > 0 || l.BytesPerSecond > 0 {
+		c.own = &share{all: newShares(Share{MessagesPerSecond: l.MessagesPerSecond, BytesPerSecond: l.BytesPerSecond})}
+	}
+}
+
+// shares reports whether others than the session count what it sends.
+func (c *conn) shares() bool { return c.subject != nil || c.tenant != nil || c.own != nil }
 
 func (c *conn) crowded(which, why string) *session.Close {
 	c.server.metrics.LimitedTotal.WithLabelValues(which).Inc()
@@ -116,12 +130,15 @@ var overNames = map[session.Over]string{
 // wants wait for. The document is not kept waiting.
 func (c *conn) pay(bytes int, now time.Time, wait time.Duration, over session.Over) {
 	which := overNames[over]
-	if at := now.UnixNano(); c.subject != nil || c.tenant != nil {
+	if at := now.UnixNano(); c.shares() {
 		if w := c.subject.spend(bytes, at); w > wait {
 			wait, which = w, metrics.LimitSubjectRate
 		}
 		if w := c.tenant.spend(bytes, at); w > wait {
 			wait, which = w, metrics.LimitTenantRate
+		}
+		if w := c.own.spend(bytes, at); w > wait {
+			wait, which = w, metrics.LimitTokenRate
 		}
 	}
 	if wait <= 0 {

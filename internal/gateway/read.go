@@ -81,7 +81,7 @@ func (c *conn) message(frame []byte) {
 		m.MalformedTotal.Inc()
 		c.server.log.Warn("malformed frame set aside", c.fields(
 			zap.Error(step.Malformed), zap.Int("bytes", len(frame)),
-			zap.Binary("head", frame[:min(len(frame), quarantineHead)]))...)
+			zap.Binary("head", frame[:min(len(frame), malformedHead)]))...)
 	}
 	if step.Unknown > 0 {
 		m.LimitedTotal.WithLabelValues(metrics.LimitUnknown).Add(float64(step.Unknown))
@@ -95,7 +95,7 @@ func (c *conn) message(frame []byte) {
 		c.present(step.Token)
 	}
 	c.send(step.Messages, len(frame))
-	if wait > 0 || c.subject != nil || c.tenant != nil {
+	if wait > 0 || c.shares() {
 		c.pay(len(frame), now, wait, over)
 	}
 }
@@ -115,8 +115,9 @@ func (c *conn) run() {
 	}
 }
 
-// quarantineHead is how much of a malformed frame is kept in the log line.
-const quarantineHead = 64
+// malformedHead is how much of a malformed frame is in the log line: its kind. What
+// follows may be a token, or the content of a document.
+const malformedHead = 2
 
 // send hands messages to the document's owner. It waits while the document
 // has too much to do, which is what slows a client down that sends too fast.

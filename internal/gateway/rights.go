@@ -50,7 +50,7 @@ func (c *conn) closeFor(err error) *session.Close {
 
 // welcome notes who the client is and counts it among its like.
 func (c *conn) welcome(grant auth.Grant) *session.Close {
-	if crowded := c.join(grant.Subject, grant.Tenant); crowded != nil {
+	if crowded := c.join(&grant); crowded != nil {
 		return crowded
 	}
 	c.peer.Session = c.id
@@ -100,6 +100,7 @@ func (c *conn) present(token string) {
 		}
 		c.session.Renew(grant.Expiry)
 		c.mu.Unlock()
+		c.confine(grant.Limits)
 		c.do(session.Step{Frame: tokenTaken})
 		c.rescope(grant.Scope)
 	}

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/coder/websocket"
@@ -240,6 +242,70 @@ func TestFreshTokenKeepsTheSession(t *testing.T) {
 	ws.send(syncproto.AppendSyncStep2(nil, insert(7, 0, "x")))
 	ws.send(ack(1))
 	ws.until(syncproto.KindAck)
+}
+
+// asked reads until the client is asked for a fresh token.
+func (c *client) asked() {
+	c.t.Helper()
+	for {
+		_, frame, err := c.ws.Read(context.Background())
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		if bytes.Equal(frame, []byte{2, 2}) {
+			return
+		}
+	}
+}
+
+// ended reads until the server closes, however long that takes, and returns how.
+func (c *client) ended() (reason string, code int) {
+	c.t.Helper()
+	for {
+		_, _, err := c.ws.Read(context.Background())
+		if end, ok := errors.AsType[websocket.CloseError](err); ok {
+			return end.Reason, int(end.Code)
+		}
+		if err != nil {
+			c.t.Fatal(err)
+		}
+	}
+}
+
+// Who can send a fresh token is asked for it a minute before its own ends, and goes on
+// with it; without, the session ends then.
+func TestFreshTokenIsAskedFor(t *testing.T) {
+	for name, sends := range map[string]bool{"sends one": true, "sends none": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				change, sign := withTokens(t)
+				r := startVirtual(t, change)
+				ws := r.connect("/notes/a?auth=message")
+				begin := time.Now()
+				ws.send(syncproto.AppendPermissionDenied(nil, sign("write", 5*time.Minute)))
+				ws.until(syncproto.KindAuthGranted)
+				ws.send(syncproto.AppendSyncStep1(nil, []byte{0}))
+				ws.asked()
+				// Clocks may be apart by half a minute.
+				if d := time.Since(begin); d < 4*time.Minute+25*time.Second || d > 4*time.Minute+35*time.Second {
+					t.Errorf("asked for after %v", d)
+				}
+				good := 5*time.Minute + 30*time.Second
+				if sends {
+					good = time.Since(begin) + time.Hour + 30*time.Second
+					ws.send(syncproto.AppendPermissionDenied(nil, sign("write", time.Hour)))
+					ws.until(syncproto.KindAuthGranted)
+					ws.asked()
+				}
+				if _, code := ws.ended(); code != session.CloseUnauthorized {
+					t.Errorf("closed with %d", code)
+				}
+				if d := time.Since(begin); d < good-5*time.Second || d > good+5*time.Second {
+					t.Errorf("closed after %v, want %v", d, good)
+				}
+			})
+		})
+	}
 }
 
 func TestNoTokenComes(t *testing.T) {

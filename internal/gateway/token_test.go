@@ -152,6 +152,22 @@ func TestTokensThatAreRefused(t *testing.T) {
 	}
 }
 
+// A frame that holds a token and does not decode is told of in the log without it:
+// newRig's logs are looked through for the mark.
+func TestMalformedFramesAreNotQuoted(t *testing.T) {
+	change, sign := withTokens(t)
+	r := start(t, change)
+	ws := r.enter(t, "/notes/a", sign("write", time.Hour))
+	for _, text := range []string{canary.Mark, canary.Secret("session cookie")} {
+		frame := syncproto.AppendPermissionDenied(nil, text)
+		ws.send(append(frame, 0, 2, 200))
+	}
+	eventually(t, "two malformed frames", func() bool { return r.value("ysync_malformed_messages_total", "") == 2 })
+	if r.logs.FilterMessage("malformed frame set aside").Len() != 2 {
+		t.Error("the log does not tell of them")
+	}
+}
+
 // What a refused client sends while it is held changes nothing.
 func TestRefusedClientsAreNotHeard(t *testing.T) {
 	change, sign := withTokens(t)

@@ -2,21 +2,13 @@ package gateway
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -27,86 +19,18 @@ import (
 
 	"ysync/internal/auth"
 	"ysync/internal/metrics"
+	"ysync/internal/testtls"
 	"ysync/syncproto"
 )
 
-// issuer signs certificates into two files.
-type issuer struct {
-	t         *testing.T
-	ca        *x509.Certificate
-	caKey     *ecdsa.PrivateKey
-	cert, key string
-	serial    int64
-}
-
-func newIssuer(t *testing.T) *issuer {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ca := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, ca, ca, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if ca, err = x509.ParseCertificate(der); err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	i := &issuer{t, ca, key, filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key"), 1}
-	i.renew()
-	return i
-}
-
-// renew writes a new certificate and its key.
-func (i *issuer) renew() {
-	i.t.Helper()
-	i.serial++
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		i.t.Fatal(err)
-	}
-	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
-		SerialNumber: big.NewInt(i.serial), DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-	}, i.ca, &key.PublicKey, i.caKey)
-	if err != nil {
-		i.t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		i.t.Fatal(err)
-	}
-	i.write(i.cert, "CERTIFICATE", der)
-	i.write(i.key, "PRIVATE KEY", private)
-}
-
-func (i *issuer) write(name, kind string, der []byte) {
-	i.t.Helper()
-	if err := os.WriteFile(name, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-		i.t.Fatal(err)
-	}
-}
-
-// client trusts the issuer.
-func (i *issuer) client() *tls.Config {
-	pool := x509.NewCertPool()
-	pool.AddCert(i.ca)
-	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
-}
-
 // secured serves over TLS.
-func secured(t *testing.T, i *issuer, change func(*Options)) (*rig, *Certificate) {
+func secured(t *testing.T, i *testtls.Issuer, change func(*Options)) (*rig, *Certificate) {
 	t.Helper()
 	l, err := Listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := LoadCertificate(i.cert, i.key, metrics.New(prometheus.NewRegistry()), zap.NewNop())
+	c, err := LoadCertificate(i.Cert, i.Key, metrics.New(prometheus.NewRegistry()), zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,9 +54,9 @@ func (r *rig) dialTLS(config *tls.Config, path string) *client {
 
 // Two clients edit over TLS; frames of every size arrive.
 func TestClientsOverTLS(t *testing.T) {
-	i := newIssuer(t)
+	i := testtls.New(t)
 	r, _ := secured(t, i, nil)
-	a, b := r.dialTLS(i.client(), "/doc"), r.dialTLS(i.client(), "/doc")
+	a, b := r.dialTLS(i.Client(), "/doc"), r.dialTLS(i.Client(), "/doc")
 	a.sync()
 	b.sync()
 	text := make([]byte, 100)
@@ -152,7 +76,7 @@ func TestClientsOverTLS(t *testing.T) {
 // A renewed certificate is served to new connections, those that are open go
 // on, and a broken one changes nothing.
 func TestCertificateRotates(t *testing.T) {
-	i := newIssuer(t)
+	i := testtls.New(t)
 	r, c := secured(t, i, nil)
 	now := time.Now()
 	var mu sync.Mutex
@@ -160,7 +84,7 @@ func TestCertificateRotates(t *testing.T) {
 	c.now = func() time.Time { mu.Lock(); defer mu.Unlock(); return now }
 	c.mu.Unlock()
 	served := func() int64 {
-		nc, err := tls.Dial("tcp", r.address, i.client())
+		nc, err := tls.Dial("tcp", r.address, i.Client())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -172,22 +96,22 @@ func TestCertificateRotates(t *testing.T) {
 		now = now.Add(time.Minute)
 		mu.Unlock()
 	}
-	a := r.dialTLS(i.client(), "/doc")
+	a := r.dialTLS(i.Client(), "/doc")
 	a.sync()
 	first := served()
-	i.renew()
+	i.Renew()
 	pass()
 	if got := served(); got != first+1 {
 		t.Errorf("certificate %d after the renewal, want %d", got, first+1)
 	}
-	if err := os.WriteFile(i.cert, []byte("no certificate"), 0o600); err != nil {
+	if err := os.WriteFile(i.Cert, []byte("no certificate"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	pass()
 	if got := served(); got != first+1 {
 		t.Errorf("certificate %d after a broken renewal, want %d", got, first+1)
 	}
-	i.renew()
+	i.Renew()
 	pass()
 	if got := served(); got != first+2 {
 		t.Errorf("certificate %d after it was mended, want %d", got, first+2)
@@ -197,12 +121,12 @@ func TestCertificateRotates(t *testing.T) {
 
 // Over TLS as well, who reads nothing ends, and who reads slowly does not.
 func TestSlowReadersOverTLS(t *testing.T) {
-	i := newIssuer(t)
+	i := testtls.New(t)
 	r, _ := secured(t, i, func(o *Options) { o.Session.StallFor = 4 * time.Second })
-	writer := r.dialTLS(i.client(), "/doc")
+	writer := r.dialTLS(i.Client(), "/doc")
 	writer.sync()
 	open := func() *tls.Conn {
-		nc, err := tls.Dial("tcp", r.address, i.client())
+		nc, err := tls.Dial("tcp", r.address, i.Client())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -284,7 +208,7 @@ func appendInsert(dst []byte, id byte, clock uint64, text []byte) []byte {
 
 // Who is silent in any part of the handshake is cut off.
 func TestSilentHandshakes(t *testing.T) {
-	i := newIssuer(t)
+	i := testtls.New(t)
 	plain := start(t, nil)
 	r, _ := secured(t, i, nil)
 	var group sync.WaitGroup

@@ -15,9 +15,11 @@ const (
 	dueEntries = 10_000
 	// A document that is written to without a pause is stored no more often
 	// than every dueRest, or storing it would cost more than serving it; but
-	// the log never grows beyond hugeTimes of the above.
-	dueRest   = 15 * time.Second
-	hugeTimes = 32
+	// the log never grows beyond hugeTimes of the bytes above, or hugeEntries,
+	// which take about two seconds to replay.
+	dueRest     = 15 * time.Second
+	hugeTimes   = 32
+	hugeEntries = 1_000_000
 	// Before an unload less is worth one.
 	unloadBytes   = 64 << 10
 	unloadEntries = 500
@@ -179,7 +181,7 @@ func (c *core) tailIsLong() bool {
 
 func (c *core) tailIsHuge() bool {
 	st := &c.stored
-	return st.tail.Entries >= hugeTimes*dueEntries || st.tail.Bytes >= hugeTimes*max(dueBytes, st.stateSize/4)
+	return st.tail.Entries >= hugeEntries || st.tail.Bytes >= hugeTimes*max(dueBytes, st.stateSize/4)
 }
 
 // wanted takes the first request for a snapshot. One without a label is

@@ -30,6 +30,13 @@ func (c *counted) Resume(
 	return c.Snapshots.Resume(ctx, doc, rec, tail)
 }
 
+// held is how much is kept.
+func (p *prepared) held() (documents, bytes int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.docs), int(p.bytes)
+}
+
 // A document that was read ahead is opened by the tail of its log: with all that
 // its owner wrote until it gave it up. A copy that nobody wants is forgotten.
 func TestPreparedDocumentsAreOpenedByTheTail(t *testing.T) {
@@ -54,7 +61,7 @@ func TestPreparedDocumentsAreOpenedByTheTail(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if next.Holds("d") || next.prepared.docs["nothing"] != nil {
+		if documents, _ := next.prepared.held(); next.Holds("d") || documents != 1 {
 			t.Error("reading ahead opened a document, or made one")
 		}
 		a.send(syncproto.KindUpdate, a.write("meanwhile "))
@@ -84,12 +91,12 @@ func TestPreparedDocumentsAreOpenedByTheTail(t *testing.T) {
 		if err := next.Prepare(ctx, "d"); err != nil {
 			t.Fatal(err)
 		}
-		if next.prepared.bytes == 0 {
+		if _, bytes := next.prepared.held(); bytes == 0 {
 			t.Error("nothing was read")
 		}
 		pass(2 * preparedFor)
-		if next.prepared.bytes != 0 || len(next.prepared.docs) != 0 {
-			t.Errorf("%d bytes are kept", next.prepared.bytes)
+		if documents, bytes := next.prepared.held(); bytes != 0 || documents != 0 {
+			t.Errorf("%d bytes of %d documents are kept", bytes, documents)
 		}
 		if err := next.Close(ctx); err != nil {
 			t.Error(err)

@@ -171,7 +171,7 @@ func (r *runner) apply(d *document, now time.Time) {
 		a.request.finish(a.err)
 	}
 	if fx.job != nil {
-		h.startJob(d, fx.job)
+		h.startJob(d, fx.job, d.traced.stored(h.opt.Tracer))
 	}
 	if fx.release != nil {
 		epoch := *fx.release
@@ -225,7 +225,7 @@ func (h *Hub) coreOptions() coreOptions {
 }
 
 // startJob does a job in a goroutine of its own, as soon as there is a slot.
-func (h *Hub) startJob(d *document, j *job) {
+func (h *Hub) startJob(d *document, j *job, span *tracing.Span) {
 	done := make(chan struct{})
 	d.mu.Lock()
 	d.job = done
@@ -234,13 +234,13 @@ func (h *Hub) startJob(d *document, j *job) {
 		defer close(done)
 		select {
 		case h.jobs <- struct{}{}:
-			span := h.opt.Tracer.Start(tracing.Store).Text("document", d.name).Int("position", int(j.position)).Int("bytes", len(j.state))
+			span.Text("document", d.name).Int("position", int(j.position)).Int("bytes", len(j.state))
 			h.doJob(d, j)
-			span.Fail(j.err).End()
 			<-h.jobs
 		case <-h.ctx.Done():
 			j.err = h.ctx.Err()
 		}
+		span.Fail(j.err).End()
 		d.post(command{kind: cmdJobDone, job: j})
 	})
 }

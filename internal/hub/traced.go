@@ -7,17 +7,29 @@ import (
 	"ysync/persistence"
 )
 
-// traced are the messages of one document that are followed and that the log
-// does not have yet. It is owned by the runner of the moment.
-type traced struct{ waiting []tracedEntry }
+// traced are the messages of one document that are followed: those that the log
+// does not have yet, and those whose commits no snapshot or segment holds yet. It
+// is owned by the runner of the moment.
+type traced struct {
+	waiting   []tracedEntry
+	committed []*tracing.Span
+}
 
 type tracedEntry struct {
 	version persistence.Position
 	span    *tracing.Span
 }
 
-// maxTraced bounds those that wait for the log.
+// maxTraced bounds those that wait for the log, and those that wait to be stored.
 const maxTraced = 64
+
+// stored begins the span of a job, which is linked with what it stores: the spans
+// of those messages are over, and may be of many traces.
+func (t *traced) stored(tracer *tracing.Tracer) *tracing.Span {
+	links := t.committed
+	t.committed = nil
+	return tracer.Start(tracing.Store, links...)
+}
 
 // turn ends the spans of a batch that was stepped, begins those of the commits
 // that they wait for, and ends those that the log has. c is nil when the
@@ -38,6 +50,9 @@ func (t *traced) turn(batch []command, c *core) {
 		over := c == nil || e.version <= c.committed
 		if over {
 			e.span.End()
+			if c != nil && len(t.committed) < maxTraced {
+				t.committed = append(t.committed, e.span)
+			}
 		}
 		return over
 	})

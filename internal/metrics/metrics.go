@@ -77,6 +77,7 @@ const (
 	LimitSubjectRate        = "subject_rate"
 	LimitTenantConnections  = "tenant_connections"
 	LimitTenantRate         = "tenant_rate"
+	LimitTokenRate          = "token_rate"
 )
 
 // Metrics holds the metrics of one process. All of them may be used from any

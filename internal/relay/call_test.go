@@ -116,8 +116,8 @@ func TestCallsNeedTheSecret(t *testing.T) {
 	w := newWorld(t, 1)
 	for name, c := range map[string]struct{ secret, purpose string }{
 		"a wrong secret":       {"wrong", callName},
-		"the proof of a link":  {"s3cret", streamName},
-		"the proof of nothing": {"s3cret", ""},
+		"the proof of a link":  {theSecret, streamName},
+		"the proof of nothing": {theSecret, ""},
 	} {
 		s := rawStream(t, w.nodes[0], callDesc)
 		if err := stranger(c.secret).greet(s, c.purpose, "node0"); !errors.Is(err, ErrSecret) {
@@ -125,7 +125,7 @@ func TestCallsNeedTheSecret(t *testing.T) {
 		}
 	}
 	s := rawStream(t, w.nodes[0], callDesc)
-	if err := stranger("s3cret").greet(s, callName, "node0"); err != nil {
+	if err := stranger(theSecret).greet(s, callName, "node0"); err != nil {
 		t.Errorf("with the secret: %v", err)
 	}
 	conn, err := w.nodes[0].relay.Calls().Accept()

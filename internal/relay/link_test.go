@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"ysync/internal/canary"
 	"ysync/internal/cluster"
 	"ysync/internal/hub"
 	"ysync/internal/lib0"
@@ -48,7 +49,7 @@ func stranger(secret string) *Relay {
 func TestWrongSecretIsTurnedAway(t *testing.T) {
 	w := newWorld(t, 1)
 	err := stranger("wrong").greet(rawLink(t, w.nodes[0]), streamName, "node0")
-	if err == nil || !strings.Contains(err.Error(), ErrSecret.Error()) {
+	if err == nil || !strings.Contains(err.Error(), ErrSecret.Error()) || canary.Find(err.Error()) != nil {
 		t.Errorf("a dialer without the secret: %v", err)
 	}
 	// One that does not care whether the node has the secret, either.
@@ -72,10 +73,10 @@ func TestWrongSecretIsTurnedAway(t *testing.T) {
 	if n := w.nodes[0].relay.Links(); n != 0 {
 		t.Errorf("%d links", n)
 	}
-	if err := stranger("s3cret").greet(rawLink(t, w.nodes[0]), streamName, "node0"); err != nil {
+	if err := stranger(theSecret).greet(rawLink(t, w.nodes[0]), streamName, "node0"); err != nil {
 		t.Errorf("with the secret: %v", err)
 	}
-	if err := stranger("s3cret").greet(rawLink(t, w.nodes[0]), streamName, "another"); err != errOther {
+	if err := stranger(theSecret).greet(rawLink(t, w.nodes[0]), streamName, "another"); err != errOther {
 		t.Errorf("another node than expected: %v", err)
 	}
 }
@@ -101,7 +102,7 @@ func TestVersionsMustMeet(t *testing.T) {
 func linked(t *testing.T, w *world) grpcStream {
 	t.Helper()
 	s := rawLink(t, w.nodes[0])
-	if err := stranger("s3cret").greet(s, streamName, "node0"); err != nil {
+	if err := stranger(theSecret).greet(s, streamName, "node0"); err != nil {
 		t.Fatal(err)
 	}
 	return s

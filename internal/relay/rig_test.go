@@ -12,10 +12,11 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zaptest"
+	"go.uber.org/zap/zaptest/observer"
 
 	"ysync/awareness"
 	"ysync/crdt"
+	"ysync/internal/canary"
 	"ysync/internal/cluster"
 	"ysync/internal/hub"
 	"ysync/internal/lib0"
@@ -102,6 +103,9 @@ func newWorld(t testing.TB, n int) *world {
 	return w
 }
 
+// theSecret is what the nodes of a test share, and no line of a log shows.
+var theSecret = canary.Secret("relay")
+
 // add starts a node.
 func (w *world) add(change func(*Options)) *node {
 	w.t.Helper()
@@ -117,7 +121,13 @@ func (w *world) add(change func(*Options)) *node {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	logger := zaptest.NewLogger(w.t, zaptest.Level(zap.FatalLevel))
+	core, logged := observer.New(zap.DebugLevel)
+	logger := zap.New(core)
+	w.t.Cleanup(func() {
+		if found := canary.Find(fmt.Sprint(logged.All())); found != nil {
+			w.t.Errorf("the log of %s shows %v", n.self.Boot, found)
+		}
+	})
 	n.hub, err = hub.New(hub.Options{
 		Log: w.log, Snapshots: snapshots.New(files, w.log, snapshots.Options{}),
 		Boot: n.self.Boot, Logger: logger, Metrics: n.metrics, Runners: 2,
@@ -127,7 +137,7 @@ func (w *world) add(change func(*Options)) *node {
 		w.t.Fatal(err)
 	}
 	opt := Options{
-		Hub: n.hub, Directory: directory{w, n}, Secret: []byte("s3cret"), Logger: logger, Metrics: n.metrics,
+		Hub: n.hub, Directory: directory{w, n}, Secret: []byte(theSecret), Logger: logger, Metrics: n.metrics,
 		Ping: 50 * time.Millisecond, Silence: 2 * time.Second,
 		Dial: func(ctx context.Context, address string) (net.Conn, error) {
 			var d net.Dialer

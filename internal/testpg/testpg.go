@@ -298,6 +298,36 @@ func Exec(t testing.TB, url string, statements ...string) {
 	}
 }
 
+// DemandPassword makes the server ask a user for a password, which others are not.
+func (s *Server) DemandPassword(t testing.TB, url, who string) {
+	t.Helper()
+	name := filepath.Join(s.Dir, "data", "pg_hba.conf")
+	rules, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules = append([]byte("host all "+who+" 127.0.0.1/32 scram-sha-256\n"), rules...)
+	if err := os.WriteFile(name, rules, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	Exec(t, url, "SELECT pg_reload_conf()")
+	late := time.After(startTimeout)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		conn, err := pgx.Connect(context.Background(), strings.Replace(url, Superuser+"@", who+"@", 1))
+		if err != nil {
+			return
+		}
+		_ = conn.Close(context.Background())
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatalf("PostgreSQL lets %s in without a password", who)
+		}
+	}
+}
+
 // Log is the end of what the server has printed.
 func (s *Server) Log() string {
 	text, err := os.ReadFile(filepath.Join(s.Dir, "log"))

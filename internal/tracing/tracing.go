@@ -87,12 +87,19 @@ func (t *Tracer) Sampled(name string) *Span {
 	return t.Start(name)
 }
 
-// Start starts a span that has no parent.
-func (t *Tracer) Start(name string) *Span {
+// Start starts a span that has no parent. What it works on may come of others, which
+// it is linked with; those that are nil are passed over.
+func (t *Tracer) Start(name string, of ...*Span) *Span {
 	if t == nil {
 		return nil
 	}
-	return t.start(context.Background(), name)
+	var links []trace.Link
+	for _, s := range of {
+		if s != nil {
+			links = append(links, trace.LinkFromContext(s.ctx))
+		}
+	}
+	return t.start(context.Background(), name, trace.WithLinks(links...))
 }
 
 // Remote starts a span whose parent is at another node; nil if parent names
@@ -108,8 +115,8 @@ func (t *Tracer) Remote(parent, name string) *Span {
 	return t.start(ctx, name)
 }
 
-func (t *Tracer) start(ctx context.Context, name string) *Span {
-	ctx, span := t.tracer.Start(ctx, name)
+func (t *Tracer) start(ctx context.Context, name string, options ...trace.SpanStartOption) *Span {
+	ctx, span := t.tracer.Start(ctx, name, options...)
 	return &Span{tracer: t, ctx: ctx, span: span}
 }
 

@@ -20,16 +20,23 @@ func TestOneTrace(t *testing.T) {
 	far.End()
 	child.End()
 	root.End()
+	here.Start(Store, child, nil).End()
 	if err := errors.Join(here.provider.ForceFlush(t.Context()), there.provider.ForceFlush(t.Context())); err != nil {
 		t.Fatal(err)
 	}
 	spans := exporter.GetSpans()
-	if len(spans) != 3 {
+	if len(spans) != 4 {
 		t.Fatalf("%d spans", len(spans))
 	}
 	byName := map[string]tracetest.SpanStub{}
 	for _, s := range spans {
 		byName[s.Name] = s
+		if s.Name == Store {
+			if len(s.Links) != 1 || s.Links[0].SpanContext.SpanID() != byName[Relay].SpanContext.SpanID() {
+				t.Errorf("what is stored is linked with %v", s.Links)
+			}
+			continue
+		}
 		if s.SpanContext.TraceID() != spans[0].SpanContext.TraceID() {
 			t.Errorf("%s is of another trace", s.Name)
 		}

@@ -142,3 +142,31 @@ func TestServerFrozenUnderLoad(t *testing.T) {
 	c.more(20)
 	c.end(l)
 }
+
+// A log whose server stands still closes all the same, before the driver has given
+// its connections up, for which it takes fifteen seconds.
+func TestCloseWhileTheServerIsFrozen(t *testing.T) {
+	server := testpg.Start(t)
+	l := mustOpen(t, postgres.Options{
+		URL: server.Database(t), StatementTimeout: 500 * time.Millisecond, ConnectTimeout: time.Second, Patience: 200 * time.Millisecond,
+	})
+	mustClaim(t, l, "plan")
+	if err := server.Freeze(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Open(t.Context(), "plan"); err == nil {
+		t.Error("a server that stands still answers")
+	}
+	start := time.Now()
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+	took := time.Since(start)
+	t.Logf("closed within %v", took)
+	if took > 12*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	if err := server.Thaw(); err != nil {
+		t.Fatal(err)
+	}
+}

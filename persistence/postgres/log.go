@@ -168,9 +168,22 @@ func (l *Log) Close() error {
 	for _, w := range l.writers {
 		w.stop()
 	}
-	l.pool.Close()
+	closed := make(chan struct{})
+	go func() {
+		l.pool.Close()
+		close(closed)
+	}()
+	select {
+	case <-closed:
+	case <-time.After(closeWithin):
+	}
 	return nil
 }
+
+// closeWithin bounds the farewell to the database. When it does not answer, the
+// driver ends a connection after fifteen seconds, for which nobody has to wait:
+// nothing is under way.
+const closeWithin = 2 * time.Second
 
 const (
 	firstPause = 10 * time.Millisecond

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -28,7 +26,7 @@ func TestOpenFailures(t *testing.T) {
 	server := testpg.Start(t)
 	url := server.Database(t)
 	testpg.Exec(t, url, "CREATE ROLE locked LOGIN PASSWORD 'right'", "CREATE ROLE poor LOGIN")
-	demandPassword(t, server, url, "locked")
+	server.DemandPassword(t, url, "locked")
 	newer := server.Database(t)
 	if err := mustOpen(t, patient(newer)).Close(); err != nil {
 		t.Fatal(err)
@@ -80,22 +78,6 @@ func TestOpenFailures(t *testing.T) {
 			}
 		})
 	}
-}
-
-// demandPassword makes the server ask one user for a password.
-func demandPassword(t *testing.T, server *testpg.Server, url, who string) {
-	t.Helper()
-	name := filepath.Join(server.Dir, "data", "pg_hba.conf")
-	rules, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rules = append([]byte("host all "+who+" 127.0.0.1/32 scram-sha-256\n"), rules...)
-	if err := os.WriteFile(name, rules, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	testpg.Exec(t, url, "SELECT pg_reload_conf()")
-	awaitTrue(t, connect(t, url), "SELECT count(*) > 0 FROM pg_hba_file_rules WHERE user_name = ARRAY[$1::text]", who)
 }
 
 // The password in the URL appears in no error and no log line while the

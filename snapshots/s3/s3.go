@@ -104,10 +104,11 @@ type Options struct {
 func Parse(location string) (Options, error) {
 	u, err := url.Parse(location)
 	if err != nil {
-		return Options{}, fmt.Errorf("bucket location: %w", errors.Unwrap(err))
+		return Options{}, errors.New("bucket location: malformed")
 	}
 	if u.Scheme != "s3" || u.Host == "" || u.User != nil || u.Port() != "" || u.Fragment != "" {
-		return Options{}, fmt.Errorf("bucket location %q: want s3://bucket/prefix", u.Redacted())
+		// It is not quoted: there may be credentials in it.
+		return Options{}, errors.New("bucket location: want s3://bucket/prefix, without a user or a port")
 	}
 	o := Options{Bucket: u.Host, Prefix: strings.Trim(u.Path, "/")}
 	if o.Prefix != "" {
@@ -115,7 +116,7 @@ func Parse(location string) (Options, error) {
 	}
 	q, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
-		return Options{}, fmt.Errorf("bucket location: %w", err)
+		return Options{}, errors.New("bucket location: the settings after the ? are malformed")
 	}
 	for name, values := range q {
 		v := values[len(values)-1]
@@ -166,8 +167,9 @@ func (o Options) check() error {
 		return fmt.Errorf("addressing %q: want host or path", o.Addressing)
 	}
 	if o.Endpoint != "" {
-		if u, err := url.Parse(o.Endpoint); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-			return fmt.Errorf("endpoint %q: want a URL with http or https", o.Endpoint)
+		u, err := url.Parse(o.Endpoint)
+		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil {
+			return errors.New("endpoint: want a URL with http or https, and credentials in the environment")
 		}
 	}
 	return nil

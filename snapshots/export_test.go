@@ -13,7 +13,8 @@ import (
 // DropCoders forgets the encoders and decoders that are kept for reuse: those
 // made inside the bubble of a test with virtual time work nowhere else.
 func DropCoders() {
-	encoders = sync.Pool{New: encoders.New}
+	largeEncoders = sync.Pool{New: largeEncoders.New}
+	smallEncoders = sync.Pool{New: smallEncoders.New}
 	decoders = sync.Pool{New: decoders.New}
 }
 

@@ -52,7 +52,7 @@ func record(t *testing.T, store snapshots.Store) *recorded {
 // keeperOf is a keeper with segments of a usual size.
 func (r *recorded) keeperOf(log persistence.Log) *snapshots.Keeper {
 	return snapshots.New(r.store, log, snapshots.Options{
-		Damaged: func(_, key string, _ error) { r.damaged = append(r.damaged, key) }, SegmentBytes: 64 << 10,
+		Damaged: r.noteDamage, SegmentBytes: 64 << 10,
 	})
 }
 

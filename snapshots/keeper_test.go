@@ -36,8 +36,16 @@ type rig struct {
 	store    snapshots.Store
 	keeper   *snapshots.Keeper
 	lines    *observer.ObservedLogs
+	damage   sync.Mutex // guards damaged while the keeper is at work
 	damaged  []string
 	updates  [][]byte // everything appended
+}
+
+// noteDamage is a keeper's Damaged.
+func (r *rig) noteDamage(_, key string, _ error) {
+	r.damage.Lock()
+	defer r.damage.Unlock()
+	r.damaged = append(r.damaged, key)
 }
 
 func newRig(t *testing.T, document string, log persistence.Log, store snapshots.Store) *rig {
@@ -46,7 +54,7 @@ func newRig(t *testing.T, document string, log persistence.Log, store snapshots.
 	r := &rig{T: t, document: document, log: log, store: store, lines: lines}
 	r.keeper = snapshots.New(store, log, snapshots.Options{
 		Logger:       zap.New(core),
-		Damaged:      func(_, key string, _ error) { r.damaged = append(r.damaged, key) },
+		Damaged:      r.noteDamage,
 		SegmentBytes: 300,
 	})
 	rec, err := log.Open(t.Context(), document)

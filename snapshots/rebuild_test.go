@@ -9,6 +9,7 @@ import (
 	"iter"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -27,11 +28,11 @@ import (
 // cutOff is a log that is cut off after some documents.
 type cutOff struct {
 	*memory.Log
-	left int
+	left atomic.Int64 // of several goroutines
 }
 
 func (c *cutOff) Receive(ctx context.Context, rec persistence.Record, read func(persistence.Position) iter.Seq2[persistence.Entry, error]) error {
-	if c.left--; c.left < 0 {
+	if c.left.Add(-1) < 0 {
 		return persistence.ErrUnknown
 	}
 	return c.Log.Receive(ctx, rec, read)
@@ -97,7 +98,7 @@ func TestRebuildFromTheStoreAlone(t *testing.T) {
 	if first.Failed < 2 {
 		t.Fatalf("the cut-off log changed nothing: %+v", first)
 	}
-	fresh.left = 1000
+	fresh.left.Store(1000)
 	seen = nil
 	p, err := snapshots.Rebuild(t.Context(), store, fresh, opts)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -433,15 +434,28 @@ func TestRepairRefuses(t *testing.T) {
 
 // keptState is a ScrubStates in memory.
 type keptState struct {
-	state snapshots.ScrubState
+	mu    sync.Mutex
+	state snapshots.ScrubState // guarded by mu
 	saves int
 	then  func(saves int)
 }
 
-func (k *keptState) Load() (snapshots.ScrubState, error) { return k.state, nil }
+func (k *keptState) Load() (snapshots.ScrubState, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.state, nil
+}
+
+// now is what was saved last.
+func (k *keptState) now() snapshots.ScrubState {
+	state, _ := k.Load() // never fails
+	return state
+}
 
 func (k *keptState) Save(s snapshots.ScrubState) error {
+	k.mu.Lock()
 	k.state = s
+	k.mu.Unlock()
 	k.saves++
 	if k.then != nil {
 		k.then(k.saves)
@@ -479,17 +493,17 @@ func TestScrub(t *testing.T) {
 	if err := s.Run(ctx); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	if half := states.state; half.After != "other1" || !half.Ended.IsZero() || half.Bytes == 0 || half.Damaged != 1 || half.Documents != 3 {
+	if half := states.now(); half.After != "other1" || !half.Ended.IsZero() || half.Bytes == 0 || half.Damaged != 1 || half.Documents != 3 {
 		t.Errorf("stopped at %+v", half)
 	}
 	if n := lines.FilterMessageSnippet("DAMAGED").Len(); n != 3 {
 		t.Errorf("%d lines on damage: %v", n, lines.All())
 	}
-	state := states.state
+	state := states.now()
 	if err := s.Pass(t.Context(), &state); err != nil {
 		t.Fatal(err)
 	}
-	if full := states.state; full.Ended.IsZero() || full.Documents != 11 || full.Damaged != 1 || full != state {
+	if full := states.now(); full.Ended.IsZero() || full.Documents != 11 || full.Damaged != 1 || full != state {
 		t.Errorf("at the end: %+v", full)
 	}
 	if n := lines.FilterMessageSnippet("DAMAGED").Len(); n != 3 {
@@ -531,14 +545,14 @@ func TestScrubIsSlow(t *testing.T) {
 		go func() { done <- s.Run(ctx) }()
 		<-time.After(time.Hour)
 		synctest.Wait()
-		state := states.state
+		state := states.now()
 		took := state.Ended.Sub(began)
 		if want := time.Duration(state.Bytes) * time.Second / 100; state.Documents != 11 || took < want-2*time.Second || took > want+2*time.Second {
 			t.Errorf("%+v took %v, want %v", state, took, want)
 		}
 		<-time.After(24 * time.Hour)
 		synctest.Wait()
-		if again := states.state; !again.Began.Equal(began.Add(24*time.Hour)) || again.Documents != 11 {
+		if again := states.now(); !again.Began.Equal(began.Add(24*time.Hour)) || again.Documents != 11 {
 			t.Errorf("the next pass: %+v", again)
 		}
 		cancel()

@@ -3,19 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"io/fs"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -36,6 +29,7 @@ import (
 	"ysync/internal/canary"
 	"ysync/internal/session"
 	"ysync/internal/testpg"
+	"ysync/internal/testtls"
 	"ysync/syncproto"
 )
 
@@ -214,40 +208,17 @@ func TestRefusedConfigurationsTellNoSecret(t *testing.T) {
 	}
 }
 
-// tlsPair writes a certificate for this machine, which is its own authority, and its
-// key, which becomes a secret of the test.
-func (b *birds) tlsPair() (certificate, key string, client *tls.Config) {
+// issuer has a certificate for this machine, whose key becomes a secret of the test.
+func (b *birds) issuer() *testtls.Issuer {
 	b.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	i := testtls.New(b.T)
+	key, err := os.ReadFile(i.Key)
 	if err != nil {
 		b.Fatal(err)
 	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "node"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		KeyUsage:    x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		DNSNames:    []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
-	if err != nil {
-		b.Fatal(err)
-	}
-	secret, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.tokens = append(b.tokens, base64.StdEncoding.EncodeToString(secret))
-	dir := b.TempDir()
-	certificate, key = filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
-	for name, block := range map[string]*pem.Block{certificate: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: secret}} {
-		if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
-			b.Fatal(err)
-		}
-	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
-	return certificate, key, &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS13}
+	_, key, _ = bytes.Cut(key, []byte("\n")) // what stands above is the same for all
+	b.tokens = append(b.tokens, strings.ReplaceAll(string(key), "\n", ""))
+	return i
 }
 
 // by lets a client in, or not, by each way that a token can take, and looks at all
@@ -387,7 +358,7 @@ func TestNodesTellNoSecret(t *testing.T) {
 	if answer, err := n.redis.Do("CONFIG", "SET", "requirepass", passwords["redis"]); err != nil || answer != "+OK" {
 		t.Fatal(answer, err)
 	}
-	certificate, key, _ := b.tlsPair()
+	issuer := b.issuer()
 	collector := b.collector()
 	aes := filepath.Join(dir, "aes")
 	if err := os.WriteFile(aes, []byte(base64.StdEncoding.EncodeToString([]byte((canary.Mark + "-----------")[:32]))), 0o600); err != nil {
@@ -396,7 +367,7 @@ func TestNodesTellNoSecret(t *testing.T) {
 	trail := filepath.Join(dir, "audit")
 	flags := []string{
 		"--keys", b.keys, "--audit", trail, "--snapshots-key", aes, "--relay-secret", b.secret("relay"),
-		"--relay-cert", certificate, "--relay-key", key, "--relay-authority", certificate,
+		"--relay-cert", issuer.Cert, "--relay-key", issuer.Key, "--relay-authority", issuer.Authority,
 		"--traces", collector.URL, "--trace-every", "1", "--trusted-proxies", "127.0.0.1",
 		"--log-level", "debug", "--shutdown-timeout", "3s",
 	}
@@ -520,7 +491,8 @@ func TestWebhookTellsNoSecret(t *testing.T) {
 	t.Parallel() // it waits for a process most of the time
 	b := newBirds(t)
 	dir := t.TempDir()
-	certificate, key, config := b.tlsPair()
+	issuer := b.issuer()
+	config := issuer.Client()
 	// Tokens are whatever the webhook understands, so they are marked too.
 	good, bad := canary.Secret("cookie"), canary.Secret("forged")
 	b.tokens = append(b.tokens, good, bad)
@@ -546,7 +518,7 @@ func TestWebhookTellsNoSecret(t *testing.T) {
 	defer hook.Close()
 	secret := b.secret("hook")
 	settings := filepath.Join(dir, "ysync.yaml")
-	text := fmt.Sprintf("webhook: %q\nwebhook-secret: %q\ncertificate: %q\ncertificate_key: %q\n", hook.URL+"/?key="+canary.Mark, secret, certificate, key)
+	text := fmt.Sprintf("webhook: %q\nwebhook-secret: %q\ncertificate: %q\ncertificate_key: %q\n", hook.URL+"/?key="+canary.Mark, secret, issuer.Cert, issuer.Key)
 	if err := os.WriteFile(settings, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -177,8 +177,8 @@ func (o ordeal) attack(addr, prefix string) (*horde, error) {
 	if err != nil {
 		return nil, err
 	}
-	// By commands, as what a process says of itself holds for one thread of it.
-	h := &horde{cmd: exec.Command("chrt", "--other", "0", "nice", "-n", "10",
+	// By a command, as what a process says of itself holds for one thread of it.
+	h := &horde{cmd: exec.Command("nice", "-n", "10",
 		self, "attackers", addr, prefix, strconv.Itoa(o.attacked), strconv.Itoa(o.attackers))}
 	h.cmd.Env = append(os.Environ(), attackersHere+"=1")
 	h.cmd.Stderr = os.Stderr

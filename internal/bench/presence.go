@@ -27,6 +27,8 @@ type gathering struct {
 // gathered is what a gathering showed.
 type gathered struct {
 	edits      sample
+	late       sample  // how late timers of the clients' process came
+	clients    float64 // cores of the clients that are not real
 	cores      float64 // of the server
 	lost       endings // clients that lost their connection
 	seen       int     // clients that a client shows at the end of the measurement
@@ -106,7 +108,12 @@ func (g gathering) run(srv *server) (out gathered, err error) {
 		}
 	})
 	time.Sleep(2 * warmUp)
+	var own stats
+	living.Go(func() { lateness(&own, stop) })
+	used := ownCPU()
+	living.Go(func() { out.late = own.window(srv, g.measure) })
 	out.edits = edits.stats.window(srv, g.measure)
+	out.clients = (ownCPU() - used).Seconds() / g.measure.Seconds()
 	out.cores = out.edits.CPUSeconds / g.measure.Seconds()
 	out.seen = mirrors[0].sees()
 	for _, m := range mirrors {
@@ -247,6 +254,8 @@ func presenceJob(b *bench, name string) error {
 	}
 	all := g.mirrors + g.real
 	fmt.Printf("    %d deliveries of edits, p50 %.2f ms; a client shows %d others, the real ones %v at the end\n", got.edits.Deliveries, got.edits.P50, got.seen, got.seenByReal)
+	fmt.Printf("    the clients in Go used %.2f cores, and their timers were late by p50 %.3g, p99 %.3g ms; the server waited for its core %.0f ms/s\n",
+		got.clients, got.late.P50, got.late.P99, 1000*got.edits.Waited/g.measure.Seconds())
 	b.add(row{Job: name, Figure: "cores of the server", Ours: []float64{got.cores}, Must: "≤ 1", OK: got.cores < 1})
 	b.add(row{Job: name, Figure: "p99 of edits in ms", Ours: []float64{got.edits.P99}, Must: "≤ 100", OK: got.edits.P99 <= 100 && got.edits.Deliveries > 0})
 	b.add(row{Job: name, Figure: "clients shown to a client", Ours: []float64{float64(got.seen)}, Must: fmt.Sprintf("≥ %d", all), OK: got.seen >= all, Wrong: true})

@@ -9,6 +9,7 @@ import (
 
 	"ysync/awareness"
 	"ysync/crdt"
+	"ysync/internal/lib0"
 	"ysync/syncproto"
 )
 
@@ -23,8 +24,11 @@ type mirror struct {
 	mute   atomic.Bool           // it neither answers nor renews any more
 	edits  *arrivals
 
-	mu    sync.Mutex
-	aware *awareness.Awareness
+	mu sync.Mutex
+	// shown is what it knows of each client. It is kept as bytes and not as an
+	// awareness.Awareness, which tells a changed state from an equal one: no mirror asks.
+	shown map[uint64]*presence
+	id    uint64
 
 	// queue is what is to be sent, without a bound as in a browser: who waits to
 	// send would not read meanwhile, and two that wait for each other are stuck.
@@ -32,6 +36,13 @@ type mirror struct {
 	queue   [][]byte
 	queued  chan struct{} // has room for one
 	over    chan struct{} // closed by the reader
+}
+
+// presence is the newest of a client.
+type presence struct {
+	clock uint64
+	state []byte // JSON; none if it was taken away
+	at    time.Time
 }
 
 // put queues a message.
@@ -102,7 +113,7 @@ func dialMirror(addr, document string, id uint64, edits *arrivals) (*mirror, err
 	if err != nil {
 		return nil, err
 	}
-	m := &mirror{socket: s, synced: make(chan struct{}), queued: make(chan struct{}, 1), over: make(chan struct{}), edits: edits, aware: awareness.New(id, time.Now())}
+	m := &mirror{socket: s, synced: make(chan struct{}), queued: make(chan struct{}, 1), over: make(chan struct{}), edits: edits, id: id, shown: map[uint64]*presence{id: {}}}
 	go m.read()
 	go m.write()
 	if err := m.put([]byte{0, 0, 1, 0}); err != nil {
@@ -155,59 +166,114 @@ func (m *mirror) receive(msg syncproto.Message) error {
 	case syncproto.KindUpdate:
 		m.edits.came(msg.Payload, time.Now())
 	case syncproto.KindAwareness:
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		change, err := m.aware.Apply(msg.Payload, time.Now())
-		if err != nil || !change.IsUpdate() {
-			return err
-		}
-		return m.send(change.Clients())
+		return m.see(msg.Payload, time.Now())
 	}
 	return nil
 }
 
-// send sends what is known of clients. mu is held.
-func (m *mirror) send(clients []uint64) (err error) {
-	var update []byte
-	if update, err = m.aware.AppendUpdate(nil, clients...); err != nil {
-		return err
+// see takes an awareness update by the rules of y-protocols awareness.js,
+// applyAwarenessUpdate, and sends back what was news.
+func (m *mirror) see(update []byte, now time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var news []byte
+	n := 0
+	entries := awareness.NewDecoder(update)
+	for e, ok := entries.Next(); ok; e, ok = entries.Next() {
+		known := m.shown[e.ClientID]
+		if known == nil {
+			known = &presence{}
+			m.shown[e.ClientID] = known
+		}
+		removes := e.Removes()
+		if e.Clock < known.clock || e.Clock == known.clock && !(removes && len(known.state) > 0) {
+			continue
+		}
+		known.clock, known.at = e.Clock, now
+		switch {
+		case !removes:
+			known.state = append(known.state[:0], e.State...)
+		case e.ClientID == m.id && len(known.state) > 0:
+			known.clock++
+		default:
+			known.state = known.state[:0]
+		}
+		news = known.append(news, e.ClientID)
+		n++
 	}
-	return m.put(syncproto.AppendAwareness(nil, update))
+	if n == 0 || entries.Err() != nil {
+		return entries.Err()
+	}
+	return m.send(n, news)
+}
+
+// append appends what is known of a client as an entry of an awareness update.
+func (p *presence) append(dst []byte, id uint64) []byte {
+	dst = lib0.AppendUvarint(lib0.AppendUvarint(dst, id), p.clock)
+	if len(p.state) == 0 {
+		return lib0.AppendBytes(dst, []byte("null"))
+	}
+	return lib0.AppendBytes(dst, p.state)
+}
+
+// send sends n entries.
+func (m *mirror) send(n int, entries []byte) error {
+	return m.put(syncproto.AppendAwareness(nil, append(lib0.AppendUvarint(nil, uint64(n)), entries...)))
 }
 
 // show changes the own state and sends it.
 func (m *mirror) show(n int) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	id := m.aware.ClientID()
-	change, err := m.aware.SetLocalState(fmt.Appendf(nil, `{"user":{"name":"Client %d","color":"#1d4ed8"},"cursor":{"anchor":%d,"head":%d}}`, id, n, n), time.Now())
-	if err != nil {
-		return err
-	}
-	return m.send(change.Clients())
+	own := m.shown[m.id]
+	own.state = fmt.Appendf(own.state[:0], `{"user":{"name":"Client %d","color":"#1d4ed8"},"cursor":{"anchor":%d,"head":%d}}`, m.id, n, n)
+	return m.renew(own)
 }
 
-// check does what a client does every three seconds.
+// renew sends the own state with a clock more. mu is held.
+func (m *mirror) renew(own *presence) error {
+	own.clock++
+	own.at = time.Now()
+	return m.send(1, own.append(nil, m.id))
+}
+
+// check does what a client does every three seconds: it renews its own state, and
+// takes those away that have been silent.
 func (m *mirror) check() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	renewal, timeout := m.aware.Check(time.Now())
-	for _, c := range []awareness.Change{renewal, timeout} {
-		if c.IsUpdate() {
-			if err := m.send(c.Clients()); err != nil {
-				return err
+	now := time.Now()
+	var gone []byte
+	n := 0
+	for id, p := range m.shown {
+		switch age := now.Sub(p.at); {
+		case len(p.state) == 0:
+		case id == m.id:
+			if age >= awareness.RenewAfter {
+				if err := m.renew(p); err != nil {
+					return err
+				}
 			}
+		case age >= awareness.OutdatedAfter:
+			p.state = p.state[:0]
+			gone = p.append(gone, id)
+			n++
 		}
 	}
-	return nil
+	if n == 0 {
+		return nil
+	}
+	return m.send(n, gone)
 }
 
-// sees is how many clients the mirror shows.
-func (m *mirror) sees() (n int) {
+// sees are the clients that the mirror shows.
+func (m *mirror) sees() (ids []uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for range m.aware.States() {
-		n++
+	for id, p := range m.shown {
+		if len(p.state) > 0 {
+			ids = append(ids, id)
+		}
 	}
-	return n
+	return ids
 }

@@ -115,7 +115,7 @@ func (g gathering) run(srv *server) (out gathered, err error) {
 	out.edits = edits.stats.window(srv, g.measure)
 	out.clients = (ownCPU() - used).Seconds() / g.measure.Seconds()
 	out.cores = out.edits.CPUSeconds / g.measure.Seconds()
-	out.seen = mirrors[0].sees()
+	out.seen = len(mirrors[0].sees())
 	for _, m := range mirrors {
 		out.lost.count(m.ended.Load())
 	}
@@ -162,10 +162,8 @@ func (g gathering) leave(srv *server, document string, mirrors []*mirror, edits 
 	}
 	defer late.socket.close()
 	time.Sleep(2 * time.Second)
-	late.mu.Lock()
-	defer late.mu.Unlock()
 	n := 0
-	for id := range late.aware.States() {
+	for _, id := range late.sees() {
 		if id >= 1000 && id < uint64(1000+len(mirrors)/2) {
 			n++
 		}

@@ -52,6 +52,7 @@ var places = map[string]place{
 	"internal/tracing":   {0, nil},
 	"internal/audit":     {1, nil},
 	"internal/canary":    {0, nil},
+	"internal/syncqueue": {0, map[string]string{"net": noSockets}},
 	"internal/limit":     {0, map[string]string{"net": noSockets}},
 	"internal/cluster":   {1, map[string]string{module + "/internal/hub": "where a document is must be known before one is opened", module + "/internal/gateway": noSockets}},
 	"persistence":        {0, map[string]string{"net": noSockets}},

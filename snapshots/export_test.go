@@ -13,8 +13,7 @@ import (
 // DropCoders forgets the encoders and decoders that are kept for reuse: those
 // made inside the bubble of a test with virtual time work nowhere else.
 func DropCoders() {
-	largeEncoders = sync.Pool{New: largeEncoders.New}
-	smallEncoders = sync.Pool{New: smallEncoders.New}
+	smallEncoders, largeEncoders = encoderPool(smallBytes), encoderPool(writeWindowBytes)
 	decoders = sync.Pool{New: decoders.New}
 }
 

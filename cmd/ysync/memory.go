@@ -69,24 +69,56 @@ type giver struct {
 	since   bool   // there were some since the last time
 }
 
+// usage is what the runtime says at a look.
+type usage struct {
+	held   uint64 // memory of the system
+	alive  uint64 // of it, what no collection frees, as the last one found
+	cycles uint64 // collections so far
+}
+
 // How often memory is given back, and what there must be to give beyond what the
 // collector is let grow: a quarter of what is alive, and no trifle. A collection
-// costs about what that many bytes cost to mark, so a server of any size spends little
-// more on it than on those of its own.
+// costs about what that many bytes cost to mark, so who has much alive looks less
+// often, and a server of any size spends little more on it than on those of its own.
 const (
-	giveEvery = 15 * time.Second
+	giveEvery = 5 * time.Second
+	giveRate  = 64 << 20 // bytes alive for which a look is a second later
 	giveLeast = 8 << 20
 )
 
-// look gives memory back if much of what is held is not alive, or was taken
-// since the last time; and once when nothing has been collected for a while after it
-// was: what is alive is known of the last collection only, and what a rush left is
-// not collected while little is allocated.
+// look gives memory back if it is time to.
 func (g *giver) look(now time.Time) {
 	if now.Before(g.next) {
 		return
 	}
-	g.next = now.Add(giveEvery)
+	if !g.wants(g.read(), now) {
+		return
+	}
+	// What a sync.Pool keeps survives one collection. FreeOSMemory does another.
+	runtime.GC()
+	debug.FreeOSMemory()
+	g.gave(g.read())
+}
+
+// wants tells whether to give memory back: if much of what is held is not alive, or
+// was taken since the last time; and once when nothing has been collected for a while
+// after it was: what is alive is known of the last collection only, and what a rush left
+// is not collected while little is allocated.
+func (g *giver) wants(u usage, now time.Time) bool {
+	g.next = now.Add(giveEvery + time.Duration(u.alive/giveRate)*time.Second)
+	quiet := u.cycles == g.cycles && g.since
+	g.since = g.since || u.cycles != g.cycles
+	g.cycles = u.cycles
+	usual := u.alive + u.alive*uint64(gcPercent(u.alive))/100
+	return u.held >= usual+u.alive/4+giveLeast || u.held >= g.given+g.given/2+giveLeast || quiet
+}
+
+// gave notes that memory was given back.
+func (g *giver) gave(after usage) {
+	g.cycles, g.since, g.given = after.cycles, false, after.held
+}
+
+func (g *giver) read() usage {
 	if g.samples == nil {
 		g.samples = []metrics.Sample{
 			{Name: "/memory/classes/total:bytes"},
@@ -97,22 +129,8 @@ func (g *giver) look(now time.Time) {
 		}
 	}
 	metrics.Read(g.samples)
-	held := g.samples[0].Value.Uint64() - g.samples[1].Value.Uint64()
-	alive := g.samples[2].Value.Uint64() + g.samples[3].Value.Uint64()
-	cycles := g.samples[4].Value.Uint64()
-	quiet := cycles == g.cycles && g.since
-	g.since = g.since || cycles != g.cycles
-	g.cycles = cycles
-	usual := alive + alive*uint64(gcPercent(alive))/100
-	if held < usual+alive/4+giveLeast && held < g.given+g.given/2+giveLeast && !quiet {
-		return
-	}
-	// What a sync.Pool keeps survives one collection. FreeOSMemory does another.
-	runtime.GC()
-	debug.FreeOSMemory()
-	metrics.Read(g.samples)
-	g.cycles, g.since = g.samples[4].Value.Uint64(), false
-	g.given = g.samples[0].Value.Uint64() - g.samples[1].Value.Uint64()
+	value := func(i int) uint64 { return g.samples[i].Value.Uint64() }
+	return usage{held: value(0) - value(1), alive: value(2) + value(3), cycles: value(4)}
 }
 
 // gcPercent is the runtime's setting for a process with so much alive.

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"ysync/internal/lib0"
@@ -351,7 +350,7 @@ func (a *attacker) pending(ctx context.Context) {
 }
 
 // attackerMain is what the program does as the attackers, in a process of its
-// own that gives way to the honest clients: addr, prefix, shared, n. They begin
+// own that is started so that it gives way to the honest clients: addr, prefix, shared, n. They begin
 // with the first line of its standard input and end with it, and it prints what
 // they did.
 func attackerMain(args []string) error {
@@ -366,7 +365,6 @@ func attackerMain(args []string) error {
 	if err != nil {
 		return err
 	}
-	_ = syscall.Setpriority(syscall.PRIO_PROCESS, 0, 10)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	in := bufio.NewReader(os.Stdin)

@@ -112,6 +112,7 @@ func (o ordeal) run(srv *server) (out shown, err error) {
 			}
 		}
 	})
+	go srv.trace(o.loud, o.loud*8/10)
 	out.loud, out.cpuLoud = o.window(srv, &all, o.loud)
 	srv.heap("loud")
 	out.did, err = hostiles.end()
@@ -176,7 +177,9 @@ func (o ordeal) attack(addr, prefix string) (*horde, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &horde{cmd: exec.Command(self, "attackers", addr, prefix, strconv.Itoa(o.attacked), strconv.Itoa(o.attackers))}
+	// By commands, as what a process says of itself holds for one thread of it.
+	h := &horde{cmd: exec.Command("chrt", "--other", "0", "nice", "-n", "10",
+		self, "attackers", addr, prefix, strconv.Itoa(o.attacked), strconv.Itoa(o.attackers))}
 	h.cmd.Env = append(os.Environ(), attackersHere+"=1")
 	h.cmd.Stderr = os.Stderr
 	h.cmd.Stdout = &h.said

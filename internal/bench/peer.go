@@ -19,6 +19,7 @@ type group struct {
 	peers     []*peer
 	receivers int // peers, and readers
 	writers   map[crdt.ClientID]*writer
+	took      []time.Duration // room for saw
 	// stats are told what those see who join from now on.
 	stats *stats
 }
@@ -169,16 +170,19 @@ func (g *group) saw(s *stats, client crdt.ClientID, added crdt.Range, now time.T
 	if w == nil {
 		return nil
 	}
+	took := g.took[:0]
 	for i := range w.edits {
 		e := &w.edits[i]
 		if e.to <= added.From || e.to > added.To {
 			continue
 		}
-		s.delivered(now.Sub(e.at))
+		took = append(took, now.Sub(e.at))
 		if e.missing--; e.missing == 0 {
 			finished = append(finished, w)
 		}
 	}
+	s.delivered(took...)
+	g.took = took
 	for len(w.edits) > 0 && w.edits[0].missing == 0 {
 		w.edits = w.edits[1:]
 	}

@@ -98,6 +98,14 @@ func (s *server) heap(name string) {
 	s.fetch("heap?gc=1", name+".heap.pprof")
 }
 
+// trace writes an execution trace of d, when half of a window has passed.
+func (s *server) trace(window, d time.Duration) {
+	if s.ops != "" {
+		time.Sleep(window / 10)
+		s.fetch(fmt.Sprintf("trace?seconds=%d", int(d.Seconds())), "loud.trace")
+	}
+}
+
 // rival starts @y/websocket-server, which keeps documents in memory alone.
 func rival(dir string) (*server, error) {
 	return spawn("y-websocket-server", "node", filepath.Join(dir, "node_modules/@y/websocket-server/src/server.js"))

@@ -21,13 +21,15 @@ type stats struct {
 	came  []int32 // milliseconds since begin
 }
 
-func (s *stats) delivered(latency time.Duration) {
+func (s *stats) delivered(latencies ...time.Duration) {
 	s.mu.Lock()
 	if s.on {
-		s.count++
-		s.latencies = append(s.latencies, int32(min(latency.Microseconds(), 1<<31-1)))
-		if s.parts {
-			s.came = append(s.came, int32(time.Since(s.begin).Milliseconds()))
+		s.count += len(latencies)
+		for _, d := range latencies {
+			s.latencies = append(s.latencies, int32(min(d.Microseconds(), 1<<31-1)))
+			if s.parts {
+				s.came = append(s.came, int32(time.Since(s.begin).Milliseconds()))
+			}
 		}
 	}
 	s.mu.Unlock()
@@ -46,7 +48,7 @@ func (s *stats) fail(err error) {
 func (s *stats) window(srv *server, d time.Duration) sample {
 	s.mu.Lock()
 	begin := time.Now()
-	s.on, s.count, s.latencies, s.came, s.begin = true, 0, s.latencies[:0], s.came[:0], begin
+	s.on, s.count, s.latencies, s.came, s.begin = true, 0, make([]int32, 0, 8<<20), s.came[:0], begin
 	s.mu.Unlock()
 	go srv.profile(d)
 	cpu, waited := srv.cpu(), srv.waited()

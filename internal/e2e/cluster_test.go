@@ -47,14 +47,14 @@ func TestCluster(t *testing.T) {
 type nodes struct {
 	*testing.T
 	dir                 string
-	env                 []string
+	env, args           []string
 	servers             []*e2e.Server
 	clients, operations *balancer
 }
 
-func newNodes(t *testing.T) *nodes {
+func newNodes(t *testing.T, args ...string) *nodes {
 	t.Helper()
-	n := &nodes{T: t, dir: t.TempDir(), clients: balance(t), operations: balance(t)}
+	n := &nodes{T: t, dir: t.TempDir(), args: append(args, "--ops", "127.0.0.1:0"), clients: balance(t), operations: balance(t)}
 	n.env = append(teststores.External(t).Env(), "YSYNC_CLUSTER="+testredis.Start(t).URL())
 	n.start()
 	return n
@@ -68,7 +68,7 @@ func (n *nodes) start() {
 	n.servers = nil
 	var clients, operations []string
 	for i := range 3 {
-		s := startWith(n.T, filepath.Join(n.dir, fmt.Sprint(i)), n.env, "--ops", "127.0.0.1:0")
+		s := startWith(n.T, filepath.Join(n.dir, fmt.Sprint(i)), n.env, n.args...)
 		n.servers = append(n.servers, s)
 		clients, operations = append(clients, s.Addr), append(operations, fmt.Sprint(s.Fields["ops"]))
 	}

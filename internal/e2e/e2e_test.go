@@ -81,11 +81,17 @@ func TestReset(t *testing.T)   { on(t, reset) }
 func TestBrowser(t *testing.T) { on(t, browser) }
 
 // TestCompression: y-websocket clients of each line, whose sockets compress, on a server
-// that does so too.
+// and on nodes that do so too.
 func TestCompression(t *testing.T) {
 	t.Parallel()
-	server := startWith(t, t.TempDir(), nil, "--compression", "--ops", "127.0.0.1:0")
-	node(t, "compression.test.mjs", server.Addr)
+	t.Run("Server", func(t *testing.T) {
+		t.Parallel()
+		node(t, "compression.test.mjs", startWith(t, t.TempDir(), nil, "--compression", "--ops", "127.0.0.1:0").Addr)
+	})
+	t.Run("Cluster", func(t *testing.T) {
+		t.Parallel()
+		node(t, "compression.test.mjs", newNodes(t, "--compression").place().addr)
+	})
 }
 
 // TestRestart: clients live through kill -9.

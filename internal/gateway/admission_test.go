@@ -16,8 +16,8 @@ import (
 	"ysync/snapshots/dir"
 )
 
-// refused dials and wants to be told when to come again.
-func (r *rig) refused(document string) {
+// refused dials and wants to be told when to come again, which it returns.
+func (r *rig) refused(document string) (after int) {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(r.t.Context(), bound)
 	defer cancel()
@@ -25,9 +25,11 @@ func (r *rig) refused(document string) {
 	if err == nil || answer == nil || answer.StatusCode != http.StatusServiceUnavailable {
 		r.t.Fatalf("%s: %v, %v; want 503", document, answer, err)
 	}
-	if after, err := strconv.Atoi(answer.Header.Get("Retry-After")); err != nil || after < 1 || after > 10 {
+	after, err = strconv.Atoi(answer.Header.Get("Retry-After"))
+	if err != nil || after < 1 || after > 10 {
 		r.t.Errorf("Retry-After: %q", answer.Header.Get("Retry-After"))
 	}
+	return after
 }
 
 func (r *rig) accepted(document string) {
@@ -58,15 +60,21 @@ func TestReconnectStormIsSpread(t *testing.T) {
 	for range 4 {
 		r.accepted("d")
 	}
-	r.refused("d")
-	r.refused("d")
+	// Not all at the same time: the chance that thirty are told the same is 10⁻²⁹.
+	seconds := map[int]bool{}
+	for range 30 {
+		seconds[r.refused("d")] = true
+	}
+	if len(seconds) < 2 {
+		t.Errorf("all are to come again after %v seconds", seconds)
+	}
 	<-clock
 	clock <- now.Add(time.Second)
 	r.accepted("d")
 	r.accepted("d")
 	r.refused("d")
-	if n := r.value("ysync_connections_refused_total", "rate"); n != 3 {
-		t.Errorf("%v refusals are counted, want 3", n)
+	if n := r.value("ysync_connections_refused_total", "rate"); n != 31 {
+		t.Errorf("%v refusals are counted, want 31", n)
 	}
 }
 

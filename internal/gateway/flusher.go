@@ -1,6 +1,9 @@
 package gateway
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
 // flusher writes to the connections that have something queued, by a few
 // goroutines for all: an edit that goes to a thousand readers costs no thousand
@@ -66,11 +69,16 @@ func (f *flusher) run() {
 func (f *flusher) some() bool {
 	b := batches.Get().(*batch)
 	defer func() { batches.Put(b) }()
+	var now time.Time
 	for range yieldAfter {
 		c := f.next()
 		if c == nil {
 			return false
 		}
+		if now.IsZero() {
+			now = c.server.now()
+		}
+		b.clock = now
 		b = c.writeNow(b)
 	}
 	return true

@@ -52,9 +52,8 @@ type socket struct {
 	// dry: a read failed or met the end.
 	dry atomic.Bool
 
-	// turn is a lock: who has put something in may write. It is a channel, as
-	// it is held while a write waits for the peer.
-	turn chan struct{}
+	// turn is for who writes. It is held while a write waits for the peer.
+	turn baton
 	// Guarded by turn.
 	control []byte // a control frame of which the rest is to come
 	closing bool   // a close frame was written
@@ -148,8 +147,8 @@ func (s *socket) releaseAhead() {
 
 // Write takes a control frame of the WebSocket library, in one piece or two.
 func (s *socket) Write(piece []byte) (int, error) {
-	s.turn <- struct{}{}
-	defer func() { <-s.turn }()
+	s.turn.take()
+	defer s.turn.give()
 	s.control = append(s.control, piece...)
 	invariant.Assert(s.control[0]&0x88 == 0x88, "the WebSocket library wrote something other than a control frame")
 	if len(s.control) < 2 || len(s.control) < 2+int(s.control[1]) {
@@ -178,35 +177,37 @@ func (s *socket) writeControl(frame []byte) error {
 func (s *socket) writeClose(code int, reason string) error {
 	frame := appendHeader(nil, frameClose, 2+len(reason))
 	frame = append(binary.BigEndian.AppendUint16(frame, uint16(code)), reason...)
-	s.turn <- struct{}{}
-	defer func() { <-s.turn }()
+	s.turn.take()
+	defer s.turn.give()
 	return s.writeControl(frame)
 }
 
 // tryFrames writes bytes that are whole frames as far as the peer takes them
-// at once, and drops from frames what was taken. The error is errWait if
+// at once, and drops from a what was taken. The error is errWait if
 // something is left: writeFrames must go on with it, and be given held.
-func (s *socket) tryFrames(frames *net.Buffers) (held turn, err error) {
-	if s.rc == nil {
-		return turnFree, errWait
-	}
-	select {
-	case s.turn <- struct{}{}:
-	default:
+func (s *socket) tryFrames(a *attempt) (held turn, err error) {
+	if s.rc == nil || !s.turn.tryTake() {
 		return turnFree, errWait
 	}
 	switch {
 	case s.closing || s.broken:
 		err = errClosing
 	default:
-		if err = s.tryWrite(frames); err == nil && len(*frames) > 0 {
+		if err = s.tryWrite(a); err == nil && len(a.frames) > 0 {
 			// The turn is kept: nothing may come between the two parts.
 			return turnHeld, errWait
 		}
 		s.broken = err != nil
 	}
-	<-s.turn
+	s.turn.give()
 	return turnFree, err
+}
+
+// attempt is a write that does not wait, kept so that none has to be allocated.
+type attempt struct {
+	frames net.Buffers // what is to be written, and then what was not
+	failed error
+	write  func(fd uintptr)
 }
 
 // turn tells who has a socket's turn.
@@ -223,13 +224,13 @@ const (
 // answer.
 func (s *socket) writeFrames(frames net.Buffers, held turn, goOn func(taken int) bool) error {
 	if held == turnFree {
-		s.turn <- struct{}{}
+		s.turn.take()
 		if s.closing || s.broken {
-			<-s.turn
+			s.turn.give()
 			return errClosing
 		}
 	}
-	defer func() { <-s.turn }()
+	defer s.turn.give()
 	for len(frames) > 0 {
 		n, err := frames.WriteTo(s.Conn)
 		switch {

@@ -48,29 +48,33 @@ func (s *socket) readAhead(fd uintptr) ahead {
 }
 
 // tryWrite writes what the kernel takes without waiting.
-func (s *socket) tryWrite(frames *net.Buffers) error {
-	var failed error
+func (s *socket) tryWrite(a *attempt) error {
+	if a.write == nil {
+		a.write = a.writeTo
+	}
+	a.failed = nil
 	// Control is enough: nothing waits, and whoever has the turn is alone.
-	err := s.rc.Control(func(fd uintptr) {
-		for len(*frames) > 0 {
-			n, err := writeOnce(int(fd), *frames)
-			if n > 0 {
-				consume(frames, n)
-			}
-			switch err {
-			case nil, unix.EINTR:
-			case unix.EAGAIN:
-				return
-			default:
-				failed = err
-				return
-			}
-		}
-	})
-	if err != nil {
+	if err := s.rc.Control(a.write); err != nil {
 		return err
 	}
-	return failed
+	return a.failed
+}
+
+func (a *attempt) writeTo(fd uintptr) {
+	for len(a.frames) > 0 {
+		n, err := writeOnce(int(fd), a.frames)
+		if n > 0 {
+			consume(&a.frames, n)
+		}
+		switch err {
+		case nil, unix.EINTR:
+		case unix.EAGAIN:
+			return
+		default:
+			a.failed = err
+			return
+		}
+	}
 }
 
 func writeOnce(fd int, frames net.Buffers) (int, error) {

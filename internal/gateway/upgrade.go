@@ -33,7 +33,7 @@ func (h *smallHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		nc = r.Conn
 	}
 	s.Conn = nc
-	s.turn = make(chan struct{}, 1)
+	s.turn = newBaton()
 	s.in = bufio.NewReaderSize(s, ioBuffer)
 	s.meter = meterOf(nc)
 	s.initRaw()

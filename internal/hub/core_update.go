@@ -320,7 +320,9 @@ func (c *core) commit(rec *persistence.Record) {
 		c.openBytes -= e.bytes
 	}
 	c.stored.committed(c, c.open[0].at)
-	c.open = slices.Delete(c.open, 0, n)
+	if c.open = slices.Delete(c.open, 0, n); len(c.open) == 0 && cap(c.open) > keptBatch {
+		c.open = nil
+	}
 	c.committed, c.record.Head = rec.Head, rec.Head
 	c.release()
 	c.answerAcks()

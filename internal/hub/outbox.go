@@ -67,7 +67,13 @@ type outbox struct {
 // it when the outbox is empty.
 func (o *outbox) push(it item, limits *Limits) (wake, full bool) {
 	o.mu.Lock()
-	defer o.mu.Unlock()
+	wake, full = o.put(it, limits)
+	o.mu.Unlock()
+	return wake, full
+}
+
+// put is push. mu is held.
+func (o *outbox) put(it item, limits *Limits) (wake, full bool) {
 	if o.ended != nil {
 		return false, false
 	}
@@ -102,7 +108,13 @@ func (o *outbox) push(it item, limits *Limits) (wake, full bool) {
 // this was the last one.
 func (o *outbox) next() (frame []byte, cl class, drained, ok bool) {
 	o.mu.Lock()
-	defer o.mu.Unlock()
+	frame, cl, drained, ok = o.take()
+	o.mu.Unlock()
+	return frame, cl, drained, ok
+}
+
+// take is next. mu is held.
+func (o *outbox) take() (frame []byte, cl class, drained, ok bool) {
 	if o.head == len(o.items) {
 		return nil, 0, false, false
 	}

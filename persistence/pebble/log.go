@@ -13,6 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.uber.org/zap"
 
+	"ysync/internal/syncqueue"
 	"ysync/persistence"
 	"ysync/persistence/internal/calls"
 )
@@ -78,7 +79,7 @@ func open(o Options) (_ *Log, err error) {
 		if o.Dir, err = canonical(o.Dir); err != nil {
 			return nil, err
 		}
-		queued, unqueue := queueSyncs(files)
+		queued, unqueue := syncqueue.Logs(syncqueue.Others(files))
 		checked, checks := vfs.WithDiskHealthChecks(queued, 5*time.Second, nil, func(info vfs.DiskSlowInfo) {
 			o.Logger.Warn("the disk is slow", zap.Stringer("what", info))
 		})

@@ -23,6 +23,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"ysync/internal/syncqueue"
 	"ysync/snapshots"
 )
 
@@ -61,6 +62,9 @@ var _ snapshots.Store = (*Store)(nil)
 // Open opens the folder, creates it when it is not there, and removes what
 // interrupted writes left behind.
 func Open(fsys vfs.FS, root string) (*Store, error) {
+	if fsys == vfs.Default {
+		fsys = syncqueue.Others(fsys)
+	}
 	s := &Store{fs: fsys, root: root, busy: make(map[string]chan struct{})}
 	if err := s.create(); err != nil {
 		return nil, fmt.Errorf("snapshot folder %s: %w", root, err)

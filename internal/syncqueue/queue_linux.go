@@ -1,4 +1,4 @@
-package pebble
+package syncqueue
 
 import (
 	"os"
@@ -11,23 +11,76 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// queueFS has the write-ahead logs synced by the kernel on request (io_submit(2)),
-// while the goroutine that waits for it holds neither a thread nor a processor. A
-// thread that blocks in fdatasync(2) has to be found by the runtime's monitor, which
-// then looks every 70 µs for the next 3 ms, and its processor to be given to another
-// thread. Where the kernel has no such requests, syncs are as they would be.
+// queueFS has the files of some names synced by request.
 type queueFS struct {
 	vfs.FS
-	queue *syncQueue
+	through func(name string) bool
+	// sync makes a file durable by a request of one operation. When taken is false,
+	// nothing was done.
+	sync func(fd uintptr, operation uint16) (taken bool, err error)
 }
 
-// queueSyncs returns the file system with syncs by request, and the end of that.
-func queueSyncs(files vfs.FS) (vfs.FS, func() error) {
+// Logs returns the file system with write-ahead logs synced by request, by a queue of
+// their own, and the end of that.
+func Logs(files vfs.FS) (vfs.FS, func() error) {
 	q := newSyncQueue()
 	if q == nil {
 		return files, func() error { return nil }
 	}
-	return &queueFS{files, q}, q.close
+	return &queueFS{files, isLog, q.sync}, q.close
+}
+
+// Others returns the file system with everything but write-ahead logs synced by
+// request, folders too. Beyond maxShared at a time, for the whole process, syncs are as
+// they would be.
+func Others(files vfs.FS) vfs.FS {
+	return &queueFS{files, func(name string) bool { return !isLog(name) }, others.sync}
+}
+
+func isLog(name string) bool { return strings.HasSuffix(name, ".log") }
+
+// maxShared bounds the queues that all who call Others share.
+const maxShared = 8
+
+var others shared
+
+// shared are queues that are made when they are needed, and kept.
+type shared struct {
+	mu   sync.Mutex
+	free []*syncQueue
+	made int
+}
+
+func (s *shared) sync(fd uintptr, operation uint16) (taken bool, err error) {
+	q := s.take()
+	if q == nil {
+		return false, nil
+	}
+	defer func() {
+		s.mu.Lock()
+		s.free = append(s.free, q)
+		s.mu.Unlock()
+	}()
+	return q.sync(fd, operation)
+}
+
+// take returns nil when all are at work, or the kernel has none to give.
+func (s *shared) take() (q *syncQueue) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := len(s.free); n > 0 {
+		q, s.free = s.free[n-1], s.free[:n-1]
+		return q
+	}
+	if s.made == maxShared {
+		return nil
+	}
+	if q = newSyncQueue(); q == nil {
+		s.made = maxShared // nor will it next time
+		return nil
+	}
+	s.made++
+	return q
 }
 
 // Unwrap returns the file system below.
@@ -43,23 +96,36 @@ func (s *queueFS) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.
 	return s.wrap(f, name, err)
 }
 
+// OpenDir opens a folder, to be synced.
+func (s *queueFS) OpenDir(name string) (vfs.File, error) {
+	f, err := s.FS.OpenDir(name)
+	return s.wrap(f, name, err)
+}
+
 func (s *queueFS) wrap(f vfs.File, name string, err error) (vfs.File, error) {
-	if err != nil || !strings.HasSuffix(name, ".log") || f.Fd() == vfs.InvalidFd {
+	if err != nil || !s.through(name) || f.Fd() == vfs.InvalidFd {
 		return f, err
 	}
-	return &queueFile{f, s.queue}, nil
+	return &queueFile{f, s.sync}, nil
 }
 
 type queueFile struct {
 	vfs.File
-	queue *syncQueue
+	sync func(fd uintptr, operation uint16) (taken bool, err error)
 }
 
 func (f *queueFile) SyncData() error {
-	if done, err := f.queue.dataSync(f.Fd()); done {
+	if done, err := f.sync(f.Fd(), operationDataSync); done {
 		return err
 	}
 	return f.File.SyncData()
+}
+
+func (f *queueFile) Sync() error {
+	if done, err := f.sync(f.Fd(), operationSync); done {
+		return err
+	}
+	return f.File.Sync()
 }
 
 // syncRequest is a struct iocb and syncAnswer a struct io_event of
@@ -83,6 +149,7 @@ type syncAnswer struct {
 }
 
 const (
+	operationSync     = 2 // IOCB_CMD_FSYNC
 	operationDataSync = 3 // IOCB_CMD_FDSYNC
 	flagEventFD       = 1 // IOCB_FLAG_RESFD
 )
@@ -124,7 +191,7 @@ func newSyncQueue() *syncQueue {
 		_, _, errno := unix.RawSyscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(&q.count)), uintptr(len(q.count)))
 		return errno != unix.EAGAIN
 	}
-	q.request = syncRequest{operation: operationDataSync, flags: flagEventFD, eventFD: uint32(fd)}
+	q.request = syncRequest{flags: flagEventFD, eventFD: uint32(fd)}
 	q.requests[0] = &q.request
 	return q
 }
@@ -145,12 +212,12 @@ func (q *syncQueue) close() error {
 	return err
 }
 
-// dataSync makes what was written to a file durable, as fdatasync(2) does. When
+// sync makes what was written to a file durable, as fdatasync(2) or fsync(2) does. When
 // taken is false the kernel took no request, and nothing was done.
-func (q *syncQueue) dataSync(fd uintptr) (taken bool, err error) {
+func (q *syncQueue) sync(fd uintptr, operation uint16) (taken bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.request.fd = uint32(fd)
+	q.request.fd, q.request.operation = uint32(fd), operation
 	if n, _, errno := unix.RawSyscall(unix.SYS_IO_SUBMIT, q.context, 1, uintptr(unsafe.Pointer(&q.requests))); errno != 0 || n != 1 {
 		return false, nil
 	}
@@ -165,7 +232,7 @@ func (q *syncQueue) dataSync(fd uintptr) (taken bool, err error) {
 		case errno != 0:
 			return true, os.NewSyscallError("io_getevents", errno)
 		case q.answer.result < 0:
-			return true, os.NewSyscallError("fdatasync", unix.Errno(-q.answer.result))
+			return true, os.NewSyscallError("sync", unix.Errno(-q.answer.result))
 		}
 		return true, nil
 	}

@@ -16,7 +16,7 @@ var ofOthers = map[string]string{
 	"doc history": "other/a", "doc authors": "other/a", "doc reset": "other/a --yes", "doc erase": "other/a --yes", "doc create": "other/new OPS",
 	"doc edit": "other/a OPS", "doc copy": "acme/a other/b", "doc repair": "other/a", "doc retry": "other/a", "doc refused": "other/a",
 	"doc explain": "other/a", "snapshot list": "other/a", "snapshot show": "other/a #1", "snapshot create": "other/a",
-	"snapshot restore": "acme/a #1 --into=other/b", "snapshot diff": "other/a #1", "snapshot verify": "other/a", "snapshot prune": "other/a --yes",
+	"snapshot restore": "acme/a #1 --into=other/c", "snapshot diff": "other/a #1", "snapshot verify": "other/a", "snapshot prune": "other/a --yes",
 	"backup": "DIR", "access revoke": "--documents=other/*", "access limit": "--to=read --documents=other/*", "access lift": "--documents=other/*", "access list": "",
 	"doc hot": serverOnly, "session list": serverOnly, "session trace": serverOnly,
 }

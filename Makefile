@@ -8,7 +8,7 @@ FAULTS ?= 300
 
 export CGO_ENABLED ?= 0
 
-.PHONY: hostile presence audit help run build cluster test prepare check race fuzz bench bench-crdt web conformance differential crash chaos faults stores
+.PHONY: hostile presence audit help run build cluster test prepare check race fuzz bench bench-crdt web conformance differential crash chaos failovers faults stores
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -72,6 +72,9 @@ crash: ## kill -9 the server KILLS times under load (KILLS=200), then prove the 
 
 chaos: prepare ## FAULTS faults (FAULTS=300) in a cluster on machines of its own, under 100 writers, and a rolling upgrade; as root
 	@CHAOS_FAULTS=$(FAULTS) go test -count=1 -timeout 0 -tags crash -v -run 'TestManyFaults|TestRollingRestart' ./internal/crashtest | grep -v '^=== '
+
+failovers: prepare ## lose a node TIMES times (TIMES=56) in four ways under writers, then one with 2,000 documents; as root
+	@CHAOS_FAILOVERS=$(or $(TIMES),56) go test -count=1 -timeout 0 -tags crash -v -run 'TestFailovers|TestManyDocumentsOfADeadNode' ./internal/crashtest | grep -v '^=== '
 
 stores: ## the stores of other servers, made anew by their own packages, one of which is compiled, and imported
 	@cd internal/migrate && npm ci --no-audit --no-fund --loglevel=error >/dev/null

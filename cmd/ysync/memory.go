@@ -67,6 +67,7 @@ type giver struct {
 	given   uint64 // what was held after the last time
 	cycles  uint64 // collections up to the last look
 	since   bool   // there were some since the last time
+	patient int    // looks until memory is given back in the middle of a rush
 }
 
 // usage is what the runtime says at a look.
@@ -84,6 +85,7 @@ const (
 	giveEvery = 5 * time.Second
 	giveRate  = 64 << 20 // bytes alive for which a look is a second later
 	giveLeast = 8 << 20
+	giveApart = 2 // looks in between, unless nothing is collected any more: what is given back has to be got again
 )
 
 // look gives memory back if it is time to.
@@ -110,12 +112,13 @@ func (g *giver) wants(u usage, now time.Time) bool {
 	g.since = g.since || u.cycles != g.cycles
 	g.cycles = u.cycles
 	usual := u.alive + u.alive*uint64(gcPercent(u.alive))/100
-	return u.held >= usual+u.alive/4+giveLeast || u.held >= g.given+g.given/2+giveLeast || quiet
+	g.patient--
+	return quiet || g.patient < 0 && (u.held >= usual+u.alive/4+giveLeast || u.held >= g.given+g.given/2+giveLeast)
 }
 
 // gave notes that memory was given back.
 func (g *giver) gave(after usage) {
-	g.cycles, g.since, g.given = after.cycles, false, after.held
+	g.cycles, g.since, g.given, g.patient = after.cycles, false, after.held, giveApart
 }
 
 func (g *giver) read() usage {

@@ -33,9 +33,10 @@ type peer struct {
 	synced chan struct{}
 	ended  atomic.Pointer[error] // why its connection is over; nil while it is not
 
-	mu  sync.Mutex
-	doc *crdt.Doc
-	out []byte
+	mu     sync.Mutex
+	doc    *crdt.Doc
+	out    []byte
+	update []byte // room for the newest edit
 	// handOver takes the socket from the reading goroutine, with what was read
 	// and not used; nil to go on.
 	handOver func(left []byte)
@@ -232,7 +233,8 @@ func (w *writer) edit(at time.Time) error {
 		p.mu.Unlock()
 		return err
 	}
-	p.out = syncproto.AppendUpdate(p.out[:0], commit.AppendUpdate(nil, crdt.V1))
+	p.update = commit.AppendUpdate(p.update[:0], crdt.V1)
+	p.out = syncproto.AppendUpdate(p.out[:0], p.update)
 	var e edit
 	for client, added := range commit.Added() {
 		if client == w.id {

@@ -101,7 +101,7 @@ func (s *server) heap(name string) {
 // trace writes an execution trace of d, when half of a window has passed.
 func (s *server) trace(window, d time.Duration) {
 	if s.ops != "" {
-		time.Sleep(window / 10)
+		time.Sleep(window / 2)
 		s.fetch(fmt.Sprintf("trace?seconds=%d", int(d.Seconds())), "loud.trace")
 	}
 }

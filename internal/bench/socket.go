@@ -10,7 +10,11 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // socket is the client's end of a WebSocket with as little work in it as the
@@ -20,8 +24,11 @@ type socket struct {
 	conn net.Conn
 	in   *bufio.Reader
 
-	mu  sync.Mutex
-	out []byte
+	mu   sync.Mutex
+	out  []byte
+	rest []byte // what is left to be written
+	rc   syscall.RawConn
+	send func(fd uintptr)
 }
 
 const (
@@ -152,7 +159,32 @@ func (s *socket) frame(op byte, payload []byte) error {
 	}
 	b = append(append(b, 0, 0, 0, 0), payload...)
 	s.out = b
-	_, err := s.conn.Write(b)
+	return s.put(b)
+}
+
+// put writes b, without the scheduler's knowledge as far as the kernel takes it.
+func (s *socket) put(b []byte) error {
+	if s.rc == nil {
+		var err error
+		if s.rc, err = s.conn.(syscall.Conn).SyscallConn(); err != nil {
+			return err
+		}
+		s.send = func(fd uintptr) {
+			n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(&s.rest[0])), uintptr(len(s.rest)), unix.MSG_NOSIGNAL, 0, 0)
+			if errno == 0 {
+				s.rest = s.rest[n:]
+			}
+		}
+	}
+	if s.rest = b; len(b) > 0 {
+		if err := s.rc.Control(s.send); err != nil {
+			return err
+		}
+	}
+	if len(s.rest) == 0 {
+		return nil
+	}
+	_, err := s.conn.Write(s.rest) // it waits, or tells what is wrong
 	return err
 }
 

@@ -2,7 +2,6 @@ package hub
 
 import (
 	"slices"
-	"strings"
 	"time"
 
 	"ysync/awareness"
@@ -285,7 +284,7 @@ func (c *core) forked(s *Subscription, update []byte, clients []crdt.ClientID) b
 	// What the document has from the first of those units on.
 	vector := lib0.AppendUvarint(nil, uint64(sv.Len()))
 	for client, clock := range sv.All() {
-		if u := theirs[client]; u != nil && len(u.of) > 0 {
+		if u := theirs[client]; u != nil && !u.empty() {
 			clock = u.from
 		}
 		vector = lib0.AppendUvarint(lib0.AppendUvarint(vector, uint64(client)), uint64(clock))
@@ -303,98 +302,4 @@ func (c *core) forked(s *Subscription, update []byte, clients []crdt.ClientID) b
 		}
 	})
 	return err == nil && differs
-}
-
-// units are those of one client that an update brings and the document has.
-type units struct {
-	from, to crdt.Clock
-	of       map[crdt.Clock]string
-	left     *int // how many more may be noted, for all clients
-}
-
-// add notes the content of a block, as far as the document has its clocks.
-func (u *units) add(b *crdt.Struct) {
-	for clock, content := range contentOf(b) {
-		if clock >= u.to || *u.left == 0 {
-			return
-		}
-		*u.left--
-		if u.of == nil {
-			u.of, u.from = make(map[crdt.Clock]string), clock
-		}
-		u.from = min(u.from, clock)
-		u.of[clock] = content
-	}
-}
-
-// differ tells whether a block of the document has other content.
-func (u *units) differ(b *crdt.Struct) bool {
-	for clock, content := range contentOf(b) {
-		if other, both := u.of[clock]; both && other != content && content != replaced && other != replaced {
-			return true
-		}
-	}
-	return false
-}
-
-// replaced is half of a surrogate pair that was cut.
-var replaced = unitText(0xfffd)
-
-func unitText(u uint16) string {
-	return string([]byte{byte(crdt.ContentString), byte(u >> 8), byte(u)})
-}
-
-// contentOf yields the content of each unit of a block that still has any.
-func contentOf(b *crdt.Struct) func(yield func(crdt.Clock, string) bool) {
-	return func(yield func(crdt.Clock, string) bool) {
-		clock := b.ID.Clock
-		switch b.Kind {
-		case crdt.ContentGC, crdt.ContentDeleted, crdt.ContentSkip:
-		case crdt.ContentString:
-			for _, u := range lib0.AppendUTF16(nil, b.Text()) {
-				if !yield(clock, unitText(u)) {
-					return
-				}
-				clock++
-			}
-		case crdt.ContentAny, crdt.ContentJSON:
-			for v := range b.Values() {
-				if !yield(clock, string(canonical(v).AppendJSON([]byte{byte(b.Kind)}))) {
-					return
-				}
-				clock++
-			}
-		default:
-			content := append([]byte{byte(b.Kind), byte(b.Type)}, b.Name()...)
-			if b.Kind != crdt.ContentDoc {
-				for v := range b.Values() {
-					content = canonical(v).AppendJSON(append(content, 0))
-				}
-			}
-			yield(clock, string(content))
-		}
-	}
-}
-
-// canonical is a value with the keys of all objects in it in one order: two that
-// differ by that alone are the same content, as a client may write what it has read
-// in another order.
-func canonical(v crdt.Value) crdt.Value {
-	switch v.Kind() {
-	case crdt.ValueList:
-		elements := make([]crdt.Value, 0, v.Len())
-		for e := range v.Elements() {
-			elements = append(elements, canonical(e))
-		}
-		return crdt.List(elements...)
-	case crdt.ValueObject:
-		var fields []crdt.Field
-		for key, e := range v.Fields() {
-			fields = append(fields, crdt.Field{Key: key, Value: canonical(e)})
-		}
-		slices.SortFunc(fields, func(a, b crdt.Field) int { return strings.Compare(a.Key, b.Key) })
-		return crdt.Object(fields...)
-	default:
-		return v
-	}
 }

@@ -35,6 +35,9 @@ type document struct {
 	traced traced
 	slowAt time.Time // next look for readers that take nothing
 
+	// long: its turns take long; see runQueue. Set by the runner of the moment.
+	long atomic.Bool
+
 	// written: while it was not there yet, somebody has written to it.
 	written atomic.Bool
 
@@ -145,15 +148,16 @@ func (d *document) releaseSenders() {
 	}
 }
 
-// take moves up to len(dst) commands out of the inbox and tells since when
-// they have been waiting.
-func (d *document) take(dst []command) (int, time.Time) {
+// take moves up to len(dst) commands out of the inbox and tells of how many bytes
+// they are and since when they have been waiting.
+func (d *document) take(dst []command) (n, bytes int, since time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	n := copy(dst, d.inbox)
+	n = copy(dst, d.inbox)
 	for i := range n {
 		if c := &d.inbox[i]; c.kind == cmdMessage {
 			cost := len(c.payload) + messageBytes
+			bytes += cost
 			d.inboxBytes -= cost
 			c.sub.queued -= cost
 		}
@@ -165,7 +169,7 @@ func (d *document) take(dst []command) (int, time.Time) {
 		d.inbox = nil
 	}
 	d.releaseSenders()
-	return n, d.queuedAt
+	return n, bytes, d.queuedAt
 }
 
 // rest ends a turn and tells whether the document must be queued again.

@@ -36,7 +36,7 @@ func (h *Hub) run() {
 // turn steps a document with what is in its inbox.
 func (r *runner) turn(d *document) {
 	h := r.hub
-	n, since := d.take(r.batch[:])
+	n, bytes, since := d.take(r.batch[:])
 	if n == 0 {
 		return
 	}
@@ -44,7 +44,7 @@ func (r *runner) turn(d *document) {
 	h.opt.Metrics.QueueSeconds.Observe(now.Sub(since).Seconds())
 	in := input{now: now, commands: r.batch[:n], readOnly: h.commit.readOnly.Load(), full: h.commit.full()}
 	r.step(d, in)
-	r.heat(d, n, now)
+	r.heat(d, n, bytes, now)
 	if h.opt.Tracer != nil {
 		d.traced.turn(r.batch[:n], d.core)
 	}
@@ -63,11 +63,28 @@ func (r *runner) turn(d *document) {
 // small step.
 const timedTurns = 8
 
+// longTurn is what makes a document one whose turns take long, until one takes half of
+// it. A turn of so many bytes is timed in any case, and so are those of such documents.
+const (
+	longTurn      = time.Millisecond
+	longTurnBytes = 4 << 10
+)
+
 // heat counts a turn that began at start.
-func (r *runner) heat(d *document, commands int, start time.Time) {
+func (r *runner) heat(d *document, commands, bytes int, start time.Time) {
 	var took time.Duration
-	if r.turns++; r.turns%timedTurns == 0 {
-		took = timedTurns * r.hub.opt.Now().Sub(start)
+	r.turns++
+	sampled, long := r.turns%timedTurns == 0, d.long.Load()
+	if sampled || long || bytes >= longTurnBytes {
+		took = r.hub.opt.Now().Sub(start)
+		if took >= longTurn != long && (took >= longTurn || took < longTurn/2) {
+			d.long.Store(!long)
+		}
+	}
+	if sampled {
+		took *= timedTurns
+	} else {
+		took = 0
 	}
 	d.heat.note(commands, len(r.fx.out), took)
 	if d.core != nil {

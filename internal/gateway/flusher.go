@@ -58,10 +58,21 @@ func (f *flusher) runHere() {
 	}
 }
 
+// run writes until nothing is queued. Before it begins with many connections it lets
+// the network be read once, so that the first of them get what has come in meanwhile.
 func (f *flusher) run() {
+	if f.queued() > yieldAfter {
+		f.yield()
+	}
 	for f.some() {
 		f.yield()
 	}
+}
+
+func (f *flusher) queued() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.queue) - f.head
 }
 
 // some writes to up to yieldAfter connections. When it returns false none was

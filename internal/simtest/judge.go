@@ -181,7 +181,7 @@ func (w *world) different(by comparison) string {
 	for _, document := range w.names {
 		w.database.effect.Lock()
 		replay := w.database.shadow.of(document).now().replay
-		vector, deletes, shows, pending := replay.StateVector(), replay.Deletes(), content(replay), replay.Pending()
+		vector, deletes, shows, waits := replay.StateVector(), replay.Deletes(), content(replay), awaitedBy(replay)
 		w.database.effect.Unlock()
 		for _, c := range w.replicas(document) {
 			why := ""
@@ -198,8 +198,8 @@ func (w *world) different(by comparison) string {
 					why = fmt.Sprintf("has state %v, the log %v", clocks(sv), clocks(vector))
 				case !missing.Empty():
 					why = fmt.Sprintf("lacks deletes %v", maps.Collect(missing.All()))
-				case !pending.Empty() && sv.Contains(pending.Missing):
-					why = fmt.Sprintf("has what is waited for in the log: %+v", pending)
+				case waits.has(sv):
+					why = fmt.Sprintf("has what is waited for in the log: %+v, deletes %v", waits.Pending, maps.Collect(waits.deletes.All()))
 				case by == differ && !same && c.writer:
 					why = fmt.Sprintf("has more than the log: state %v, the log %v", clocks(sv), clocks(vector))
 				case same && content(c.replica) != shows:
@@ -212,6 +212,42 @@ func (w *world) different(by comparison) string {
 		}
 	}
 	return ""
+}
+
+// awaited is what a document waits for.
+type awaited struct {
+	crdt.Pending
+	deletes crdt.IDSet // those that wait for what they delete
+}
+
+func awaitedBy(d *crdt.Doc) awaited {
+	a := awaited{Pending: d.Pending()}
+	if a.Deletes == 0 {
+		return a
+	}
+	held, err := crdt.ContentsOf(crdt.V1, d.AppendStored(nil, crdt.V1))
+	if err != nil {
+		panic(fmt.Sprintf("what a document stores: %v", err))
+	}
+	done := d.Deletes()
+	a.deletes = held.Deletes
+	a.deletes.Subtract(&done)
+	return a
+}
+
+// has tells whether a replica with a state has what is waited for. Nobody need:
+// what was never acknowledged is gone with the page that made it, and so may a
+// deletion be left of something that only that page had.
+func (a *awaited) has(sv crdt.StateVector) bool {
+	if a.Blocks > 0 && sv.Contains(a.Missing) {
+		return true
+	}
+	for client, r := range a.deletes.All() {
+		if sv.Get(client) > r.From {
+			return true
+		}
+	}
+	return false
 }
 
 func clocks(sv crdt.StateVector) map[crdt.ClientID]crdt.Clock { return maps.Collect(sv.All()) }

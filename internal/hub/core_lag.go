@@ -206,7 +206,8 @@ func (c *core) carryHeld(s *Subscription, m *mark) {
 	}
 }
 
-// diffFrom encodes what changed since m. It is kept for others who lag from m.
+// diffFrom encodes what changed since m. It is kept for others who lag from m. The
+// step under way may have deleted already what is noted only at its end.
 func (c *core) diffFrom(m *mark) []byte {
 	if m.diff != nil && m.diffTo == c.version {
 		return m.diff
@@ -222,6 +223,7 @@ func (c *core) diffFrom(m *mark) []byte {
 			deletes.Union(&d.set)
 		}
 	}
+	deletes.Union(&c.batch.deletes)
 	m.diff = c.doc.AppendUpdate(nil, crdt.V1, m.state, deletes)
 	return m.diff
 }

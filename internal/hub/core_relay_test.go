@@ -183,6 +183,20 @@ func TestSlowReadersShareADiff(t *testing.T) {
 	r.converged()
 }
 
+// One that was made in the middle of a step has what that step had deleted, also
+// for those who need it later.
+func TestADiffSharedAfterADeletion(t *testing.T) {
+	r := newRig(t, Limits{})
+	a, first, second := r.join(1), r.join(2), r.join(3)
+	a.update(a.write("first second"))
+	r.core.lagging(first.sub)
+	r.core.lagging(second.sub)
+	r.do(a.message(syncproto.KindUpdate, a.erase(0, 6)), command{kind: cmdDrained, sub: first.sub})
+	r.do(command{kind: cmdDrained, sub: second.sub})
+	r.read()
+	r.converged()
+}
+
 // With too many deletes to keep, the diff has the whole delete set.
 func TestTooManyDeletesForTheMark(t *testing.T) {
 	r := newRig(t, Limits{OutboxBytes: 2048})

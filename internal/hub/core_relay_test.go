@@ -225,6 +225,26 @@ func TestTooManyDeletesForTheMark(t *testing.T) {
 	r.converged()
 }
 
+// What is dropped with the oldest mark makes room for as much.
+func TestDeletesAreCountedOutAsIn(t *testing.T) {
+	r := newRig(t, Limits{})
+	a, first, second := r.join(1), r.join(2), r.join(3)
+	a.update(a.write("0123456789"))
+	r.core.lagging(first.sub)
+	text := a.doc.Text("t")
+	a.update(a.edit(func(tx *crdt.Txn) {
+		for i := range 4 {
+			text.Delete(tx, i, 1)
+		}
+	}))
+	r.core.lagging(second.sub)
+	a.update(a.erase(0, 1))
+	r.do(command{kind: cmdDrained, sub: first.sub})
+	if l := &r.core.lag; len(l.deletes) != 1 || l.ranges != 1 {
+		t.Errorf("%d sets of deletes with %d ranges are kept", len(l.deletes), l.ranges)
+	}
+}
+
 // Presence: the newest state of each client, not what they went through.
 func TestPresenceOfASlowReader(t *testing.T) {
 	r := newRig(t, Limits{PresenceBytes: 1024})

@@ -344,3 +344,16 @@ func TestAnEchoSessionThatLaggedMissesNothing(t *testing.T) {
 	r.read(a, e)
 	r.converged()
 }
+
+// Nor does it when it catches up in the step in which something is deleted: what
+// that step relays it is taken to have.
+func TestAnEchoSessionThatCatchesUpDuringADeletion(t *testing.T) {
+	r := newRig(t, Limits{})
+	a, e := r.join(1), r.joinAs(Peer{Session: 2, CanWrite: true, Echo: true})
+	a.update(a.write("first second"))
+	r.core.lagging(e.sub)
+	r.do(a.message(syncproto.KindUpdate, a.erase(0, 6)), command{kind: cmdDrained, sub: e.sub})
+	r.commit(0)
+	r.read(a, e)
+	r.converged()
+}

@@ -87,7 +87,7 @@ func (c *core) unmark(m *mark) {
 	oldest := l.marks[0].version
 	n := 0
 	for n < len(l.deletes) && l.deletes[n].version <= oldest {
-		l.ranges -= l.deletes[n].set.Clients()
+		l.ranges -= countRanges(&l.deletes[n].set)
 		n++
 	}
 	l.deletes = slices.Delete(l.deletes, 0, n)
@@ -100,12 +100,17 @@ func (c *core) noteDeletes(set *crdt.IDSet) {
 		return
 	}
 	l.deletes = append(l.deletes, deletesOf{c.version, set.Clone()})
-	for range set.All() {
-		l.ranges++
-	}
+	l.ranges += countRanges(set)
 	if l.ranges > l.maxRanges {
 		l.deletes, l.ranges, l.floor = nil, 0, c.version
 	}
+}
+
+func countRanges(set *crdt.IDSet) (n int) {
+	for range set.All() {
+		n++
+	}
+	return n
 }
 
 // lagging notes, right after a step, that a member's outbox became full. What
@@ -206,7 +211,8 @@ func (c *core) carryHeld(s *Subscription, m *mark) {
 	}
 }
 
-// diffFrom encodes what changed since m. It is kept for others who lag from m.
+// diffFrom encodes what changed since m. It is kept for others who lag from m. The
+// step under way may have deleted already what is noted only at its end.
 func (c *core) diffFrom(m *mark) []byte {
 	if m.diff != nil && m.diffTo == c.version {
 		return m.diff
@@ -222,6 +228,7 @@ func (c *core) diffFrom(m *mark) []byte {
 			deletes.Union(&d.set)
 		}
 	}
+	deletes.Union(&c.batch.deletes)
 	m.diff = c.doc.AppendUpdate(nil, crdt.V1, m.state, deletes)
 	return m.diff
 }

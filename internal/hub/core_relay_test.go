@@ -183,6 +183,20 @@ func TestSlowReadersShareADiff(t *testing.T) {
 	r.converged()
 }
 
+// One that was made in the middle of a step has what that step had deleted, also
+// for those who need it later.
+func TestADiffSharedAfterADeletion(t *testing.T) {
+	r := newRig(t, Limits{})
+	a, first, second := r.join(1), r.join(2), r.join(3)
+	a.update(a.write("first second"))
+	r.core.lagging(first.sub)
+	r.core.lagging(second.sub)
+	r.do(a.message(syncproto.KindUpdate, a.erase(0, 6)), command{kind: cmdDrained, sub: first.sub})
+	r.do(command{kind: cmdDrained, sub: second.sub})
+	r.read()
+	r.converged()
+}
+
 // With too many deletes to keep, the diff has the whole delete set.
 func TestTooManyDeletesForTheMark(t *testing.T) {
 	r := newRig(t, Limits{OutboxBytes: 2048})
@@ -209,6 +223,26 @@ func TestTooManyDeletesForTheMark(t *testing.T) {
 	r.read(slow)
 	r.commit(0)
 	r.converged()
+}
+
+// What is dropped with the oldest mark makes room for as much.
+func TestDeletesAreCountedOutAsIn(t *testing.T) {
+	r := newRig(t, Limits{})
+	a, first, second := r.join(1), r.join(2), r.join(3)
+	a.update(a.write("0123456789"))
+	r.core.lagging(first.sub)
+	text := a.doc.Text("t")
+	a.update(a.edit(func(tx *crdt.Txn) {
+		for i := range 4 {
+			text.Delete(tx, i, 1)
+		}
+	}))
+	r.core.lagging(second.sub)
+	a.update(a.erase(0, 1))
+	r.do(command{kind: cmdDrained, sub: first.sub})
+	if l := &r.core.lag; len(l.deletes) != 1 || l.ranges != 1 {
+		t.Errorf("%d sets of deletes with %d ranges are kept", len(l.deletes), l.ranges)
+	}
 }
 
 // Presence: the newest state of each client, not what they went through.

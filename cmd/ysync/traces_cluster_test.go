@@ -113,6 +113,10 @@ func TestTraceOverTwoNodes(t *testing.T) {
 			}
 		}
 	}
+	// A node that ends hands the document over and need not store it.
+	if _, errs, code := ysync(t, "snapshot", "create", "notes/plan", "--server", "http://"+a.ops()); code != 0 {
+		t.Fatalf("exit code %d: %s", code, errs)
+	}
 	// What is not sent yet is sent at the end.
 	for _, s := range []*server{a, b} {
 		if code, log := s.stop(os.Interrupt); code != 0 {

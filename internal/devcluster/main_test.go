@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -47,13 +48,10 @@ const patience = 2 * time.Minute
 func firstPort(t *testing.T) int {
 	t.Helper()
 	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		first := l.Addr().(*net.TCPAddr).Port + 1
-		all := []net.Listener{l}
-		for _, port := range []int{first, first + 1, first + 2, first + 100, first + 101, first + 102} {
+		// Not of the ports that the system gives to others meanwhile.
+		first := 10_001 + rand.IntN(20_000)
+		var all []net.Listener
+		for _, port := range []int{first - 1, first, first + 1, first + 2, first + 100, first + 101, first + 102} {
 			if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
 				all = append(all, l)
 			}

@@ -112,7 +112,7 @@ func (o ordeal) run(srv *server) (out shown, err error) {
 			}
 		}
 	})
-	go srv.trace(o.loud, 3*time.Second)
+	defer time.AfterFunc(o.loud/2, func() { srv.trace(3 * time.Second) }).Stop()
 	out.loud, out.cpuLoud = o.window(srv, &all, o.loud)
 	srv.heap("loud")
 	out.did, err = hostiles.end()

@@ -98,10 +98,9 @@ func (s *server) heap(name string) {
 	s.fetch("heap?gc=1", name+".heap.pprof")
 }
 
-// trace writes an execution trace of d, when half of a window has passed.
-func (s *server) trace(window, d time.Duration) {
+// trace writes an execution trace of d.
+func (s *server) trace(d time.Duration) {
 	if s.ops != "" {
-		time.Sleep(window / 2)
 		s.fetch(fmt.Sprintf("trace?seconds=%d", int(d.Seconds())), "loud.trace")
 	}
 }

@@ -72,21 +72,21 @@ const (
 
 // heat counts a turn that began at start.
 func (r *runner) heat(d *document, commands, bytes int, start time.Time) {
-	var took time.Duration
+	var took, counted time.Duration
 	r.turns++
 	sampled, long := r.turns%timedTurns == 0, d.long.Load()
 	if sampled || long || bytes >= longTurnBytes {
 		took = r.hub.opt.Now().Sub(start)
-		if took >= longTurn != long && (took >= longTurn || took < longTurn/2) {
-			d.long.Store(!long)
+		if long {
+			d.long.Store(took >= longTurn/2)
+		} else if took >= longTurn {
+			d.long.Store(true)
 		}
 	}
 	if sampled {
-		took *= timedTurns
-	} else {
-		took = 0
+		counted = timedTurns * took
 	}
-	d.heat.note(commands, len(r.fx.out), took)
+	d.heat.note(commands, len(r.fx.out), counted)
 	if d.core != nil {
 		d.sessions.Store(int64(len(d.core.subs)))
 	}

@@ -61,14 +61,17 @@ func (s *shelf) call(ctx context.Context, do func() error) error {
 func (s *shelf) Put(ctx context.Context, key string, blob []byte) error {
 	b := s.bucket
 	return s.call(ctx, func() error {
+		// As a bucket does with a condition: whatever is there stays.
+		if old, there := b.objects[key]; there {
+			if !bytes.Equal(old, blob) {
+				return &snapshots.FileError{Key: key, Err: snapshots.ErrExists}
+			}
+			return nil
+		}
 		stored := bytes.Clone(blob)
 		if b.cutting && len(blob) > 0 {
 			b.w.counted["upload cut short"]++
 			stored = stored[:s.dice.n(len(blob))]
-		}
-		// What an upload that was cut short left behind is replaced.
-		if old, there := b.objects[key]; there && !bytes.HasPrefix(blob, old) {
-			return &snapshots.FileError{Key: key, Err: snapshots.ErrExists}
 		}
 		b.objects[key] = stored
 		return nil

@@ -40,10 +40,12 @@ type line struct {
 	Operations string `json:"ops"`
 }
 
-// launch runs the binary on a folder. The address arrives on serving.
+// launch runs the binary on a folder. The address arrives on serving. Snapshots are
+// made well before the second after which a hub asks for what is missing: the
+// answer is logged, so that what a snapshot left out of what waits would come back.
 func launch(binary, data string, env []string) (s *server, serving <-chan string, err error) {
 	cmd := exec.Command(binary, "serve", "--listen", "127.0.0.1:0", "--data", data,
-		"--snapshot-interval", "1s", "--segment-interval", "1s", "--idle-unload", "1s")
+		"--snapshot-interval", "600ms", "--segment-interval", "1s", "--idle-unload", "1s")
 	cmd.Env = append(os.Environ(), env...)
 	return launchOn(nil, cmd)
 }

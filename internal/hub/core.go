@@ -84,6 +84,9 @@ type core struct {
 	// logged counts the bytes of all entries of this load.
 	logged int
 
+	// unshown are members that were kept, and are to be shown who is there.
+	unshown []*Subscription
+
 	subs   []*Subscription
 	groups []*Subscription // of subs, those that stand for a group
 	echoes int             // of subs, how many take updates after the commit only

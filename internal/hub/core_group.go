@@ -63,6 +63,9 @@ func (c *core) resume(s *Subscription) {
 		s.at.ready, s.at.from, s.at.judged = true, c.version, true
 	}
 	c.hears(s)
+	if join&JoinShow != 0 && c.presence.Len() > 0 {
+		c.unshown = append(c.unshown, s)
+	}
 	if !s.at.writes {
 		return
 	}

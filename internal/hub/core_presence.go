@@ -99,7 +99,9 @@ func (c *core) awareness(s *Subscription, update []byte) {
 }
 
 // relayPresence tells everybody what changed: the newest state of each client,
-// once. A session does not hear what it said itself, unless others spoke too.
+// once. A session does not hear what it said itself, unless others spoke too. Then
+// it shows everything to those who were kept while the document came here: the owner
+// before may have been told of others, or died with what they said last.
 func (c *core) relayPresence() {
 	if next := c.presence.NextExpiry(); !next.IsZero() && !c.now.Before(next) {
 		before := c.presence.Len()
@@ -113,19 +115,24 @@ func (c *core) relayPresence() {
 		c.opt.count.presence.Add(float64(c.presence.Len() - before))
 	}
 	b := &c.said
-	if b.count == 0 {
+	if b.count == 0 && len(c.unshown) == 0 {
 		return
 	}
 	if c.now.Before(b.due) {
 		b.from, b.relay = nil, nil
 		return
 	}
-	relay := b.relay
-	if relay == nil {
-		relay = c.presence.AppendStates(nil, b.ids...)
+	if b.count > 0 {
+		relay := b.relay
+		if relay == nil {
+			relay = c.presence.AppendStates(nil, b.ids...)
+		}
+		c.notePresence(b.ids...)
+		c.tellPresence(syncproto.AppendAwareness(make([]byte, 0, len(relay)+8), relay), b.from)
 	}
-	c.notePresence(b.ids...)
-	c.tellPresence(syncproto.AppendAwareness(make([]byte, 0, len(relay)+8), relay), b.from)
+	c.showPresence(c.unshown...)
+	clear(c.unshown)
+	c.unshown = c.unshown[:0]
 	clear(b.known)
 	*b = said{ids: b.ids[:0], known: b.known, due: c.now.Add(c.presenceRest())}
 }
@@ -182,17 +189,22 @@ func (c *core) tellPresence(frame []byte, but *Subscription) {
 	}
 }
 
-// showPresence sends s everybody's state, or does so when s has caught up.
-func (c *core) showPresence(s *Subscription) {
-	if s.deaf() {
-		return
+// showPresence sends members everybody's state, or does so when they have caught up.
+func (c *core) showPresence(to ...*Subscription) {
+	var frame []byte
+	for _, s := range to {
+		if s.gone() || s.deaf() {
+			continue
+		}
+		if s.at.lag != nil {
+			s.at.presenceLag = 0
+			continue
+		}
+		if frame == nil {
+			frame = syncproto.AppendAwareness(nil, c.presence.AppendAll(nil, c.now))
+		}
+		c.fx.out = append(c.fx.out, delivery{sub: s, item: item{frame: frame, class: classPresence}})
 	}
-	if s.at.lag != nil {
-		s.at.presenceLag = 0
-		return
-	}
-	frame := syncproto.AppendAwareness(nil, c.presence.AppendAll(nil, c.now))
-	c.fx.out = append(c.fx.out, delivery{sub: s, item: item{frame: frame, class: classPresence}})
 }
 
 // presenceChange says that a client's presence changed.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"ysync/awareness"
+	"ysync/crdt"
 	"ysync/syncproto"
 )
 
@@ -55,6 +56,87 @@ func TestPresenceOfFewIsToldAtOnce(t *testing.T) {
 		r.do(a.message(syncproto.KindAwareness, presence(1, uint64(i+1), "{}")))
 		if r.read(b); len(b.presence) != i+1 {
 			t.Fatalf("after %d states %d messages", i+1, len(b.presence))
+		}
+	}
+}
+
+// keptPeer was kept while the document came here from an owner that may have known
+// of others, or of fewer.
+func keptPeer(id uint64, how Join) Peer {
+	return Peer{Session: id, CanWrite: true, CanPresence: true, Join: JoinKept | how}
+}
+
+// shown is the newest state that a peer was sent of each client.
+func (c *peer) shown() map[uint64]string {
+	states := map[uint64]string{}
+	for _, message := range c.presence {
+		d := awareness.NewDecoder(message)
+		for e, ok := d.Next(); ok; e, ok = d.Next() {
+			states[e.ClientID] = string(e.State)
+		}
+	}
+	return states
+}
+
+// Who was kept is shown those who were here before, whom the owner before may not
+// have known, or whose last word it took with it.
+func TestWhoWasKeptIsShownWhoIsThere(t *testing.T) {
+	r := newRig(t, Limits{})
+	a := r.join(1)
+	r.do(a.message(syncproto.KindAwareness, presence(1, 1, `{"n":1}`)))
+	b := r.attach(newReplica(t, 2), keptPeer(2, JoinShow))
+	r.do(b.message(syncproto.KindAwareness, presence(2, 1, `{"n":2}`)))
+	deaf := r.attach(newReplica(t, 3), Peer{Session: 3, CanWrite: true, Join: JoinKept | JoinShow})
+	f := r.far(nil)
+	late := f.join(keptPeer(4, JoinShow), newReplica(t, 4))
+	f.carry()
+	r.read(a, b, deaf)
+	for _, want := range []struct {
+		who    *peer
+		states string
+	}{
+		{a, `map[2:{"n":2}]`},
+		{b, `map[1:{"n":1}]`},
+		{deaf, `map[]`},
+		{late, `map[1:{"n":1} 2:{"n":2}]`},
+	} {
+		if got := fmt.Sprint(want.who.shown()); got != want.states {
+			t.Errorf("%d was shown %s, want %s", want.who.sub.peer.Session, got, want.states)
+		}
+	}
+	gone := r.attach(newReplica(t, 5), keptPeer(5, JoinShow))
+	r.do(command{kind: cmdDetach, sub: gone.sub})
+	if n := len(r.core.unshown); n != 0 {
+		t.Errorf("%d are to be shown who is there for ever", n)
+	}
+}
+
+// A crowd that was kept comes one after the other: everyone is shown everybody, and
+// that is put together a few times, not for each.
+func TestACrowdThatWasKeptIsShownWhoIsThere(t *testing.T) {
+	r := newRig(t, Limits{})
+	const crowd = 300
+	for id := uint64(1); id <= crowd; id++ {
+		p := r.attach(newReplica(t, crdt.ClientID(id)), keptPeer(id, JoinShow))
+		r.do(p.message(syncproto.KindAwareness, presence(id, 1, fmt.Sprint(id))))
+		if id > presenceCrowd && id%10 == 0 {
+			r.pass(time.Millisecond)
+		}
+	}
+	// The last one comes right after something was told, and says nothing itself.
+	r.pass(time.Second)
+	r.do(r.members[0].message(syncproto.KindAwareness, presence(1, 2, "1")))
+	r.attach(newReplica(t, crowd+1), keptPeer(crowd+1, JoinShow))
+	r.pass(time.Second)
+	r.read()
+	for i, p := range r.members {
+		shown := p.shown()
+		delete(shown, uint64(i+1))
+		if len(shown) != crowd && i == crowd || len(shown) != crowd-1 && i < crowd {
+			t.Fatalf("%d was shown %d of %d", i+1, len(shown), crowd)
+		}
+		if n := len(p.presence); i >= presenceCrowd && n > 6 {
+			t.Errorf("%d was shown that in %d messages", i+1, n)
 		}
 	}
 }

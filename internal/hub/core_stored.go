@@ -353,7 +353,7 @@ func (c *core) nextWake() time.Time {
 	if t := c.presence.NextExpiry(); !t.IsZero() {
 		at(t)
 	}
-	if c.said.count > 0 {
+	if c.said.count > 0 || len(c.unshown) > 0 {
 		at(c.said.due)
 	}
 	if c.full != nil {

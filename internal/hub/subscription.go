@@ -48,6 +48,9 @@ const (
 	JoinOwes
 	// JoinCurrent: it has what the vector of its group tells of.
 	JoinCurrent
+	// JoinShow: it is shown who is there, although it was kept. What begins a
+	// group shows that to all who join with it.
+	JoinShow
 )
 
 // Subscription is one session's place at one document. Its methods may be

@@ -56,7 +56,8 @@
 //     what it has, and nothing is acknowledged before it has said so;
 //   - beside those, one session of each node is asked: of what was relayed and
 //     died with the owner it has as much as any;
-//   - the presence of each session is sent again.
+//   - the presence of each session is sent again, and each is shown who is there:
+//     the owner before may not have known all, or not have told all.
 //
 // The owner may be this node before or after, or both times another one.
 //

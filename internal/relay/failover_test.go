@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"testing"
 
+	"ysync/awareness"
 	"ysync/crdt"
 	"ysync/internal/hub"
 	"ysync/syncproto"
@@ -153,6 +154,38 @@ func TestPresenceComesBackWithTheSessions(t *testing.T) {
 	w.own("d", w.nodes[1])
 	late := w.client(w.nodes[2], "d", 9)
 	w.until("one who comes later sees both", func() bool { return late.sees(2) && late.sees(3) }, b, c, late)
+}
+
+// Who stays connected while its document gets another owner sees those whom the owner
+// before did not tell it of: they came when that one was gone already, or it died
+// with what they said.
+func TestWhoStaysSeesWhoCameMeanwhile(t *testing.T) {
+	w := newWorld(t, 3)
+	w.own("d", w.nodes[0])
+	b := w.client(w.nodes[1], "d", 2)
+	w.synced(b)
+	b.show(`{"at":1}`)
+	w.own("d", nil)
+	w.nodes[0].kill()
+	c := w.client(w.nodes[2], "d", 3)
+	c.show(`{"at":2}`)
+	// Its own node is the next owner, and it is the last one to come there.
+	w.until("it is without an owner", func() bool { b.seat.route.mu.Lock(); defer b.seat.route.mu.Unlock(); return b.seat.leg == legNone }, b)
+	b.seat.route.mu.Lock()
+	w.own("d", w.nodes[1])
+	late := w.client(w.nodes[2], "d", 4)
+	w.until("the next owner knows who came", func() bool { return late.sees(3) }, c, late)
+	b.seat.route.mu.Unlock()
+	w.until("all see each other", func() bool { return b.sees(3) && c.sees(2) && late.sees(2) }, b, c, late)
+
+	// One that is sent away alone, and comes back over the same channel, may have
+	// missed what was said meanwhile.
+	late.presence = awareness.New(4, late.now)
+	t2 := late.seat.route
+	t2.mu.Lock()
+	t2.receive(&frame{kind: frameEnd, session: late.seat.id, a: hub.CodeRestart})
+	t2.mu.Unlock()
+	w.until("it sees all again", func() bool { return late.sees(2) && late.sees(3) }, b, c, late)
 }
 
 func TestHalfOpenLinkIsGivenUp(t *testing.T) {

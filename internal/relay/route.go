@@ -306,7 +306,9 @@ func (t *route) attach() error {
 func (t *route) attachTo(owner cluster.Node, l *link) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	how := hub.JoinShow
 	if t.channel == nil {
+		how = 0 // the beginning of the channel shows it
 		c, err := l.open(nil)
 		if err != nil {
 			return err
@@ -320,9 +322,9 @@ func (t *route) attachTo(owner cluster.Node, l *link) error {
 		switch {
 		case s.leg != legNone:
 		case s == asked:
-			t.joinAs(s, hub.JoinAsked)
+			t.joinAs(s, how|hub.JoinAsked)
 		default:
-			t.joinAs(s, 0)
+			t.joinAs(s, how)
 		}
 	}
 	return nil
@@ -470,7 +472,7 @@ func (t *route) attachHere() error {
 			continue
 		}
 		peer := s.peer
-		peer.Join = s.join()
+		peer.Join = s.join() | hub.JoinShow
 		if s == asked {
 			peer.Join |= hub.JoinAsked
 		}

@@ -44,6 +44,7 @@ type client struct {
 	calm    bool      // it makes no edits of its own accord
 	final   func()    // called when all that it has made is acknowledged
 	sat     bool      // it is away until it is called back
+	late    bool      // it came when all had healed
 
 	// What the server has been told on this connection.
 	answered  bool // a SyncStep2 holds all there was

@@ -180,32 +180,11 @@ const (
 func (w *world) different(by comparison) string {
 	for _, document := range w.names {
 		w.database.effect.Lock()
-		replay := w.database.shadow.of(document).now().replay
-		vector, deletes, shows, waits := replay.StateVector(), replay.Deletes(), content(replay), awaitedBy(replay)
+		log := loggedBy(w.database.shadow.of(document).now().replay)
 		w.database.effect.Unlock()
 		for _, c := range w.replicas(document) {
 			why := ""
-			c.do(func() {
-				theirs := c.replica.Deletes()
-				missing := deletes.Clone()
-				missing.Subtract(&theirs)
-				sv := c.replica.StateVector()
-				same := sv.Equal(vector) && theirs.Equal(&deletes)
-				switch {
-				case c.conn == nil || !c.wanting:
-					why = "is not connected"
-				case !sv.Contains(vector):
-					why = fmt.Sprintf("has state %v, the log %v", clocks(sv), clocks(vector))
-				case !missing.Empty():
-					why = fmt.Sprintf("lacks deletes %v", maps.Collect(missing.All()))
-				case waits.has(sv):
-					why = fmt.Sprintf("has what is waited for in the log: %+v, deletes %v", waits.Pending, maps.Collect(waits.deletes.All()))
-				case by == differ && !same && c.writer:
-					why = fmt.Sprintf("has more than the log: state %v, the log %v", clocks(sv), clocks(vector))
-				case same && content(c.replica) != shows:
-					why = fmt.Sprintf("shows %s, the log %s", content(c.replica), shows)
-				}
-			})
+			c.do(func() { why = log.unlike(c, by) })
 			if why != "" {
 				return fmt.Sprintf("client %d of %s %s", c.id, document, why)
 			}
@@ -213,6 +192,48 @@ func (w *world) different(by comparison) string {
 	}
 	return ""
 }
+
+// logged is what the log of a document comes to.
+type logged struct {
+	vector  crdt.StateVector
+	deletes crdt.IDSet
+	shows   string
+	waits   awaited
+}
+
+func loggedBy(d *crdt.Doc) logged {
+	return logged{d.StateVector(), d.Deletes(), content(d), awaitedBy(d)}
+}
+
+// unlike tells what somebody has otherwise than the log.
+func (l *logged) unlike(c *client, by comparison) string {
+	theirs := c.replica.Deletes()
+	missing := l.deletes.Clone()
+	missing.Subtract(&theirs)
+	sv := c.replica.StateVector()
+	same := sv.Equal(l.vector) && theirs.Equal(&l.deletes)
+	switch {
+	case c.conn == nil || !c.wanting:
+		return "is not connected"
+	case !sv.Contains(l.vector):
+		return fmt.Sprintf("has state %v, the log %v", clocks(sv), clocks(l.vector))
+	case !missing.Empty():
+		return fmt.Sprintf("lacks deletes %v", maps.Collect(missing.All()))
+	case l.waits.has(sv) && !c.mayHaveMore():
+		return fmt.Sprintf("has what is waited for in the log: %+v, deletes %v", l.waits.Pending, maps.Collect(l.waits.deletes.All()))
+	case by == differ && !same && !c.mayHaveMore():
+		return fmt.Sprintf("has more than the log: state %v, the log %v", clocks(sv), clocks(l.vector))
+	case same && content(c.replica) != l.shows:
+		return fmt.Sprintf("shows %s, the log %s", content(c.replica), l.shows)
+	}
+	return ""
+}
+
+// mayHaveMore tells whether a client may have for good what the log has not, and
+// what is waited for there. Who may not write may: it was shown what died with
+// the owner and with the page that made it, and nobody may take that from it. Who
+// came when all was well may not: all that it has is from the present owner.
+func (c *client) mayHaveMore() bool { return !c.writer && !c.late }
 
 // awaited is what a document waits for.
 type awaited struct {
@@ -429,7 +450,7 @@ func (w *world) judgePresence() {
 // newcomer is a client that only looks.
 func (w *world) newcomer(document string) *client {
 	c := w.newClient(len(w.clients)+1, document)
-	c.do(func() { c.calm, c.writer, c.retryAt = true, false, time.Now() })
+	c.do(func() { c.calm, c.late, c.writer, c.retryAt = true, true, false, time.Now() })
 	return c
 }
 

@@ -1,6 +1,7 @@
 package simtest
 
 import (
+	"strings"
 	"testing"
 
 	"ysync/crdt"
@@ -44,5 +45,68 @@ func TestWhoHasWhatIsWaitedFor(t *testing.T) {
 	}
 	if a := waits(lost); !a.Empty() || a.has(author.StateVector()) {
 		t.Errorf("waits when all has come: %+v", a.Pending)
+	}
+}
+
+// Who may not write can't bring what the log waits for, when the page that made it
+// and the owner that had it are gone: it is held against those who can, and against
+// those who have it from an owner that should have it in the log.
+func TestReadersNeedNotBringWhatIsWaitedFor(t *testing.T) {
+	author := crdt.New(crdt.Options{ClientID: 2})
+	insert := func(text string) []byte {
+		t.Helper()
+		commit, err := author.Transact(nil, func(tx *crdt.Txn) { author.Text(textRoot).Insert(tx, author.Text(textRoot).Len(), text) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return commit.AppendUpdate(nil, crdt.V1)
+	}
+	take := func(d *crdt.Doc, update []byte) {
+		t.Helper()
+		if _, err := d.Apply(nil, crdt.V1, update); err != nil {
+			t.Fatal(err)
+		}
+	}
+	log, shown := newReplay(), crdt.New(crdt.Options{ClientID: 3})
+	for _, both := range []string{"known ", "of all "} {
+		update := insert(both)
+		take(log, update)
+		take(shown, update)
+	}
+	take(shown, insert("lost with its owner "))
+	take(log, insert("after it "))
+	waiting := loggedBy(log)
+	if waiting.waits.Blocks != 1 {
+		t.Fatalf("waits: %+v", waiting.waits.Pending)
+	}
+
+	tests := []struct {
+		who    string
+		client client
+		wrong  string
+	}{
+		{"a writer", client{writer: true}, "has what is waited for"},
+		{"a reader", client{}, ""},
+		{"a newcomer", client{late: true}, "has what is waited for"},
+	}
+	for _, tt := range tests {
+		c := &tt.client
+		c.conn, c.wanting, c.replica = &conn{}, true, shown
+		for _, by := range []comparison{lacks, differ} {
+			if got := waiting.unlike(c, by); !strings.HasPrefix(got, tt.wrong) || tt.wrong == "" && got != "" {
+				t.Errorf("%s: %q, want %q", tt.who, got, tt.wrong)
+			}
+		}
+	}
+
+	// Nothing is spared who lacks what the log has.
+	reader := &client{conn: &conn{}, wanting: true, replica: crdt.New(crdt.Options{ClientID: 4})}
+	if got := waiting.unlike(reader, lacks); !strings.HasPrefix(got, "has state") {
+		t.Errorf("a reader with nothing: %q", got)
+	}
+	// Nor is a newcomer that has more than the log when nothing waits.
+	done := loggedBy(newReplay())
+	if got := done.unlike(&client{conn: &conn{}, wanting: true, late: true, replica: shown}, differ); !strings.HasPrefix(got, "has more") {
+		t.Errorf("a newcomer with more: %q", got)
 	}
 }

@@ -32,6 +32,9 @@ type shown struct {
 	cpuQuiet, cpuLoud, settleTook time.Duration
 }
 
+// joinEvery is how far apart the honest clients come: within --connect-rate.
+const joinEvery = 15 * time.Millisecond
+
 // run does it against a server.
 func (o ordeal) run(srv *server) (out shown, err error) {
 	prefix := fmt.Sprintf("ordeal-%d", time.Now().UnixNano())
@@ -53,6 +56,7 @@ func (o ordeal) run(srv *server) (out shown, err error) {
 		g := newGroup(fmt.Sprintf("%s-%d", prefix, d), of)
 		groups = append(groups, g)
 		for c := range o.clients {
+			time.Sleep(joinEvery)
 			p, err := g.join(srv.addr)
 			if err != nil {
 				return out, err
@@ -233,9 +237,9 @@ const attackersHere = "YSYNC_BENCH_ATTACKERS"
 
 // strict are the limits of a server that strangers reach without a token (LIMITS.md).
 var strict = []string{
-	"--session-messages", "100", "--session-bytes", "256KiB", "--fair-messages", "20", "--press-delay", "5ms",
+	"--session-messages", "20", "--session-bytes", "64KiB", "--fair-messages", "20", "--press-delay", "5ms",
 	"--max-message", "2MiB", "--large-messages", "16MiB", "--max-document", "4MiB", "--max-pending", "256KiB", "--max-refused", "4MiB",
-	"--max-outbox", "64KiB", "--sync-bytes", "256KiB", "--sync-diffs", "4MiB", "--connect-rate", "300", "--memory-limit", "240MiB",
+	"--max-outbox", "64KiB", "--sync-bytes", "256KiB", "--sync-diffs", "4MiB", "--connect-rate", "100", "--memory-limit", "240MiB",
 }
 
 // hostileFor is how long the attackers go on in the job "hostile".

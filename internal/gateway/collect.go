@@ -86,10 +86,15 @@ func (c *conn) reserve(h *held) error {
 		}
 	}
 	*h++
+	c.hurried()
+	return nil
+}
+
+// hurried starts the session's clock for a large message.
+func (c *conn) hurried() {
 	c.mu.Lock()
 	c.session.LargeStarted(c.server.now())
 	c.mu.Unlock()
-	return nil
 }
 
 // unhurried stops the session's clock for a large message.
@@ -160,6 +165,7 @@ func (c *conn) collectLong(r io.Reader, head []byte, h *held) ([]byte, error) {
 		more, err := r.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+more]
 		c.came(more)
+		c.payPart(more)
 		if errors.Is(err, io.EOF) {
 			break
 		}

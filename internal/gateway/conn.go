@@ -38,10 +38,12 @@ type conn struct {
 	// Owned by the registry's shard lock.
 	slot int
 
-	// Owned by the reader: the document's turn, if it has begun with a message, and
-	// what the token bounds, nil for nothing.
+	// Owned by the reader: the document's turn, if it has begun with a message, what
+	// the token bounds, nil for nothing, and how many bytes of the message under way
+	// it was slowed down for already.
 	turn hub.Turn
 	own  *share
+	paid int
 
 	// slowed: it was told of in the log that it sends too much.
 	slowed atomic.Bool

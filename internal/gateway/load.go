@@ -64,10 +64,12 @@ type load struct {
 
 	pressed atomic.Uint32 // a session.Load
 	shed    atomic.Pointer[shedding]
+	slowed  atomic.Uint32 // waits over a limit since the last look
 
 	// Owned by the sweeper.
 	long, calm, quiet int // looks in a row past Shed, below half of Press, below half of Shed
 	next              time.Time
+	second            second
 }
 
 // shedding is why new connections are refused.
@@ -120,6 +122,7 @@ func (s *Server) watch(now time.Time) {
 		return
 	}
 	l.next = now.Add(lookEvery)
+	l.second.take(l.slowed.Swap(0))
 	m := s.options.look()
 	before, pressed := l.shed.Load(), l.session()
 	l.take(m)

@@ -145,13 +145,35 @@ func (c *conn) pay(bytes int, now time.Time, wait time.Duration, over session.Ov
 		return
 	}
 	c.run()
+	c.slow(wait, which, now)
+}
+
+// slow holds the reader for a while, over a limit.
+func (c *conn) slow(wait time.Duration, which string, now time.Time) {
 	c.server.metrics.LimitedTotal.WithLabelValues(which).Inc()
+	c.server.load.slowed.Add(1)
 	c.watch.Load().add(Event{Time: now, Way: wayNote, Kind: "slowed", Note: "for " + wait.String() + " by the limit " + which})
 	if c.slowed.CompareAndSwap(false, true) {
 		c.server.log.Info("a session sends too much and is read more slowly", c.fields(
 			zap.String("limit", which), zap.Duration("wait", wait))...)
 	}
 	c.pause(wait)
+}
+
+// payPart notes that more of a long message came, and waits until the next may be
+// read.
+func (c *conn) payPart(bytes int) {
+	now := c.server.now()
+	c.mu.Lock()
+	wait := c.session.SpendPart(bytes, now)
+	c.mu.Unlock()
+	c.paid += bytes
+	if wait <= 0 {
+		return
+	}
+	c.unhurried() // it is not the client that is slow now
+	c.slow(wait, metrics.LimitSessionBytes, now)
+	c.hurried()
 }
 
 // pauseStep is how often a paused reader looks whether its connection ends.

@@ -59,6 +59,7 @@ func (c *conn) receive(r io.Reader) error {
 		return err
 	}
 	c.message(frame)
+	c.paid = 0
 	c.run()
 	return nil
 }
@@ -74,7 +75,7 @@ func (c *conn) message(frame []byte) {
 	now := c.server.now()
 	c.mu.Lock()
 	step := c.session.Receive(frame, space[:0], now)
-	wait, over := c.session.Spend(len(frame), c.server.load.session(), now)
+	wait, over := c.session.Spend(len(frame), c.paid, c.server.load.session(), now)
 	c.mu.Unlock()
 	c.watch.Load().received(frame, &step, now)
 	if step.Malformed != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"ysync/internal/metrics"
 	"ysync/internal/session"
 	"ysync/syncproto"
 )
@@ -194,6 +195,32 @@ func TestLargeMessages(t *testing.T) {
 		}
 		if n := r.value("ysync_closes_total", "4509"); n != 1 {
 			t.Errorf("%v closed as slow senders", n)
+		}
+	})
+}
+
+// A long message is slowed down as it comes, so that who connects anew for each has
+// no more than a burst of each; and it is paid for once.
+func TestALongMessageIsPaidForAsItComes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := startVirtual(t, func(o *Options) { o.Session.BytesPerSecond = 100 << 10 }) // and 500 KiB at once
+		c := r.connect("/a")
+		c.sync()
+		begun := time.Now()
+		c.send(append([]byte{99}, make([]byte, 1500<<10)...))
+		c.send(syncproto.AppendAck(nil, []byte{1}))
+		c.until(syncproto.KindAck)
+		if took := time.Since(begun); took < 10*time.Second || took > 12*time.Second {
+			t.Errorf("taken after %v", took)
+		}
+
+		before := r.value("ysync_limited_messages_total", metrics.LimitSessionBytes)
+		cut := r.raw()
+		cut.upgrade("/b")
+		cut.write(masked(fin|opBinary, append([]byte{99}, make([]byte, 1500<<10)...))[:1200<<10])
+		time.Sleep(time.Second)
+		if r.value("ysync_limited_messages_total", metrics.LimitSessionBytes) == before {
+			t.Error("most of another was read without a wait")
 		}
 	})
 }

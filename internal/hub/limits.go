@@ -1,6 +1,9 @@
 package hub
 
-import "time"
+import (
+	"runtime"
+	"time"
+)
 
 // Limits bound what documents and sessions may take. A zero field means its
 // default; negative values are not allowed.
@@ -54,7 +57,9 @@ type Limits struct {
 	PresenceStateBytes, PresencePerSession, PresenceEntries, PresenceTotalBytes int
 	// Loads bounds documents being loaded at a time. Default 64.
 	Loads int
-	// Jobs bounds snapshots and segments being written at a time. Default 4.
+	// Jobs bounds snapshots and segments being written at a time. Default 4, or 1
+	// on one processor, where each that is at work holds up who waits for the
+	// network by as much again.
 	Jobs int
 	// LargeBytes is the size in memory above which the operator is told of a
 	// document. Default half of DocumentBytes.
@@ -93,7 +98,11 @@ func (l Limits) withDefaults() Limits {
 	dur(&l.SlowReader, 30*time.Second)
 	dur(&l.PresenceGrace, 3*time.Second)
 	def(&l.Loads, 64)
-	def(&l.Jobs, 4)
+	jobs := 4
+	if runtime.GOMAXPROCS(0) == 1 {
+		jobs = 1
+	}
+	def(&l.Jobs, jobs)
 	def(&l.LargeBytes, l.DocumentBytes/2)
 	def(&l.DeletedPerLive, 20)
 	def(&l.QuarantineBytes, 16<<20)

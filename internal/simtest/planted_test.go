@@ -61,7 +61,7 @@ var elsewhere = []struct {
 }
 
 // mostSeeds is how many seeds may be needed to find a bug.
-const mostSeeds = 120
+const mostSeeds = 240
 
 // hunted is the variable that has a process look for the planted bug alone.
 const hunted = "YSYNC_HUNT"

@@ -48,6 +48,8 @@ func (o ordeal) run(srv *server) (out shown, err error) {
 			}
 		}
 	}()
+	pace := time.NewTicker(joinEvery)
+	defer pace.Stop()
 	for d := range o.documents {
 		of := &all[0]
 		if d >= o.attacked {
@@ -56,7 +58,7 @@ func (o ordeal) run(srv *server) (out shown, err error) {
 		g := newGroup(fmt.Sprintf("%s-%d", prefix, d), of)
 		groups = append(groups, g)
 		for c := range o.clients {
-			time.Sleep(joinEvery)
+			<-pace.C
 			p, err := g.join(srv.addr)
 			if err != nil {
 				return out, err

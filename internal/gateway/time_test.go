@@ -218,7 +218,7 @@ func TestALongMessageIsPaidForAsItComes(t *testing.T) {
 		cut := r.raw()
 		cut.upgrade("/b")
 		cut.write(masked(fin|opBinary, append([]byte{99}, make([]byte, 1500<<10)...))[:1200<<10])
-		time.Sleep(time.Second)
+		synctest.Wait()
 		if r.value("ysync_limited_messages_total", metrics.LimitSessionBytes) == before {
 			t.Error("most of another was read without a wait")
 		}

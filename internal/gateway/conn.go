@@ -40,7 +40,7 @@ type conn struct {
 
 	// Owned by the reader: the document's turn, if it has begun with a message, what
 	// the token bounds, nil for nothing, and how many bytes of the message under way
-	// it was slowed down for already.
+	// its rate was told of already.
 	turn hub.Turn
 	own  *share
 	paid int

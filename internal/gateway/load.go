@@ -69,7 +69,7 @@ type load struct {
 	// Owned by the sweeper.
 	long, calm, quiet int // looks in a row past Shed, below half of Press, below half of Shed
 	next              time.Time
-	second            second
+	secondP           secondP
 }
 
 // shedding is why new connections are refused.
@@ -122,7 +122,7 @@ func (s *Server) watch(now time.Time) {
 		return
 	}
 	l.next = now.Add(lookEvery)
-	l.second.take(l.slowed.Swap(0))
+	l.secondP.take(l.slowed.Swap(0))
 	m := s.options.look()
 	before, pressed := l.shed.Load(), l.session()
 	l.take(m)

@@ -84,7 +84,7 @@ func New(o Options) (*Server, error) {
 		budget: newBudget(o.LargeBudget, o.Session.MessageBytes), started: o.Now(),
 	}
 	s.subjects, s.tenants = newShares(o.Subject), newShares(o.Tenant)
-	s.load.marks, s.load.second = o.Marks, newSecond()
+	s.load.marks, s.load.secondP = o.Marks, newSecondP()
 	s.arrivals = rate.NewLimiter(rate.Limit(o.ConnectRate), 2*o.ConnectRate)
 	s.flusher.limit = runtime.GOMAXPROCS(0)
 	s.ctx, s.cancel = context.WithCancel(context.Background())

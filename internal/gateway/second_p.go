@@ -5,12 +5,12 @@ import (
 	"runtime"
 )
 
-// second lets a process that has one processor run two goroutines at once while many
+// secondP lets a process that has one processor run two goroutines at once while many
 // sessions are slowed down. With one, who comes from the network waits until nothing
 // else is ready to run, or 10 ms, for each step of a message's way; with two, the kernel
 // shares the processor. That costs a fifth of the throughput, so there is one as long as
 // nobody asks for more than a share.
-type second struct {
+type secondP struct {
 	on    bool
 	calm  int  // looks in a row with few
 	fixed bool // the operator has named a number
@@ -23,10 +23,10 @@ const (
 	secondFor = 40
 )
 
-func newSecond() second { return second{fixed: os.Getenv("GOMAXPROCS") != ""} }
+func newSecondP() secondP { return secondP{fixed: os.Getenv("GOMAXPROCS") != ""} }
 
 // take is told at every look how often sessions were slowed down since the look before.
-func (p *second) take(slowed uint32) {
+func (p *secondP) take(slowed uint32) {
 	switch {
 	case p.fixed:
 	case slowed >= manySlowed:

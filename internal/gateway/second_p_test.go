@@ -7,10 +7,10 @@ import (
 
 // Two goroutines run at once on one processor while many sessions are slowed down, and
 // ten seconds longer.
-func TestSecond(t *testing.T) {
+func TestSecondP(t *testing.T) {
 	usual := runtime.GOMAXPROCS(1)
 	t.Cleanup(func() { runtime.GOMAXPROCS(usual) })
-	var p second
+	var p secondP
 	p.take(manySlowed - 1)
 	if n := runtime.GOMAXPROCS(0); n != 1 {
 		t.Errorf("%d with few", n)
@@ -28,7 +28,7 @@ func TestSecond(t *testing.T) {
 	}
 
 	runtime.GOMAXPROCS(1)
-	named := second{fixed: true}
+	named := secondP{fixed: true}
 	named.take(manySlowed)
 	if n := runtime.GOMAXPROCS(0); n != 1 {
 		t.Errorf("%d where the operator named one", n)
